@@ -1,0 +1,155 @@
+//! How a member is set up: etcd's flags and constants, each with its default in etcd.
+
+use crate::time::Span;
+use crate::{Bugs, MemberId};
+
+/// The configuration of one member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// This member.
+    pub member: MemberId,
+    /// The voters that bootstrap the cluster together. Used only on an empty disk, by a member that is one of them; any
+    /// other member with an empty disk joins an existing cluster and waits for its leader.
+    pub initial_cluster: Vec<MemberId>,
+    /// One Raft tick, which is also the heartbeat interval. etcd: 100 ms (`--heartbeat-interval`).
+    pub heartbeat_interval: Span,
+    /// Election timeout in ticks, 2 or more. etcd: 10 (`--election-timeout` 1000 ms).
+    pub election_ticks: u32,
+    /// Ask before campaigning. etcd: on.
+    pub pre_vote: bool,
+    /// A leader without a quorum for an election timeout steps down. etcd: always on.
+    pub check_quorum: bool,
+    /// Largest total of entries in one append message, bytes. etcd: 1 MiB.
+    pub max_size_per_message: u64,
+    /// Append messages on their way to one follower. etcd: 512.
+    pub max_inflight_messages: usize,
+    /// Applied entries between snapshots. etcd 3.6: 10,000.
+    pub snapshot_count: u64,
+    /// Entries kept in the Raft log behind a snapshot for slow followers. etcd: 5,000.
+    pub snapshot_catch_up_entries: u64,
+    /// Time between backend commits. etcd: 100 ms.
+    pub backend_batch_interval: Span,
+    /// Pending backend operations that force a commit. etcd: 10,000.
+    pub backend_batch_limit: usize,
+    /// Keys that one compaction batch removes. etcd: 1,000.
+    pub compaction_batch_limit: usize,
+    /// Pause between compaction batches. etcd: 10 ms.
+    pub compaction_sleep_interval: Span,
+    /// Size at which a WAL segment is cut, bytes. etcd: 64,000,000.
+    pub wal_segment_bytes: u64,
+    /// Operations in one transaction. etcd: 128.
+    pub max_txn_ops: usize,
+    /// Size of one request, bytes. etcd: 1.5 MiB.
+    pub max_request_bytes: usize,
+    /// How long the server works on a request. etcd: 5 s + 2 election timeouts = 7 s.
+    pub request_timeout: Span,
+    /// How long a read index is waited for before it is asked for again, under a new id. etcd: 500 ms.
+    pub read_index_retry: Span,
+    /// Committed entries not yet applied beyond which new proposals are refused. etcd: 5,000.
+    pub max_commit_apply_gap: u64,
+    /// Entries that the apply task takes in one run, 1 or more. etcd has no such limit; small values interleave more.
+    pub apply_batch: usize,
+    /// Responses that wait for one watch stream's send loop before its watchers become victims. etcd: 128.
+    pub watch_channel: usize,
+    /// Watchers taken by one run of the watch sync task. etcd: 512.
+    pub watch_sync_batch: usize,
+    /// Time between runs of the watch sync task. etcd: 100 ms.
+    pub watch_resync_interval: Span,
+    /// Time between retries of victims. etcd: 10 ms.
+    pub watch_victim_interval: Span,
+    /// Revisions in one response to a lagging watcher. etcd: 1,000.
+    pub watch_batch_revisions: usize,
+    /// Time between progress notifications. etcd: 10 min.
+    pub watch_progress_interval: Span,
+    /// Time between runs of the purge task. etcd: 30 s.
+    pub purge_interval: Span,
+    /// WAL segments and snapshots that the purge task keeps. etcd: 5.
+    pub purge_keep: usize,
+    /// Bugs switched on.
+    pub bugs: Bugs,
+}
+
+/// Why a configuration cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The field.
+    pub field: &'static str,
+    /// What it must be.
+    pub reason: &'static str,
+}
+
+impl Config {
+    /// etcd's defaults for `member` of a cluster that `initial_cluster` bootstraps.
+    pub fn etcd(member: MemberId, initial_cluster: Vec<MemberId>) -> Self {
+        Self {
+            member,
+            initial_cluster,
+            heartbeat_interval: Span::millis(100),
+            election_ticks: 10,
+            pre_vote: true,
+            check_quorum: true,
+            max_size_per_message: 1 << 20,
+            max_inflight_messages: 512,
+            snapshot_count: 10_000,
+            snapshot_catch_up_entries: 5_000,
+            backend_batch_interval: Span::millis(100),
+            backend_batch_limit: 10_000,
+            compaction_batch_limit: 1_000,
+            compaction_sleep_interval: Span::millis(10),
+            wal_segment_bytes: 64_000_000,
+            max_txn_ops: 128,
+            max_request_bytes: 3 << 19,
+            request_timeout: Span::secs(7),
+            read_index_retry: Span::millis(500),
+            max_commit_apply_gap: 5_000,
+            apply_batch: 64,
+            watch_channel: 128,
+            watch_sync_batch: 512,
+            watch_resync_interval: Span::millis(100),
+            watch_victim_interval: Span::millis(10),
+            watch_batch_revisions: 1_000,
+            watch_progress_interval: Span::secs(600),
+            purge_interval: Span::secs(30),
+            purge_keep: 5,
+            bugs: Bugs::NONE,
+        }
+    }
+
+    /// Whether the fields can be together.
+    ///
+    /// # Errors
+    /// The first field that cannot.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |field, reason| Err(ConfigError { field, reason });
+        if self.member == MemberId::NONE {
+            return refuse("member", "must not be 0");
+        }
+        if self.heartbeat_interval == Span::ZERO {
+            return refuse("heartbeat_interval", "must be more than 0");
+        }
+        if self.election_ticks < 2 {
+            return refuse("election_ticks", "must be 2 or more");
+        }
+        for (field, value) in [
+            ("max_inflight_messages", self.max_inflight_messages),
+            ("backend_batch_limit", self.backend_batch_limit),
+            ("compaction_batch_limit", self.compaction_batch_limit),
+            ("apply_batch", self.apply_batch),
+            ("watch_channel", self.watch_channel),
+            ("watch_sync_batch", self.watch_sync_batch),
+            ("watch_batch_revisions", self.watch_batch_revisions),
+            ("purge_keep", self.purge_keep),
+        ] {
+            if value == 0 {
+                return refuse(field, "must be 1 or more");
+            }
+        }
+        if self.snapshot_count == 0 {
+            return refuse("snapshot_count", "must be 1 or more");
+        }
+        if self.wal_segment_bytes < 4096 {
+            return refuse("wal_segment_bytes", "must be 4096 or more");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,626 @@
+//! What goes into a replica and what comes out of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::api::{Error, Request, Response, WatchRequest, WatchResponse};
+use crate::time::Span;
+use crate::view::Role;
+use crate::{raftpb, MemberId, OpId, RequestId, StreamId};
+
+/// One thing that happens to a replica.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A goroutine of etcd gets to run: one critical section of it.
+    Run(Task),
+    /// The driver's answer to an [`Output::Ask`].
+    Chance(Chance),
+    /// A message from another member arrived.
+    Message(PeerMessage),
+    /// The connection to a member broke, or its queue overflowed: messages to it were lost.
+    Unreachable {
+        /// The member.
+        member: MemberId,
+    },
+    /// The stream that carried a database snapshot ended.
+    SnapshotSent {
+        /// The member it went to.
+        member: MemberId,
+        /// Whether all of it was received.
+        delivered: bool,
+    },
+    /// A client asks.
+    Request {
+        /// The driver's name for it; the reply carries it.
+        id: RequestId,
+        /// What it asks.
+        request: Request,
+    },
+    /// A client opens a watch stream that takes `window` responses before it must grant more.
+    StreamOpen {
+        /// The stream.
+        stream: StreamId,
+        /// Responses that may be on their way at once (flow control).
+        window: u32,
+    },
+    /// A client sends on a watch stream.
+    StreamRequest {
+        /// The stream.
+        stream: StreamId,
+        /// What it sends.
+        request: WatchRequest,
+    },
+    /// The client has consumed responses: that many more may be sent.
+    StreamGrant {
+        /// The stream.
+        stream: StreamId,
+        /// How many.
+        responses: u32,
+    },
+    /// The stream's connection is gone.
+    StreamClosed {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// A disk command ended. Every `Sync` and `SyncDir` is answered so; other commands only when they failed.
+    Disk {
+        /// Which.
+        op: OpId,
+        /// How.
+        result: Result<(), DiskError>,
+    },
+}
+
+/// One thing a replica wants done. The driver performs them in order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send to another member.
+    Send(PeerMessage),
+    /// Do this to the disk.
+    Disk {
+        /// The command's number, 1, 2, 3 … in each incarnation.
+        op: OpId,
+        /// The command.
+        command: DiskCommand,
+    },
+    /// Answer a client. Exactly one for each request that was taken, unless the member dies first.
+    Reply {
+        /// Which request.
+        id: RequestId,
+        /// The answer.
+        result: Result<Response, Error>,
+    },
+    /// Send on a watch stream.
+    Stream {
+        /// Which.
+        stream: StreamId,
+        /// What.
+        response: WatchResponse,
+    },
+    /// Run this task `after` so long on the member's own clock. At most one wake-up is pending per task: a sooner one
+    /// replaces a later one, a later one is ignored.
+    Wake {
+        /// Which goroutine.
+        task: Task,
+        /// When, from now.
+        after: Span,
+    },
+    /// Draw something by chance and hand it in as [`Input::Chance`] before any other input.
+    Ask(Question),
+    /// A named point in the code is reached; a scenario may crash, stall or fail here.
+    Point(Failpoint),
+    /// Something happened that a trace, a checker or a trigger may want to know. Performing it does nothing.
+    Event(Event),
+    /// The member stops by itself, as etcd does on a failed write (`lg.Fatal`) or when it was removed. Last output of all.
+    Exit {
+        /// Why, in etcd's words.
+        reason: &'static str,
+    },
+}
+
+/// What only chance can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// A new randomised election timeout, uniform in `[election_ticks, 2 * election_ticks)` ticks.
+    ElectionTimeout,
+}
+
+/// The answer to a [`Question`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Chance {
+    /// In ticks. Values outside the range are clamped into it.
+    ElectionTimeout(u32),
+}
+
+/// Each goroutine of etcd that touches shared state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Task {
+    /// The Raft ticker (`raftNode.tick`). Periodic.
+    Tick,
+    /// The Raft loop (`raftNode.start`): take one Ready, send, save, send, advance.
+    RaftLoop,
+    /// The apply loop (`applyAll`): a few committed entries.
+    Apply,
+    /// The backend's batch commit (`backend.run`). Periodic.
+    BackendCommit,
+    /// The linearizable read loop (`linearizableReadLoop`): ask for, retry or give up a read index.
+    ReadIndex,
+    /// Requests whose server-side limit has passed.
+    RequestTimeout,
+    /// Watchers that lag behind (`syncWatchersLoop`). Periodic.
+    WatchSync,
+    /// Watchers whose channel was full (`syncVictimsLoop`).
+    WatchVictims,
+    /// The send loops of the watch streams (`serverWatchStream.sendLoop`).
+    WatchSend,
+    /// Periodic progress notifications of the watch streams.
+    WatchProgress,
+    /// One batch of a scheduled compaction (`scheduleCompaction`).
+    Compaction,
+    /// Making a snapshot and compacting the Raft log (`snapshotIfNeededAndCompactRaftLog`).
+    Snapshot,
+    /// Deleting files that nothing needs (`purgeFile`). Periodic.
+    Purge,
+}
+
+impl Task {
+    /// Every task there is.
+    pub const ALL: [Self; 13] = [
+        Self::Tick,
+        Self::RaftLoop,
+        Self::Apply,
+        Self::BackendCommit,
+        Self::ReadIndex,
+        Self::RequestTimeout,
+        Self::WatchSync,
+        Self::WatchVictims,
+        Self::WatchSend,
+        Self::WatchProgress,
+        Self::Compaction,
+        Self::Snapshot,
+        Self::Purge,
+    ];
+
+    /// A small number, dense from 0.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// A Raft message on its way between two members. The database travels with the message that needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerMessage {
+    /// Sender.
+    pub from: MemberId,
+    /// Receiver.
+    pub to: MemberId,
+    /// Raft's message.
+    pub message: Box<raftpb::Message>,
+    /// With `MsgSnapshot`: the sender's whole database file at the snapshot's index.
+    pub database: Option<Bytes>,
+}
+
+impl PeerMessage {
+    /// About how many bytes it takes on the wire; enough for bandwidth and queue limits.
+    pub fn size(&self) -> usize {
+        let entries: usize = self.message.entries.iter().map(|entry| entry.data.len() + 24).sum();
+        64 + entries + self.message.context.len() + self.database.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// The two directories of a data dir.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dir {
+    /// `member/wal`
+    Wal,
+    /// `member/snap`
+    Snap,
+}
+
+/// The files of a data dir, by what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FileName {
+    /// `member/wal/%016x-%016x.wal`: a segment.
+    Wal {
+        /// The segment's number, from 0.
+        seq: u64,
+        /// The first Raft index that it may hold.
+        index: u64,
+    },
+    /// `member/wal/%d.tmp`: a segment being made.
+    WalTmp {
+        /// 0 or 1.
+        slot: u64,
+    },
+    /// `member/wal/%016x-%016x.wal.broken`: what a segment was before it was repaired.
+    WalBroken {
+        /// As of the segment.
+        seq: u64,
+        /// As of the segment.
+        index: u64,
+    },
+    /// `member/snap/db`: the backend.
+    Db,
+    /// `member/snap/db.tmp.%d`: a backend being written anew.
+    DbTmp {
+        /// Counts up.
+        number: u64,
+    },
+    /// `member/snap/%016x.snap.db`: a database received from another member.
+    SnapDb {
+        /// The snapshot's Raft index.
+        index: u64,
+    },
+    /// `member/snap/%016x-%016x.snap`: Raft's snapshot metadata.
+    Snap {
+        /// The snapshot's term.
+        term: u64,
+        /// The snapshot's Raft index.
+        index: u64,
+    },
+}
+
+impl FileName {
+    /// The directory it is in.
+    pub fn dir(self) -> Dir {
+        match self {
+            Self::Wal { .. } | Self::WalTmp { .. } | Self::WalBroken { .. } => Dir::Wal,
+            Self::Db | Self::DbTmp { .. } | Self::SnapDb { .. } | Self::Snap { .. } => Dir::Snap,
+        }
+    }
+}
+
+impl fmt::Display for FileName {
+    /// The path below the data dir, as etcd names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wal { seq, index } => write!(f, "member/wal/{seq:016x}-{index:016x}.wal"),
+            Self::WalTmp { slot } => write!(f, "member/wal/{slot}.tmp"),
+            Self::WalBroken { seq, index } => write!(f, "member/wal/{seq:016x}-{index:016x}.wal.broken"),
+            Self::Db => write!(f, "member/snap/db"),
+            Self::DbTmp { number } => write!(f, "member/snap/db.tmp.{number}"),
+            Self::SnapDb { index } => write!(f, "member/snap/{index:016x}.snap.db"),
+            Self::Snap { term, index } => write!(f, "member/snap/{term:016x}-{index:016x}.snap"),
+        }
+    }
+}
+
+/// A file operation. Without a `Sync` (and, for names, a `SyncDir`) none of them survives a crash for sure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskCommand {
+    /// Make an empty file, or empty it.
+    Create {
+        /// The file.
+        file: FileName,
+    },
+    /// Write at an offset; the file grows, with zeros in any gap.
+    Write {
+        /// The file.
+        file: FileName,
+        /// Where, in bytes.
+        offset: u64,
+        /// What.
+        data: Bytes,
+    },
+    /// `fdatasync`: everything written to the file so far, and its size, must last.
+    Sync {
+        /// The file.
+        file: FileName,
+    },
+    /// Set the length: cut off, or grow with zeros (`ftruncate`, preallocation).
+    Truncate {
+        /// The file.
+        file: FileName,
+        /// The new length in bytes.
+        length: u64,
+    },
+    /// Rename; the target, if any, is replaced at once.
+    Rename {
+        /// The old name.
+        from: FileName,
+        /// The new name.
+        to: FileName,
+    },
+    /// Delete.
+    Remove {
+        /// The file.
+        file: FileName,
+    },
+    /// `fsync` of a directory: its names must last.
+    SyncDir {
+        /// The directory.
+        dir: Dir,
+    },
+}
+
+/// Why a disk command failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DiskError {
+    /// `EIO`
+    Io,
+    /// `ENOSPC`
+    NoSpace,
+}
+
+/// A data dir as a booting member finds it: the content of each file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiskImage {
+    /// The files.
+    pub files: BTreeMap<FileName, Bytes>,
+}
+
+/// Why a member refuses to start, in etcd's classes of error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BootError {
+    /// A WAL segment cannot be read, and must not be repaired.
+    Wal {
+        /// The segment.
+        file: FileName,
+        /// Byte offset of the record.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The backend cannot be read.
+    Backend {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A snapshot that is needed is missing or broken, or the files do not fit together.
+    Snapshot {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The configuration contradicts itself.
+    Config {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wal { file, offset, reason } => write!(f, "{file} at byte {offset}: {reason}"),
+            Self::Backend { reason } => write!(f, "member/snap/db: {reason}"),
+            Self::Snapshot { reason } | Self::Config { reason } => f.write_str(reason),
+        }
+    }
+}
+
+/// Something that happened inside a member, for whoever watches. Indices are Raft indices.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The member's role or leader changed.
+    RoleChanged {
+        /// What it is now.
+        role: Role,
+        /// In which term.
+        term: u64,
+        /// Whom it follows.
+        leader: Option<MemberId>,
+    },
+    /// A write to the WAL was issued; it lasts once a `Sync` of the file issued after `op` has ended well.
+    WalSaved {
+        /// The write.
+        op: OpId,
+        /// First and last index of the entries in it, if any. Those after `last` that were there before are gone.
+        entries: Option<(u64, u64)>,
+        /// The hard state in force after it: term, vote, commit.
+        hard_state: (u64, MemberId, u64),
+    },
+    /// A snapshot record was written to the WAL, likewise.
+    WalSnapshotSaved {
+        /// The write.
+        op: OpId,
+        /// The snapshot's index.
+        index: u64,
+    },
+    /// An entry was applied.
+    Applied {
+        /// Its index.
+        index: u64,
+        /// Its term.
+        term: u64,
+        /// Hash of its type and data.
+        entry_hash: u64,
+        /// Hash of the key space as clients see it after it.
+        state_hash: u64,
+        /// The store's revision after it.
+        revision: i64,
+    },
+    /// A linearizable read asked for a read index.
+    ReadIndexRequested {
+        /// The attempt, unique in the cluster.
+        context: u64,
+    },
+    /// It got one.
+    ReadIndexConfirmed {
+        /// The attempt.
+        context: u64,
+        /// Every entry up to here must be applied before the read is served.
+        index: u64,
+    },
+    /// A snapshot was made and the Raft log compacted.
+    SnapshotCreated {
+        /// Its index.
+        index: u64,
+        /// The log now starts after this index.
+        compacted: u64,
+    },
+    /// A database snapshot was sent.
+    SnapshotSending {
+        /// To whom.
+        to: MemberId,
+        /// Its index.
+        index: u64,
+    },
+    /// A snapshot from the leader replaced this member's state.
+    SnapshotInstalled {
+        /// Its index.
+        index: u64,
+        /// Its term.
+        term: u64,
+    },
+    /// The backend's batch lasts.
+    BackendCommitted {
+        /// The consistent index in it.
+        consistent_index: u64,
+    },
+    /// A compaction of the key space ended.
+    CompactionFinished {
+        /// At this revision.
+        revision: i64,
+    },
+    /// The configuration changed.
+    ConfigurationChanged {
+        /// The voters now.
+        voters: Vec<MemberId>,
+        /// The learners now.
+        learners: Vec<MemberId>,
+    },
+}
+
+/// Points in the code, by their gofail names in etcd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Failpoint {
+    /// `walBeforeSync`
+    WalBeforeSync,
+    /// `walAfterSync`
+    WalAfterSync,
+    /// `raftBeforeLeaderSend`
+    RaftBeforeLeaderSend,
+    /// `raftBeforeSave`
+    RaftBeforeSave,
+    /// `raftAfterSave`
+    RaftAfterSave,
+    /// `raftBeforeFollowerSend`
+    RaftBeforeFollowerSend,
+    /// `raftBeforeAdvance`
+    RaftBeforeAdvance,
+    /// `raftBeforeSaveSnap`
+    RaftBeforeSaveSnap,
+    /// `raftAfterSaveSnap`
+    RaftAfterSaveSnap,
+    /// `raftBeforeApplySnap`
+    RaftBeforeApplySnap,
+    /// `raftAfterApplySnap`
+    RaftAfterApplySnap,
+    /// `raftAfterWALRelease`
+    RaftAfterWalRelease,
+    /// `raftBeforeWALSaveSnaphot` (etcd's spelling)
+    RaftBeforeWalSaveSnapshot,
+    /// `applyBeforeOpenSnapshot`
+    ApplyBeforeOpenSnapshot,
+    /// `applyAfterOpenSnapshot`
+    ApplyAfterOpenSnapshot,
+    /// `beforeApplyOneEntryNormal`
+    BeforeApplyOneEntryNormal,
+    /// `beforeApplyOneConfChange`
+    BeforeApplyOneConfChange,
+    /// `commitBeforePreCommitHook`
+    CommitBeforePreCommitHook,
+    /// `commitAfterPreCommitHook`
+    CommitAfterPreCommitHook,
+    /// `beforeCommit`
+    BeforeCommit,
+    /// `afterCommit`
+    AfterCommit,
+    /// `compactBeforeCommitScheduledCompact`
+    CompactBeforeCommitScheduledCompact,
+    /// `compactAfterCommitScheduledCompact`
+    CompactAfterCommitScheduledCompact,
+    /// `compactBeforeSetFinishedCompact`
+    CompactBeforeSetFinishedCompact,
+    /// `compactAfterSetFinishedCompact`
+    CompactAfterSetFinishedCompact,
+    /// `compactBeforeCommitBatch`
+    CompactBeforeCommitBatch,
+    /// `compactAfterCommitBatch`
+    CompactAfterCommitBatch,
+    /// `beforeSendWatchResponse`
+    BeforeSendWatchResponse,
+    /// `beforeSyncWatchers`
+    BeforeSyncWatchers,
+    /// `beforeMoveVictims`
+    BeforeMoveVictims,
+    /// `beforeProgressIfSync`
+    BeforeProgressIfSync,
+}
+
+impl Failpoint {
+    /// Every point there is.
+    pub const ALL: [Self; 31] = [
+        Self::WalBeforeSync,
+        Self::WalAfterSync,
+        Self::RaftBeforeLeaderSend,
+        Self::RaftBeforeSave,
+        Self::RaftAfterSave,
+        Self::RaftBeforeFollowerSend,
+        Self::RaftBeforeAdvance,
+        Self::RaftBeforeSaveSnap,
+        Self::RaftAfterSaveSnap,
+        Self::RaftBeforeApplySnap,
+        Self::RaftAfterApplySnap,
+        Self::RaftAfterWalRelease,
+        Self::RaftBeforeWalSaveSnapshot,
+        Self::ApplyBeforeOpenSnapshot,
+        Self::ApplyAfterOpenSnapshot,
+        Self::BeforeApplyOneEntryNormal,
+        Self::BeforeApplyOneConfChange,
+        Self::CommitBeforePreCommitHook,
+        Self::CommitAfterPreCommitHook,
+        Self::BeforeCommit,
+        Self::AfterCommit,
+        Self::CompactBeforeCommitScheduledCompact,
+        Self::CompactAfterCommitScheduledCompact,
+        Self::CompactBeforeSetFinishedCompact,
+        Self::CompactAfterSetFinishedCompact,
+        Self::CompactBeforeCommitBatch,
+        Self::CompactAfterCommitBatch,
+        Self::BeforeSendWatchResponse,
+        Self::BeforeSyncWatchers,
+        Self::BeforeMoveVictims,
+        Self::BeforeProgressIfSync,
+    ];
+
+    /// etcd's gofail name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WalBeforeSync => "walBeforeSync",
+            Self::WalAfterSync => "walAfterSync",
+            Self::RaftBeforeLeaderSend => "raftBeforeLeaderSend",
+            Self::RaftBeforeSave => "raftBeforeSave",
+            Self::RaftAfterSave => "raftAfterSave",
+            Self::RaftBeforeFollowerSend => "raftBeforeFollowerSend",
+            Self::RaftBeforeAdvance => "raftBeforeAdvance",
+            Self::RaftBeforeSaveSnap => "raftBeforeSaveSnap",
+            Self::RaftAfterSaveSnap => "raftAfterSaveSnap",
+            Self::RaftBeforeApplySnap => "raftBeforeApplySnap",
+            Self::RaftAfterApplySnap => "raftAfterApplySnap",
+            Self::RaftAfterWalRelease => "raftAfterWALRelease",
+            Self::RaftBeforeWalSaveSnapshot => "raftBeforeWALSaveSnaphot",
+            Self::ApplyBeforeOpenSnapshot => "applyBeforeOpenSnapshot",
+            Self::ApplyAfterOpenSnapshot => "applyAfterOpenSnapshot",
+            Self::BeforeApplyOneEntryNormal => "beforeApplyOneEntryNormal",
+            Self::BeforeApplyOneConfChange => "beforeApplyOneConfChange",
+            Self::CommitBeforePreCommitHook => "commitBeforePreCommitHook",
+            Self::CommitAfterPreCommitHook => "commitAfterPreCommitHook",
+            Self::BeforeCommit => "beforeCommit",
+            Self::AfterCommit => "afterCommit",
+            Self::CompactBeforeCommitScheduledCompact => "compactBeforeCommitScheduledCompact",
+            Self::CompactAfterCommitScheduledCompact => "compactAfterCommitScheduledCompact",
+            Self::CompactBeforeSetFinishedCompact => "compactBeforeSetFinishedCompact",
+            Self::CompactAfterSetFinishedCompact => "compactAfterSetFinishedCompact",
+            Self::CompactBeforeCommitBatch => "compactBeforeCommitBatch",
+            Self::CompactAfterCommitBatch => "compactAfterCommitBatch",
+            Self::BeforeSendWatchResponse => "beforeSendWatchResponse",
+            Self::BeforeSyncWatchers => "beforeSyncWatchers",
+            Self::BeforeMoveVictims => "beforeMoveVictims",
+            Self::BeforeProgressIfSync => "beforeProgressIfSync",
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a replica shows of itself: plain, read-only, cheap enough to take after every step.
+
+use crate::{raftpb, MemberId};
+
+/// Raft's roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Asks whether it could win.
+    PreCandidate,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+}
+
+/// A replica as an observer sees it between two steps.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Who.
+    pub member: MemberId,
+    /// Raft term.
+    pub term: u64,
+    /// Whom it voted for in that term.
+    pub vote: MemberId,
+    /// Its role.
+    pub role: Role,
+    /// Whom it follows.
+    pub leader: MemberId,
+    /// Highest index it knows to be committed.
+    pub commit: u64,
+    /// Highest index that it has applied.
+    pub applied: u64,
+    /// Its Raft log, with what is not durable yet.
+    pub log: LogView<'a>,
+    /// Voters of the configuration it has applied, in order.
+    pub voters: &'a [MemberId],
+    /// Learners, likewise.
+    pub learners: &'a [MemberId],
+    /// The store's revision.
+    pub revision: i64,
+    /// The store's compaction revision, -1 when never compacted.
+    pub compact_revision: i64,
+    /// Hash of the key space as clients see it: live keys with their revisions, versions, values and leases. Members that
+    /// have applied the same entries have the same hash, whatever their history, compaction or incarnation.
+    pub state_hash: u64,
+    /// The index that the last backend batch will carry when it commits.
+    pub consistent_index: u64,
+}
+
+/// A Raft log: a snapshot, then entries.
+#[derive(Clone, Copy, Debug)]
+pub struct LogView<'a> {
+    /// Index and term of the entry before the first one kept.
+    pub start: (u64, u64),
+    /// Entries in storage, from `start.0 + 1`.
+    pub stable: &'a [raftpb::Entry],
+    /// Entries appended but not handed to storage yet. The first may overlap, and then replaces, the end of `stable`.
+    pub unstable: &'a [raftpb::Entry],
+    /// The lowest index whose entry may have changed in the last step; above the last index when none did.
+    pub changed_from: u64,
+}
+
+impl<'a> LogView<'a> {
+    /// Index of the last entry.
+    pub fn last_index(&self) -> u64 {
+        let last = self.unstable.last().or(self.stable.last());
+        last.map_or(self.start.0, |entry| entry.index)
+    }
+
+    /// The entry at `index`, if it is kept.
+    pub fn entry(&self, index: u64) -> Option<&'a raftpb::Entry> {
+        if let Some(first) = self.unstable.first() {
+            if index >= first.index {
+                return self.unstable.get((index - first.index) as usize);
+            }
+        }
+        let place = index.checked_sub(self.start.0 + 1)?;
+        self.stable.get(place as usize)
+    }
+}
