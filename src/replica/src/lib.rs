@@ -26,6 +26,8 @@ mod bug;
 mod config;
 pub mod history;
 mod ids;
+mod log;
+mod replica;
 mod io;
 pub mod mvcc;
 pub mod time;
@@ -40,6 +42,7 @@ pub use io::{
     BootError, Chance, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, Input, Output, PeerMessage,
     Question, Task,
 };
+pub use replica::Replica;
 pub use view::{LogView, Role, View};
 
 /// Raft's messages, as raft-rs declares them.

@@ -1,0 +1,263 @@
+//! A member starts: from an empty disk, or from whatever a crash has left on it.
+
+use raft::{RawNode, StateRole};
+
+use crate::backend::Backend;
+use crate::log::LogStorage;
+use crate::mvcc::{Store, Watchers};
+use crate::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState};
+use crate::time::{Monotonic, Span};
+use crate::wal::{self, Commands, Wal};
+use crate::{BootError, Config, Dir, DiskCommand, DiskImage, Event, FileName, MemberId, Output, Role, Task};
+
+use super::apply::Applying;
+use super::election::ElectionTimer;
+use super::membership::Membership;
+use super::outputs::Outputs;
+use super::raft_loop::Saving;
+use super::read::Reads;
+use super::snapshot::Snapshotting;
+use super::{IdGenerator, Replica, Waiting};
+
+/// What the WAL and the database files say together.
+struct Recovered {
+    wal: Wal,
+    backend: Backend,
+    hard_state: HardState,
+    entries: Vec<Entry>,
+    snapshot: (u64, u64, ConfState),
+    /// Syncs that must end before Raft may act on what was written just now.
+    syncs: Vec<crate::OpId>,
+}
+
+impl Replica {
+    /// Start a member on `image`, at `now` on its clock, and append what must be done first to `out`.
+    ///
+    /// On an empty image a member of `config.initial_cluster` bootstraps the cluster together with the others, and any
+    /// other member waits to be given the log by a leader.
+    ///
+    /// # Errors
+    /// What etcd refuses to start from: a WAL that is damaged in the middle, a database that cannot be read or is older
+    /// than the snapshot it must have. Nothing is changed then.
+    pub fn boot(
+        config: Config,
+        image: &DiskImage,
+        now: Monotonic,
+        out: &mut Vec<Output>,
+    ) -> Result<Self, BootError> {
+        config
+            .validate()
+            .map_err(|error| BootError::Config { reason: format!("{} {}", error.field, error.reason) })?;
+        let mut outputs = Outputs::default();
+        outputs.start(out);
+        let recovered = match wal::exists(image) {
+            true => recover(&config, image, &mut outputs),
+            false => bootstrap(&config, &mut outputs),
+        };
+        let recovered = match recovered {
+            Ok(recovered) => recovered,
+            Err(error) => {
+                outputs.finish(out);
+                return Err(error);
+            }
+        };
+        let mut replica = assemble(config, recovered, now, outputs)?;
+        replica.start();
+        replica.out.finish(out);
+        Ok(replica)
+    }
+
+    /// Set every periodic task going.
+    fn start(&mut self) {
+        for (task, after) in [
+            (Task::Tick, self.config.heartbeat_interval),
+            (Task::BackendCommit, self.config.backend_batch_interval),
+            (Task::WatchSync, self.config.watch_resync_interval),
+            (Task::WatchProgress, self.config.watch_progress_interval),
+            (Task::Purge, self.config.purge_interval),
+            (Task::RaftLoop, Span::ZERO),
+        ] {
+            self.out.wake(task, after);
+        }
+        if self.store.compaction_scheduled().is_some() {
+            self.out.wake_now(Task::Compaction);
+        }
+        self.event(Event::ConfigurationChanged {
+            voters: self.membership.voters().to_vec(),
+            learners: self.membership.learners().to_vec(),
+        });
+        self.after_step();
+    }
+}
+
+/// A new member: empty files, and for a founder of the cluster the entries that name the founders, as `raft.StartNode`
+/// makes them: term 1, already committed.
+fn bootstrap(config: &Config, out: &mut Outputs) -> Result<Recovered, BootError> {
+    let mut metadata = vec![0x08];
+    wal::put_varint(&mut metadata, config.member.0);
+    metadata.extend_from_slice(&[0x10, 0x01]);
+    let mut syncs = Vec::new();
+    let (mut wal, created) = Wal::create(metadata.into(), config.wal_segment_bytes, out);
+    syncs.extend(created);
+    let backend = Backend::create(out);
+    let founder = config.initial_cluster.contains(&config.member);
+    let mut hard_state = HardState::default();
+    let mut entries = Vec::new();
+    if founder {
+        for (place, member) in config.initial_cluster.iter().enumerate() {
+            let mut change = ConfChange::default();
+            change.change_type = ConfChangeType::AddNode;
+            change.node_id = member.0;
+            let mut entry = Entry::default();
+            entry.entry_type = EntryType::EntryConfChange;
+            entry.term = 1;
+            entry.index = place as u64 + 1;
+            entry.data = protobuf::Message::write_to_bytes(&change)
+                .expect("a message in memory can always be written")
+                .into();
+            entries.push(entry);
+        }
+        hard_state.term = 1;
+        hard_state.commit = entries.len() as u64;
+        let saved = wal.save(Some(&hard_state), &entries, true, out);
+        if let Some(op) = saved.write {
+            let range = Some((1, entries.len() as u64));
+            out.event(Event::WalSaved { op, entries: range, hard_state: (1, MemberId::NONE, hard_state.commit) });
+        }
+        syncs.extend(saved.sync);
+    }
+    Ok(Recovered { wal, backend, hard_state, entries, snapshot: (0, 0, ConfState::default()), syncs })
+}
+
+/// `bootstrapWithWAL`: the newest snapshot that the WAL records, the entries after it, the database that belongs to it.
+fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> Result<Recovered, BootError> {
+    let read = wal::read(image, config.wal_segment_bytes)?;
+    let mut syncs = Vec::new();
+    for command in read.repair {
+        let synced = matches!(command, DiskCommand::Sync { .. } | DiskCommand::SyncDir { .. });
+        let op = out.issue(command);
+        if synced {
+            syncs.push(op);
+        }
+    }
+    let (index, term, conf_state) = read.snapshot;
+    let mut backend = match image.files.contains_key(&FileName::Db) {
+        true => Backend::open(image)?,
+        false => Backend::create(out),
+    };
+    if backend.consistent_index() < index {
+        // The database came with a snapshot whose rename was lost, or had not been done yet.
+        let file = FileName::SnapDb { index };
+        let Some(database) = image.files.get(&file) else {
+            let have = backend.consistent_index();
+            return Err(BootError::Snapshot {
+                reason: format!("snapshot at index {index} has no database: {file} is missing and db is at index {have}"),
+            });
+        };
+        backend = Backend::open_file(database).map_err(|error| BootError::Backend { reason: error.to_string() })?;
+        if backend.consistent_index() < index {
+            let have = backend.consistent_index();
+            return Err(BootError::Snapshot { reason: format!("{file} is at index {have}, below its snapshot {index}") });
+        }
+        out.issue(DiskCommand::Rename { from: file, to: FileName::Db });
+        syncs.push(out.issue(DiskCommand::SyncDir { dir: Dir::Snap }));
+    }
+    Ok(Recovered {
+        wal: read.wal,
+        backend,
+        hard_state: read.hard_state,
+        entries: read.entries,
+        snapshot: (index, term, conf_state),
+        syncs,
+    })
+}
+
+fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) -> Result<Replica, BootError> {
+    let Recovered { wal, backend, mut hard_state, entries, snapshot, syncs } = found;
+    // A commit index may be behind the snapshot: it is not always synced.
+    hard_state.commit = hard_state.commit.max(snapshot.0);
+    let last = snapshot.0 + entries.len() as u64;
+    hard_state.commit = hard_state.commit.min(last);
+    let conf_state = match snapshot.0 {
+        0 => founders(&entries, hard_state.commit),
+        _ => snapshot.2.clone(),
+    };
+    let storage = LogStorage {
+        hard_state: hard_state.clone(),
+        conf_state: conf_state.clone(),
+        start: (snapshot.0, snapshot.1),
+        entries,
+        snapshot: (snapshot.0, snapshot.1, conf_state),
+    };
+    let settings = raft::Config {
+        id: config.member.0,
+        election_tick: config.election_ticks as usize,
+        heartbeat_tick: 1,
+        applied: snapshot.0,
+        max_size_per_msg: config.max_size_per_message,
+        max_inflight_msgs: config.max_inflight_messages,
+        check_quorum: config.check_quorum,
+        pre_vote: config.pre_vote,
+        read_only_option: raft::ReadOnlyOption::Safe,
+        ..raft::Config::default()
+    };
+    let logger = slog::Logger::root(slog::Discard, slog::o!());
+    let mut raft = RawNode::new(&settings, storage, &logger)
+        .map_err(|error| BootError::Config { reason: format!("raft: {error}") })?;
+    let store = Store::restore(&backend, config.bugs).map_err(|reason| BootError::Backend { reason })?;
+    let membership = Membership::restore(&backend).map_err(|reason| BootError::Backend { reason })?;
+    let election = ElectionTimer::new(&mut raft.raft);
+    let watchers = Watchers::new(&config);
+    let mut disk = std::collections::BTreeMap::new();
+    for sync in &syncs {
+        disk.insert(*sync, Waiting::RaftSave);
+    }
+    let saving = (!syncs.is_empty()).then(|| Saving::of_boot(syncs));
+    let ids = IdGenerator::new(config.member, now);
+    let commit = hard_state.commit;
+    let applied = snapshot.0;
+    out.event(Event::RoleChanged { role: Role::Follower, term: raft.raft.term, leader: None });
+    assert_eq!(raft.raft.state, StateRole::Follower, "a member starts as a follower");
+    Ok(Replica {
+        raft,
+        wal,
+        backend,
+        store,
+        watchers,
+        membership,
+        election,
+        reads: Reads::default(),
+        applying: Applying::default(),
+        snapshotting: Snapshotting::at(applied),
+        saving,
+        tick_waiting: false,
+        disk,
+        proposed: std::collections::BTreeMap::new(),
+        unled: std::collections::VecDeque::new(),
+        deadlines: std::collections::VecDeque::new(),
+        compacting: Vec::new(),
+        ids,
+        role: Role::Follower,
+        leader: MemberId::NONE,
+        commit,
+        applied,
+        log_changed_from: 0,
+        stopped: false,
+        out,
+        config,
+    })
+}
+
+/// Before the first snapshot Raft's configuration is the one that the founders wrote into the log.
+fn founders(entries: &[Entry], commit: u64) -> ConfState {
+    let mut conf_state = ConfState::default();
+    for entry in entries.iter().take_while(|entry| entry.index <= commit && entry.term == 1) {
+        if entry.entry_type != EntryType::EntryConfChange {
+            break;
+        }
+        let change: ConfChange =
+            protobuf::Message::parse_from_bytes(&entry.data).expect("bootstrap wrote this entry");
+        conf_state.voters.push(change.node_id);
+    }
+    conf_state
+}

@@ -1,0 +1,302 @@
+//! The member as a whole: its parts, how it takes an input, and what it shows.
+//!
+//! Each file below is one of etcd's goroutines or paths. They share the [`Replica`] and speak through its fields; what
+//! they want done goes into [`Outputs`]. Nothing here knows who drives.
+
+mod apply;
+mod boot;
+mod election;
+mod membership;
+mod outputs;
+mod peers;
+mod propose;
+mod raft_loop;
+mod read;
+mod snapshot;
+mod watch;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use raft::RawNode;
+
+use crate::api::{self, Error, Request};
+use crate::backend::Backend;
+use crate::log::LogStorage;
+use crate::mvcc::{Store, Watchers};
+use crate::raftpb;
+use crate::time::Monotonic;
+use crate::wal::Wal;
+use crate::{Config, DiskError, Event, Input, LogView, MemberId, OpId, Output, RequestId, Role, Task, View};
+
+use apply::Applying;
+use election::ElectionTimer;
+use membership::Membership;
+use outputs::Outputs;
+use raft_loop::Saving;
+use read::Reads;
+use snapshot::Snapshotting;
+
+/// One etcd member.
+pub struct Replica {
+    config: Config,
+    raft: RawNode<LogStorage>,
+    wal: Wal,
+    backend: Backend,
+    store: Store,
+    watchers: Watchers,
+    membership: Membership,
+    election: ElectionTimer,
+    reads: Reads,
+    applying: Applying,
+    snapshotting: Snapshotting,
+    /// The Ready that is being saved; the Raft loop waits for it.
+    saving: Option<Saving>,
+    /// The ticker's one-slot buffer: a tick that came while the Raft loop was saving.
+    tick_waiting: bool,
+    /// What each unanswered sync is for.
+    disk: BTreeMap<OpId, Waiting>,
+    /// Requests in the log or on their way there, by the id in their entry.
+    proposed: BTreeMap<u64, RequestId>,
+    /// Proposals that wait for somebody to lead.
+    unled: VecDeque<(u64, Proposal)>,
+    /// When each proposal must be answered, in order of time.
+    deadlines: VecDeque<(Monotonic, u64)>,
+    /// Compactions whose clients wait until they are physically done.
+    compacting: Vec<(RequestId, api::Revision)>,
+    ids: IdGenerator,
+    role: Role,
+    leader: MemberId,
+    commit: u64,
+    applied: u64,
+    log_changed_from: u64,
+    stopped: bool,
+    out: Outputs,
+}
+
+/// Who waits for a disk command.
+#[derive(Clone, Debug)]
+enum Waiting {
+    /// The Raft loop: its save is durable.
+    RaftSave,
+    /// The backend's batch.
+    Backend,
+    /// The record of a snapshot made here.
+    SnapshotRecord,
+    /// A database from the leader is on disk; now Raft may see the message.
+    Database(Box<crate::PeerMessage>),
+    /// Nobody: an error is fatal, success means nothing.
+    Nobody,
+}
+
+/// Something that wants to get into the log.
+#[derive(Clone, Debug)]
+enum Proposal {
+    Entry(Bytes),
+    Configuration(raftpb::ConfChange),
+}
+
+/// etcd's `idutil.Generator`: member, then time of start, then a counter, so that ids of different members and of
+/// different lives of a member differ.
+#[derive(Clone, Debug)]
+struct IdGenerator(u64);
+
+impl IdGenerator {
+    fn new(member: MemberId, now: Monotonic) -> Self {
+        let millis = (now.0 / 1_000_000) & ((1 << 40) - 1);
+        Self((member.0 & 0xffff) << 48 | millis << 8)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+impl Replica {
+    /// Take one input at `now` on this member's monotonic clock, and append what must be done to `out`.
+    ///
+    /// `now` never goes back. After [`Output::Exit`] every input is ignored.
+    pub fn step(&mut self, now: Monotonic, input: Input, out: &mut Vec<Output>) {
+        if self.stopped {
+            return;
+        }
+        self.out.start(out);
+        self.log_changed_from = u64::MAX;
+        match input {
+            Input::Run(task) => self.run(now, task),
+            Input::Chance(chance) => self.election.drawn(chance, &mut self.raft.raft),
+            Input::Message(message) => self.receive(message),
+            Input::Unreachable { member } => self.raft.report_unreachable(member.0),
+            Input::SnapshotSent { member, delivered } => self.snapshot_sent(member, delivered),
+            Input::Request { id, request } => self.request(now, id, request),
+            Input::StreamOpen { stream, window } => self.watchers.open(stream, window),
+            Input::StreamRequest { stream, request } => self.stream_request(stream, request),
+            Input::StreamGrant { stream, responses } => self.stream_grant(stream, responses),
+            Input::StreamClosed { stream } => self.watchers.close(stream),
+            Input::Disk { op, result } => self.disk_done(now, op, result),
+        }
+        self.after_step();
+        self.out.finish(out);
+    }
+
+    fn run(&mut self, now: Monotonic, task: Task) {
+        match task {
+            Task::Tick => self.tick(),
+            Task::RaftLoop => self.raft_loop(),
+            Task::Apply => self.apply_run(),
+            Task::BackendCommit => self.backend_commit_tick(),
+            Task::ReadIndex => self.read_index_loop(now),
+            Task::RequestTimeout => self.request_timeout(now),
+            Task::WatchSync => self.watch_sync(),
+            Task::WatchVictims => self.watch_victims(),
+            Task::WatchSend => self.watch_send(),
+            Task::WatchProgress => self.watch_progress(),
+            Task::Compaction => self.compaction_run(),
+            Task::Snapshot => self.snapshot_run(),
+            Task::Purge => self.purge(),
+        }
+    }
+
+    /// What every step ends with: a new election timeout when Raft has reset its own, and a run of the Raft loop when it
+    /// has work.
+    fn after_step(&mut self) {
+        if self.stopped {
+            return;
+        }
+        if self.election.must_draw(&self.raft.raft) {
+            self.out.push(Output::Ask(crate::Question::ElectionTimeout));
+        }
+        if self.saving.is_none() && self.raft.has_ready() {
+            self.out.wake_now(Task::RaftLoop);
+        }
+    }
+
+    fn disk_done(&mut self, now: Monotonic, op: OpId, result: Result<(), DiskError>) {
+        let waiting = self.disk.remove(&op);
+        if result.is_err() {
+            // etcd ends on every failed write or sync: a retry could report success for data that is gone.
+            let reason = match waiting {
+                Some(Waiting::Backend) => "failed to commit tx",
+                Some(Waiting::RaftSave) => "failed to save Raft hard state and entries",
+                Some(Waiting::SnapshotRecord) => "failed to save Raft snapshot",
+                _ => "failed to write to disk",
+            };
+            self.exit(reason);
+            return;
+        }
+        let _ = now;
+        match waiting {
+            Some(Waiting::RaftSave) => self.saved(op),
+            Some(Waiting::Backend) => self.backend_progress(op),
+            Some(Waiting::SnapshotRecord) => self.snapshot_recorded(),
+            Some(Waiting::Database(message)) => self.database_saved(*message),
+            Some(Waiting::Nobody) | None => {}
+        }
+    }
+
+    fn exit(&mut self, reason: &'static str) {
+        self.stopped = true;
+        self.out.push(Output::Exit { reason });
+    }
+
+    fn request(&mut self, now: Monotonic, id: RequestId, request: Request) {
+        let (ops, bytes) = (self.config.max_txn_ops, self.config.max_request_bytes);
+        if let Err(error) = crate::mvcc::check_request(&request, ops, bytes) {
+            return self.reply(id, Err(error));
+        }
+        match request {
+            Request::Range(range) if range.serializable => self.serve_range(id, &range),
+            Request::Range(range) => self.read(now, id, read::Read::Range(range)),
+            Request::Txn(txn) if read::is_read_only(&txn) => {
+                if read::is_serializable(&txn) {
+                    self.serve_txn(id, &txn);
+                } else {
+                    self.read(now, id, read::Read::Txn(txn));
+                }
+            }
+            Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) | Request::Compact(_) => {
+                self.propose_request(now, id, &request);
+            }
+            Request::MemberAdd { .. } | Request::MemberRemove { .. } | Request::MemberPromote { .. } => {
+                self.propose_membership(now, id, &request);
+            }
+            Request::MoveLeader { target } => self.move_leader(id, target),
+            Request::Status => {
+                let body = api::ResponseBody::Status {
+                    leader: self.leader.known(),
+                    raft_applied_index: self.applied,
+                    raft_index: self.commit,
+                };
+                self.reply_body(id, body);
+            }
+            Request::HashKv { revision } => {
+                let result = self.store.hash_kv(&self.backend, revision);
+                let result = result
+                    .map(|(hash, compact_revision)| api::ResponseBody::HashKv { hash, compact_revision });
+                match result {
+                    Ok(body) => self.reply_body(id, body),
+                    Err(error) => self.reply(id, Err(error)),
+                }
+            }
+        }
+    }
+
+    fn header(&self) -> api::Header {
+        api::Header {
+            member: self.config.member,
+            revision: self.store.revision(),
+            raft_term: self.raft.raft.term,
+        }
+    }
+
+    fn reply(&mut self, id: RequestId, result: Result<api::Response, Error>) {
+        self.out.push(Output::Reply { id, result });
+    }
+
+    fn reply_body(&mut self, id: RequestId, body: api::ResponseBody) {
+        let header = self.header();
+        self.reply(id, Ok(api::Response { header, body }));
+    }
+
+    /// What this member shows of itself.
+    pub fn view(&self) -> View<'_> {
+        let raft = &self.raft.raft;
+        let storage = raft.raft_log.store();
+        View {
+            member: self.config.member,
+            term: raft.term,
+            vote: MemberId(raft.vote),
+            role: election::role(raft.state),
+            leader: MemberId(raft.leader_id),
+            commit: raft.raft_log.committed,
+            applied: self.applied,
+            log: LogView {
+                start: storage.start,
+                stable: &storage.entries,
+                unstable: raft.raft_log.unstable_entries(),
+                changed_from: self.log_changed_from,
+            },
+            voters: self.membership.voters(),
+            learners: self.membership.learners(),
+            revision: self.store.revision(),
+            compact_revision: self.store.compact_revision(),
+            state_hash: self.store.state_hash(),
+            consistent_index: self.backend.consistent_index(),
+        }
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether it has stopped by itself ([`Output::Exit`]).
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    fn event(&mut self, event: Event) {
+        self.out.push(Output::Event(event));
+    }
+}

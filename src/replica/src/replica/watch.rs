@@ -1,0 +1,75 @@
+//! The watch tasks: what streams ask, and when lagging watchers, victims and send loops run.
+
+use crate::api::WatchRequest;
+use crate::{Failpoint, Output, StreamId, Task};
+
+use super::Replica;
+
+impl Replica {
+    pub(super) fn stream_request(&mut self, stream: StreamId, request: WatchRequest) {
+        match request {
+            WatchRequest::Create(create) => {
+                self.watchers.create(stream, create, self.store.revision(), self.store.compact_revision());
+            }
+            WatchRequest::Cancel(watch) => self.watchers.cancel(stream, watch),
+            WatchRequest::Progress => {
+                self.out.point(Failpoint::BeforeProgressIfSync);
+                self.watchers.progress(stream, self.store.revision());
+            }
+        }
+        self.wake_watchers();
+    }
+
+    pub(super) fn stream_grant(&mut self, stream: StreamId, responses: u32) {
+        self.watchers.grant(stream, responses);
+        self.wake_watchers();
+    }
+
+    fn wake_watchers(&mut self) {
+        if self.watchers.pending_send() {
+            self.out.wake_now(Task::WatchSend);
+        }
+        if self.watchers.pending_victims() {
+            self.out.wake(Task::WatchVictims, self.config.watch_victim_interval);
+        }
+    }
+
+    pub(super) fn watch_sync(&mut self) {
+        self.out.wake(Task::WatchSync, self.config.watch_resync_interval);
+        if !self.watchers.pending_sync() {
+            return;
+        }
+        self.out.point(Failpoint::BeforeSyncWatchers);
+        self.watchers.sync_batch(&self.store, &self.backend, self.config.watch_sync_batch);
+        self.wake_watchers();
+    }
+
+    pub(super) fn watch_victims(&mut self) {
+        if !self.watchers.pending_victims() {
+            return;
+        }
+        self.out.point(Failpoint::BeforeMoveVictims);
+        self.watchers.retry_victims(self.store.revision());
+        self.wake_watchers();
+    }
+
+    pub(super) fn watch_send(&mut self) {
+        if !self.watchers.pending_send() {
+            return;
+        }
+        self.out.point(Failpoint::BeforeSendWatchResponse);
+        let header = self.header();
+        let mut responses = Vec::new();
+        self.watchers.send(&self.store, &self.backend, header, &mut responses);
+        for (stream, response) in responses {
+            self.out.push(Output::Stream { stream, response });
+        }
+        self.wake_watchers();
+    }
+
+    pub(super) fn watch_progress(&mut self) {
+        self.out.wake(Task::WatchProgress, self.config.watch_progress_interval);
+        self.watchers.periodic_progress(self.store.revision());
+        self.wake_watchers();
+    }
+}
