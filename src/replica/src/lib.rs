@@ -16,7 +16,6 @@
 //! 3. **Crash is drop, restart is boot.** A crash drops the value; a restart is [`boot`] from what was durable.
 //! 4. **In order.** Outputs are performed in the order given. A crash may fall between any two of them.
 //! 5. **Bounded.** Every queue has a limit in [`Config`].
-//! 6. **Forkable.** Between steps a replica is plain data: [`Replica::fork`] gives an equal one.
 //!
 //! This crate knows nothing of simulation, networks, files, threads, judges or command lines.
 

@@ -129,9 +129,10 @@ impl Replica {
             EntryType::EntryConfChangeV2 => panic!("nobody proposes joint configurations"),
         }
         self.applied = entry.index;
-        if fresh {
-            self.backend.set_consistent_index(entry.index, entry.term);
+        if !fresh {
+            return;
         }
+        self.backend.set_consistent_index(entry.index, entry.term);
         let entry_hash = xxh3_64_with_seed(&entry.data, entry.entry_type as u64);
         self.event(Event::Applied {
             index: entry.index,

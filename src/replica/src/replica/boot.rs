@@ -189,20 +189,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         entries,
         snapshot: (snapshot.0, snapshot.1, conf_state),
     };
-    let settings = raft::Config {
-        id: config.member.0,
-        election_tick: config.election_ticks as usize,
-        heartbeat_tick: 1,
-        applied: snapshot.0,
-        max_size_per_msg: config.max_size_per_message,
-        max_inflight_msgs: config.max_inflight_messages,
-        check_quorum: config.check_quorum,
-        pre_vote: config.pre_vote,
-        read_only_option: raft::ReadOnlyOption::Safe,
-        ..raft::Config::default()
-    };
-    let logger = slog::Logger::root(slog::Discard, slog::o!());
-    let mut raft = RawNode::new(&settings, storage, &logger)
+    let mut raft = new_raft(&config, storage, snapshot.0)
         .map_err(|error| BootError::Config { reason: format!("raft: {error}") })?;
     let store = Store::restore(&backend, config.bugs).map_err(|reason| BootError::Backend { reason })?;
     let membership = Membership::restore(&backend).map_err(|reason| BootError::Backend { reason })?;
@@ -214,7 +201,6 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     }
     let saving = (!syncs.is_empty()).then(|| Saving::of_boot(syncs));
     let ids = IdGenerator::new(config.member, now);
-    let commit = hard_state.commit;
     let applied = snapshot.0;
     out.event(Event::RoleChanged { role: Role::Follower, term: raft.raft.term, leader: None });
     assert_eq!(raft.raft.state, StateRole::Follower, "a member starts as a follower");
@@ -239,13 +225,32 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         ids,
         role: Role::Follower,
         leader: MemberId::NONE,
-        commit,
+        handed_over: applied,
         applied,
         log_changed_from: 0,
         stopped: false,
         out,
         config,
     })
+}
+
+/// raft-rs with etcd's settings. `applied` is the last index whose entry is not to be handed out again.
+pub(super) fn new_raft(config: &Config, storage: LogStorage, applied: u64) -> raft::Result<RawNode<LogStorage>> {
+    let settings = raft::Config {
+        id: config.member.0,
+        election_tick: config.election_ticks as usize,
+        heartbeat_tick: 1,
+        applied,
+        max_size_per_msg: config.max_size_per_message,
+        max_inflight_msgs: config.max_inflight_messages,
+        check_quorum: config.check_quorum,
+        pre_vote: config.pre_vote,
+        read_only_option: raft::ReadOnlyOption::Safe,
+        ..raft::Config::default()
+    };
+    // Its log lines hold what it drew by itself; nobody may read them.
+    let logger = slog::Logger::root(slog::Discard, slog::o!());
+    RawNode::new(&settings, storage, &logger)
 }
 
 /// Before the first snapshot Raft's configuration is the one that the founders wrote into the log.

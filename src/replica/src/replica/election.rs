@@ -46,6 +46,17 @@ impl ElectionTimer {
     }
 }
 
+/// raft-rs's word for a role.
+pub(super) fn state(role: Role) -> StateRole {
+    match role {
+        Role::Follower => StateRole::Follower,
+        Role::PreCandidate => StateRole::PreCandidate,
+        Role::Candidate => StateRole::Candidate,
+        Role::Leader => StateRole::Leader,
+    }
+}
+
+/// A role by Raft's name.
 pub(super) fn role(state: StateRole) -> Role {
     match state {
         StateRole::Follower => Role::Follower,

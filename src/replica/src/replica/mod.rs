@@ -6,6 +6,7 @@
 mod apply;
 mod boot;
 mod election;
+mod fork;
 mod membership;
 mod outputs;
 mod peers;
@@ -67,7 +68,8 @@ pub struct Replica {
     ids: IdGenerator,
     role: Role,
     leader: MemberId,
-    commit: u64,
+    /// Highest index that the Raft loop has handed to the apply loop.
+    handed_over: u64,
     applied: u64,
     log_changed_from: u64,
     stopped: bool,
@@ -226,7 +228,7 @@ impl Replica {
                 let body = api::ResponseBody::Status {
                     leader: self.leader.known(),
                     raft_applied_index: self.applied,
-                    raft_index: self.commit,
+                    raft_index: self.raft.raft.raft_log.committed,
                 };
                 self.reply_body(id, body);
             }

@@ -13,7 +13,7 @@ const UNLED_MAX: usize = 4096;
 impl Replica {
     /// `processInternalRaftRequestOnce`.
     pub(super) fn propose_request(&mut self, now: Monotonic, id: RequestId, request: &Request) {
-        if self.commit > self.applied + self.config.max_commit_apply_gap {
+        if self.raft.raft.raft_log.committed > self.applied + self.config.max_commit_apply_gap {
             return self.reply(id, Err(Error::TooManyRequests));
         }
         let entry = self.ids.next();

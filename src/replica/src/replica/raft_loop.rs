@@ -14,20 +14,22 @@ use super::{election, Replica, Waiting};
 /// A Ready whose save is not durable yet.
 #[derive(Clone, Debug)]
 pub(super) struct Saving {
-    /// raft-rs's number of the Ready.
-    number: u64,
+    /// raft-rs's number of the Ready; 0 for the first files of a booting member.
+    pub(super) number: u64,
     /// The syncs that must end.
     syncs: Vec<OpId>,
     /// What may be sent only then.
     messages: Vec<Message>,
-    /// The snapshot in it: index.
-    snapshot: Option<u64>,
+    /// The last entry in it.
+    pub(super) last_entry: Option<Entry>,
+    /// The snapshot in it.
+    pub(super) snapshot: Option<Snapshot>,
 }
 
 impl Saving {
     /// A booting member's first files, which Raft must not outrun.
     pub(super) fn of_boot(syncs: Vec<OpId>) -> Self {
-        Self { number: 0, syncs, messages: Vec::new(), snapshot: None }
+        Self { number: 0, syncs, messages: Vec::new(), last_entry: None, snapshot: None }
     }
 }
 
@@ -85,6 +87,9 @@ impl Replica {
                 store.install(metadata.index, metadata.term, metadata.get_conf_state().clone());
             }
             store.append(&entries);
+            if let Some(hard_state) = ready.hs() {
+                store.hard_state = hard_state.clone();
+            }
         }
         if has_snapshot {
             self.log_changed_from = 0;
@@ -104,8 +109,8 @@ impl Replica {
         for sync in &syncs {
             self.disk.insert(*sync, Waiting::RaftSave);
         }
-        let snapshot = has_snapshot.then(|| snapshot.get_metadata().index);
-        let saving = Saving { number, syncs, messages: persisted, snapshot };
+        let snapshot = has_snapshot.then_some(snapshot);
+        let saving = Saving { number, syncs, messages: persisted, last_entry: entries.last().cloned(), snapshot };
         if saving.syncs.is_empty() {
             self.finish(saving);
         } else {
@@ -115,7 +120,7 @@ impl Replica {
 
     fn hand_over(&mut self, committed: Vec<Entry>) {
         if let Some(last) = committed.last() {
-            self.commit = self.commit.max(last.index);
+            self.handed_over = last.index;
             self.applying.push(committed);
         }
         if self.applying.has_work() {
@@ -178,7 +183,8 @@ impl Replica {
     fn finish(&mut self, saving: Saving) {
         self.out.point(Failpoint::RaftAfterSave);
         self.raft.on_persist_ready(saving.number);
-        if let Some(index) = saving.snapshot {
+        if let Some(snapshot) = saving.snapshot {
+            let index = snapshot.get_metadata().index;
             self.applying.snapshot_persisted(index);
             self.out.wake_now(Task::Apply);
             self.out.point(Failpoint::RaftAfterApplySnap);

@@ -157,7 +157,7 @@ impl Replica {
         };
         self.watchers.restore(self.store.revision());
         self.applied = index;
-        self.commit = self.commit.max(index);
+        self.handed_over = self.handed_over.max(index);
         self.snapshotting.last = index;
         if self.store.compaction_scheduled().is_some() {
             self.out.wake_now(Task::Compaction);

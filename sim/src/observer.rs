@@ -1,0 +1,37 @@
+//! Who watches the members while they run. The world gathers this evidence; it does not know what is made of it.
+
+use detcd_replica::history::{Finding, Moment};
+use detcd_replica::{FileName, MemberId, OpId, Output, View};
+
+/// A judge's eyes inside the world. A finding ends the run.
+pub trait Observer {
+    /// A member took a step; these outputs of it were performed.
+    fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding>;
+
+    /// A sync ended well: every write to `file` that was issued before `op` lasts.
+    fn synced(&mut self, moment: Moment, member: MemberId, file: FileName, op: OpId);
+
+    /// A member is gone, and with it what it had not synced.
+    fn crashed(&mut self, moment: Moment, member: MemberId);
+
+    /// A member is back, from its disk.
+    fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding>;
+}
+
+/// Nobody watches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn stepped(&mut self, _: Moment, _: &View<'_>, _: &[Output]) -> Option<Finding> {
+        None
+    }
+
+    fn synced(&mut self, _: Moment, _: MemberId, _: FileName, _: OpId) {}
+
+    fn crashed(&mut self, _: Moment, _: MemberId) {}
+
+    fn booted(&mut self, _: Moment, _: &View<'_>, _: &[Output]) -> Option<Finding> {
+        None
+    }
+}

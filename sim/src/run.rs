@@ -1,0 +1,142 @@
+//! A run: one scenario, one seed, three acts. Faults and traffic; then everything is repaired; then the cluster must
+//! settle within a bound.
+
+use std::collections::BTreeMap;
+
+use detcd_replica::history::{Finding, History, Moment, Side};
+use detcd_replica::time::Span;
+
+use crate::decide::{Decider, Label};
+use crate::fault::Plan;
+use crate::host::{host, Host};
+use crate::observer::Observer;
+use crate::scenario::Scenario;
+use crate::world::{Remains, Stop, Tally, World};
+
+/// What is run, beside the scenario.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The seed.
+    pub seed: u64,
+    /// Who pumps the events.
+    pub host: Host,
+    /// Whether to keep a line for every event.
+    pub traced: bool,
+    /// Decisions that are not left to the seed.
+    pub overrides: BTreeMap<Label, u64>,
+}
+
+/// How a run ended, before any black-box check has looked at its history.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The scenario as it was run, with everything drawn.
+    pub scenario: Scenario,
+    /// The chained hash over everything that meant something.
+    pub digest: u128,
+    /// The hash as it was every 1,024 events.
+    pub checkpoints: Vec<u64>,
+    /// Events.
+    pub events: Moment,
+    /// Simulated time.
+    pub simulated: Span,
+    /// What clients saw.
+    pub history: History,
+    /// Counts of what happened.
+    pub tally: Tally,
+    /// How often each kind of fault had an effect.
+    pub faults: Tally,
+    /// What stopped it, or that the cluster did not settle.
+    pub failure: Option<Failure>,
+    /// A line of JSON an event, when traced.
+    pub trace: Vec<String>,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// A white-box check.
+    Finding(Finding),
+    /// A member panicked.
+    Panic(Finding),
+    /// The cluster did not settle after everything was repaired.
+    Liveness(Finding),
+}
+
+/// Run a scenario.
+pub fn run(scenario: &Scenario, options: &Options, observer: &mut dyn Observer) -> Outcome {
+    let mut decider = Decider::new(options.seed, options.overrides.clone());
+    let scenario = scenario.drawn(&mut decider);
+    let plan = Plan::draw(&scenario, &mut decider);
+    let mut world = World::new(&scenario, plan, decider, observer, options.traced);
+    let stuck = host(options.host, options.seed, &mut world, |world, advance| acts(&scenario, world, advance));
+    let remains = world.finish();
+    outcome(scenario.clone(), remains, stuck)
+}
+
+/// The three acts. Gives why the cluster did not settle, if it did not.
+fn acts(
+    scenario: &Scenario,
+    world: &mut World<'_>,
+    advance: &mut dyn FnMut(&mut World<'_>) -> bool,
+) -> Option<String> {
+    let limit = scenario.acts.safety_limit.0 .0;
+    while !world.traffic_done() && world.now() < limit {
+        if !advance(world) {
+            break;
+        }
+    }
+    if world.stopped().is_some() {
+        return None;
+    }
+    world.heal();
+    world.end_traffic();
+    let deadline = world.now() + world.liveness_bound().0;
+    let mut looked = world.now();
+    let mut pending = world.pending();
+    while pending.is_some() && world.now() < deadline {
+        if !advance(world) {
+            break;
+        }
+        // Looking at every member after every event would cost more than the event.
+        if world.now() >= looked + 10_000_000 {
+            looked = world.now();
+            pending = world.pending();
+        }
+    }
+    if world.stopped().is_some() {
+        return None;
+    }
+    if let Some(reason) = pending {
+        let bound = world.liveness_bound();
+        return Some(format!("not settled {bound} after everything was repaired: {reason}"));
+    }
+    world.last_look();
+    None
+}
+
+fn outcome(scenario: Scenario, remains: Remains, stuck: Option<String>) -> Outcome {
+    let at = remains.events;
+    let white = |check, summary| Finding { check, side: Side::WhiteBox, at, summary, details: Vec::new() };
+    let failure = match remains.stop {
+        Some(Stop::Finding(finding)) => Some(Failure::Finding(finding)),
+        Some(Stop::Panic { member, message }) => {
+            Some(Failure::Panic(white("panic", format!("{member} panicked: {message}"))))
+        }
+        Some(Stop::Refused { member, reason }) => {
+            Some(Failure::Finding(white("boot", format!("{member} does not start, though no fault damaged its disk: {reason}"))))
+        }
+        None => stuck.map(|reason| Failure::Liveness(white("liveness", reason))),
+    };
+    Outcome {
+        scenario,
+        digest: remains.digest,
+        checkpoints: remains.checkpoints,
+        events: remains.events,
+        simulated: Span(remains.simulated_nanos),
+        history: remains.history,
+        tally: remains.tally,
+        faults: remains.faults,
+        failure,
+        trace: remains.trace,
+    }
+}

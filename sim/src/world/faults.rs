@@ -1,0 +1,380 @@
+//! Obeying the plan: episodes begin and end, failpoints are armed, and in the end everything is repaired.
+
+use std::collections::BTreeMap;
+
+use detcd_replica::time::Span;
+use detcd_replica::{Failpoint, Output, Role};
+
+use crate::decide::{Site, Subject};
+use crate::distribution::{Below, Ratio};
+use crate::fault::{Episode, Kind, Plan, Target};
+use crate::net::{Impairment, Mode, Partition};
+use crate::scenario::Retention;
+
+use super::node::Down;
+use super::{Happening, Tally, World};
+
+/// How long a member takes to start again after it ended by itself, or at a failpoint.
+const RESTART_AFTER: u64 = 100_000_000;
+
+/// How far a message may be held back by a reordering fault, nanoseconds.
+const REORDER_WINDOW: u64 = 20_000_000;
+
+/// The plan, and how far it has come.
+pub(super) struct Faults {
+    plan: Plan,
+    /// What each running episode has done, so that its end can undo it.
+    running: BTreeMap<usize, Vec<usize>>,
+    cuts: BTreeMap<usize, Partition>,
+    armed: Vec<Armed>,
+    ticked: Vec<bool>,
+    healed: bool,
+    tally: Tally,
+}
+
+struct Armed {
+    episode: usize,
+    node: usize,
+    point: Failpoint,
+    hits_left: u64,
+}
+
+impl Faults {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            running: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            armed: Vec::new(),
+            ticked: Vec::new(),
+            healed: false,
+            tally: Tally::new(),
+        }
+    }
+
+    /// Whether this is the first tick of a node's first life.
+    pub(super) fn first_tick(&mut self, node: usize) -> bool {
+        if self.ticked.len() <= node {
+            self.ticked.resize(node + 1, false);
+        }
+        !std::mem::replace(&mut self.ticked[node], true)
+    }
+
+    /// How often each kind really had an effect.
+    pub(super) fn tally(&self) -> Tally {
+        self.tally.clone()
+    }
+}
+
+impl World<'_> {
+    pub(super) fn schedule_faults(&mut self) {
+        for place in 0..self.faults.plan.episodes.len() {
+            let (from, until) = (self.faults.plan.episodes[place].from, self.faults.plan.episodes[place].until);
+            self.queue.push(from.0, Happening::Episode { place, begins: true });
+            self.queue.push(until.0, Happening::Episode { place, begins: false });
+        }
+    }
+
+    pub(super) fn episode(&mut self, place: usize, begins: bool) {
+        if self.faults.healed {
+            return;
+        }
+        let episode = self.faults.plan.episodes[place].clone();
+        if let Some(trace) = &mut self.trace {
+            let what = super::quoted(&episode.to_string());
+            let edge = if begins { "begins" } else { "ends" };
+            trace.push(format!("{{\"n\":{},\"t\":{},\"fault\":{what},\"edge\":\"{edge}\"}}", self.moment, self.now));
+        }
+        if begins {
+            let nodes = self.resolve(place, &episode);
+            if nodes.is_empty() && !episode.targets.is_empty() {
+                return;
+            }
+            self.faults.running.insert(place, nodes.clone());
+            self.begin(place, &episode, &nodes);
+        } else if let Some(nodes) = self.faults.running.remove(&place) {
+            self.end(place, &episode, &nodes);
+        }
+    }
+
+    /// Who the targets are now.
+    fn resolve(&mut self, place: usize, episode: &Episode) -> Vec<usize> {
+        let count = self.nodes.len();
+        if episode.targets.is_empty() {
+            return (0..count).collect();
+        }
+        let mut nodes = Vec::new();
+        for target in &episode.targets {
+            let found = match target {
+                Target::Member(member) => Some(self.place(*member)).filter(|node| *node < count),
+                Target::Leader => self.with_role(place, |role| role == Role::Leader),
+                Target::Follower => self.with_role(place, |role| role != Role::Leader),
+                Target::Any => self.with_role(place, |_| true),
+            };
+            nodes.extend(found.filter(|node| !nodes.contains(node)));
+        }
+        nodes
+    }
+
+    fn with_role(&mut self, place: usize, wanted: impl Fn(Role) -> bool) -> Option<usize> {
+        let fits = |node: &super::Node| node.replica.as_ref().is_some_and(|replica| wanted(replica.view().role));
+        let found: Vec<_> = (0..self.nodes.len()).filter(|node| fits(&self.nodes[*node])).collect();
+        if found.is_empty() {
+            return None;
+        }
+        let choice = Below(found.len() as u64);
+        let choice = self.decider.decide(Site::FaultRole, Subject::one(place as u32 + 1), &choice);
+        Some(found[choice as usize])
+    }
+
+    fn fired(&mut self, kind: Kind) {
+        *self.faults.tally.entry(kind.name()).or_default() += 1;
+    }
+
+    fn begin(&mut self, place: usize, episode: &Episode, nodes: &[usize]) {
+        let magnitude = episode.magnitude;
+        let others: Vec<usize> = (0..self.nodes.len()).filter(|node| !nodes.contains(node)).collect();
+        let cut = match episode.kind {
+            Kind::PartitionSymmetric => Some(Partition::Groups(vec![nodes.to_vec(), others])),
+            Kind::PartitionOneWay => Some(Partition::OneWay { from: nodes.to_vec(), to: others }),
+            Kind::PartitionIsolate => {
+                let all: Vec<usize> = (0..self.nodes.len()).collect();
+                Some(match nodes {
+                    [node] => Partition::Isolate { node: *node, peers: all },
+                    _ => Partition::Groups(nodes.iter().map(|node| vec![*node]).chain([others]).collect()),
+                })
+            }
+            Kind::PartitionRing if self.nodes.len() < 4 => Some(Partition::Pair(0, self.nodes.len() - 1)),
+            Kind::PartitionRing => Some(Partition::Ring((0..self.nodes.len()).collect())),
+            _ => None,
+        };
+        if let Some(cut) = cut {
+            if !cut.links().is_empty() {
+                self.network.cut(&cut);
+                self.faults.cuts.insert(place, cut);
+                self.fired(episode.kind);
+            }
+            return;
+        }
+        match episode.kind {
+            Kind::Crash | Kind::PowerLoss => {
+                for node in nodes {
+                    self.nodes[*node].kept_down += 1;
+                    if self.nodes[*node].is_up() {
+                        self.fired(episode.kind);
+                        self.crash(*node, Down::Crashed);
+                    }
+                }
+            }
+            Kind::Pause => {
+                for node in nodes {
+                    if self.nodes[*node].is_up() && !self.nodes[*node].paused {
+                        self.nodes[*node].paused = true;
+                        self.fired(episode.kind);
+                    }
+                }
+            }
+            Kind::Loss | Kind::Duplicate | Kind::Reorder | Kind::Delay => {
+                self.impair();
+                self.fired(episode.kind);
+            }
+            Kind::DiskStall => {
+                for node in nodes {
+                    self.nodes[*node].disk.set_stall_until(self.now, episode.until.0);
+                    self.fired(episode.kind);
+                }
+            }
+            Kind::DiskSlow => {
+                for node in nodes {
+                    self.nodes[*node].disk.set_slowdown(magnitude as u64);
+                    self.fired(episode.kind);
+                }
+            }
+            Kind::ClockOffset | Kind::ClockStep => {
+                for node in nodes {
+                    self.nodes[*node].clock.step(self.now, magnitude);
+                    self.fired(episode.kind);
+                }
+            }
+            Kind::ClockDrift => {
+                for node in nodes {
+                    // Parts per million; the clock takes parts per billion.
+                    self.nodes[*node].clock.set_rate(self.now, magnitude * 1_000);
+                    self.fired(episode.kind);
+                }
+            }
+            Kind::FailpointCrash => {
+                let point = episode.failpoint.expect("a crash at a failpoint names it");
+                for node in nodes {
+                    let hits_left = magnitude.max(1) as u64;
+                    self.faults.armed.push(Armed { episode: place, node: *node, point, hits_left });
+                }
+            }
+            Kind::PartitionSymmetric | Kind::PartitionOneWay | Kind::PartitionIsolate | Kind::PartitionRing => {
+                unreachable!("partitions were begun above")
+            }
+        }
+    }
+
+    fn end(&mut self, place: usize, episode: &Episode, nodes: &[usize]) {
+        if let Some(cut) = self.faults.cuts.remove(&place) {
+            self.network.mend(&cut);
+            return;
+        }
+        match episode.kind {
+            Kind::Crash | Kind::PowerLoss => {
+                for node in nodes {
+                    self.nodes[*node].kept_down -= 1;
+                    if self.nodes[*node].kept_down == 0 {
+                        self.queue.push(self.now, Happening::Restart { node: *node });
+                    }
+                }
+            }
+            Kind::Pause => nodes.iter().for_each(|node| self.resume(*node)),
+            Kind::Loss | Kind::Duplicate | Kind::Reorder | Kind::Delay => self.impair(),
+            Kind::DiskSlow => nodes.iter().for_each(|node| self.nodes[*node].disk.set_slowdown(100)),
+            Kind::ClockStep | Kind::ClockOffset => {
+                nodes.iter().for_each(|node| self.nodes[*node].clock.step(self.now, -episode.magnitude));
+            }
+            Kind::ClockDrift => nodes.iter().for_each(|node| self.nodes[*node].clock.set_rate(self.now, 0)),
+            Kind::FailpointCrash => self.faults.armed.retain(|armed| armed.episode != place),
+            _ => {}
+        }
+    }
+
+    /// Every link suffers what the running episodes add up to.
+    fn impair(&mut self) {
+        let count = self.nodes.len();
+        let mut links = vec![Impairment::NONE; count * count];
+        let mut datagrams = vec![false; count * count];
+        for (place, nodes) in &self.faults.running {
+            self.add_impairment(*place, nodes, &mut links, &mut datagrams);
+        }
+        for from in 0..count {
+            for to in (0..count).filter(|to| *to != from) {
+                let mode = if datagrams[from * count + to] { Mode::Datagram } else { Mode::Stream };
+                let mut parameters = *self.network.parameters(from, to);
+                if parameters.mode != mode {
+                    parameters.mode = mode;
+                    self.network.set(from, to, parameters);
+                }
+                self.network.impair(from, to, links[from * count + to]);
+            }
+        }
+    }
+
+    fn add_impairment(&self, place: usize, nodes: &[usize], links: &mut [Impairment], datagrams: &mut [bool]) {
+        let episode = &self.faults.plan.episodes[place];
+        let count = self.nodes.len();
+        let share = Ratio::new(episode.magnitude.max(0) as u64, 1_000_000);
+        for from in 0..count {
+            for to in (0..count).filter(|to| *to != from) {
+                if !nodes.contains(&from) && !nodes.contains(&to) {
+                    continue;
+                }
+                let link = &mut links[from * count + to];
+                match episode.kind {
+                    Kind::Loss => link.loss = share,
+                    Kind::Duplicate => link.duplicate = share,
+                    Kind::Reorder => (link.reorder, link.reorder_window) = (share, REORDER_WINDOW),
+                    Kind::Delay => link.delay_max = episode.magnitude as u64,
+                    _ => continue,
+                }
+                datagrams[from * count + to] |= episode.kind != Kind::Delay;
+            }
+        }
+    }
+
+    pub(super) fn resume(&mut self, node: usize) {
+        if !std::mem::replace(&mut self.nodes[node].paused, false) {
+            return;
+        }
+        for happening in std::mem::take(&mut self.nodes[node].held) {
+            self.queue.push(self.now, happening);
+        }
+    }
+
+    /// Where among the outputs of a step an armed failpoint strikes: the output after it is the first not performed.
+    pub(super) fn crash_point(&mut self, node: usize, outputs: &[Output]) -> Option<usize> {
+        if self.faults.armed.is_empty() {
+            return None;
+        }
+        for (place, output) in outputs.iter().enumerate() {
+            let Output::Point(point) = output else { continue };
+            for armed in self.faults.armed.iter_mut().filter(|armed| armed.node == node && armed.point == *point) {
+                armed.hits_left -= 1;
+                if armed.hits_left == 0 {
+                    self.faults.armed.retain(|armed| armed.hits_left > 0);
+                    return Some(place + 1);
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn failpoint_crash(&mut self, node: usize) {
+        self.fired(Kind::FailpointCrash);
+        self.crash(node, Down::Crashed);
+        self.queue.push(self.now + RESTART_AFTER, Happening::Restart { node });
+    }
+
+    pub(super) fn crash_disk(&mut self, node: usize) {
+        let subject = Subject::one(node as u32 + 1);
+        let retention = match self.scenario.faults.retention {
+            Retention::Mixed => match self.decider.decide(Site::FaultRetention, subject, &Below(3)) {
+                0 => Retention::Everything,
+                1 => Retention::Arbitrary,
+                _ => Retention::Nothing,
+            },
+            fixed => fixed,
+        };
+        match retention {
+            Retention::Everything => self.nodes[node].disk.kill(),
+            Retention::Nothing => self.nodes[node].disk.crash_losing_all(),
+            Retention::Arbitrary | Retention::Mixed => self.nodes[node].disk.crash(&mut self.decider),
+        }
+    }
+
+    /// A member that ended by itself comes back when the operator looks.
+    pub(super) fn node_gone(&mut self, node: usize) {
+        self.network.reset_node(node);
+        self.disconnect(node);
+        if matches!(self.nodes[node].down, Down::Exited(_)) {
+            self.queue.push(self.now + RESTART_AFTER, Happening::Restart { node });
+        }
+    }
+
+    /// Repair everything: no fault from here on.
+    pub(crate) fn heal(&mut self) {
+        self.faults.healed = true;
+        self.faults.armed.clear();
+        self.faults.running.clear();
+        self.faults.cuts.clear();
+        self.network.heal();
+        self.network.set_all(|parameters| {
+            parameters.mode = Mode::Stream;
+            parameters.loss = Ratio::ZERO;
+        });
+        for node in 0..self.nodes.len() {
+            self.nodes[node].disk.heal(self.now);
+            self.nodes[node].clock.set_rate(self.now, 0);
+            self.nodes[node].kept_down = 0;
+            self.resume(node);
+            if !self.nodes[node].is_up() && self.nodes[node].down != Down::Removed {
+                self.queue.push(self.now, Happening::Restart { node });
+            }
+        }
+    }
+
+    /// How long the cluster may take to settle once all is repaired: an election against split votes, the clients'
+    /// patience, and the slowest catch-up by snapshot.
+    pub(crate) fn liveness_bound(&self) -> Span {
+        let set = self.scenario.acts.liveness_bound.0;
+        if set > Span::ZERO {
+            return set;
+        }
+        let config = &self.nodes[0].config;
+        let election = config.heartbeat_interval * u64::from(config.election_ticks);
+        election * 20 + config.request_timeout * 2 + self.scenario.clients.request_timeout.0 * 4 + Span::secs(20)
+    }
+}

@@ -1,0 +1,485 @@
+//! The world: one queue of things to come, which owns time; members, network, disks and clocks; and the clients.
+//!
+//! Each event is taken in the order of (time, order of scheduling). Whatever chance decides is asked of the
+//! [`Decider`] by name. The world knows nothing of what is right: it gathers evidence for an [`Observer`] and a history,
+//! and folds everything that means something into a [`Digest`].
+
+mod faults;
+mod node;
+mod perform;
+mod traffic;
+
+use std::collections::BTreeMap;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use detcd_replica::history::{Finding, History, Moment};
+use detcd_replica::time::{Monotonic, Span};
+use detcd_replica::{Chance, Input, MemberId, OpId, Output, PeerMessage, Replica, Role, Task};
+
+use crate::client::Recorder;
+use crate::clock::Clock;
+use crate::decide::{Decider, Site, Subject};
+use crate::digest::Digest;
+use crate::disk::Disk;
+use crate::distribution;
+use crate::fault::Plan;
+use crate::net::Network;
+use crate::observer::Observer;
+use crate::queue::Queue;
+use crate::scenario::Scenario;
+
+use faults::Faults;
+use node::{Down, Node};
+use traffic::Traffic;
+
+/// Something that will happen.
+pub(crate) enum Happening {
+    /// A task of a member is due.
+    Wake { node: usize, incarnation: u32, task: Task },
+    /// A message arrives.
+    Message(PeerMessage),
+    /// A member learns that messages to another are lost.
+    Unreachable { node: usize, incarnation: u32, member: MemberId },
+    /// A member learns how the sending of a database ended.
+    SnapshotSent { node: usize, incarnation: u32, member: MemberId, delivered: bool },
+    /// A disk command ends.
+    Disk { node: usize, incarnation: u32, op: OpId },
+    /// Something of the clients'.
+    Traffic(traffic::Happening),
+    /// An episode begins or ends.
+    Episode { place: usize, begins: bool },
+    /// A crashed member starts again.
+    Restart { node: usize },
+}
+
+/// Why a run cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// A check of the observer failed.
+    Finding(Finding),
+    /// A member panicked.
+    Panic { member: MemberId, message: String },
+    /// A member does not start though no fault excuses it.
+    Refused { member: MemberId, reason: String },
+}
+
+/// Counts of what happened, by name.
+pub type Tally = BTreeMap<&'static str, u64>;
+
+/// A seeded world with everything in it.
+pub(crate) struct World<'a> {
+    scenario: &'a Scenario,
+    now: u64,
+    moment: Moment,
+    queue: Queue<Happening>,
+    decider: Decider,
+    network: Network,
+    nodes: Vec<Node>,
+    traffic: Traffic,
+    faults: Faults,
+    digest: Digest,
+    observer: &'a mut dyn Observer,
+    tally: Tally,
+    stop: Option<Stop>,
+    trace: Option<Vec<String>>,
+    /// Memory for the outputs of a step, used again and again.
+    scratch: Vec<Output>,
+}
+
+impl<'a> World<'a> {
+    /// A world at the beginning of time: every member is about to start.
+    pub(crate) fn new(
+        scenario: &'a Scenario,
+        plan: Plan,
+        mut decider: Decider,
+        observer: &'a mut dyn Observer,
+        traced: bool,
+    ) -> Self {
+        let count = scenario.cluster.members as usize;
+        let network = Network::for_scenario(scenario, count, &mut decider);
+        let mut nodes = Vec::with_capacity(count);
+        for place in 0..count {
+            let member = MemberId(place as u64 + 1);
+            let disk = Disk::for_scenario(scenario, place as u32 + 1);
+            let clock = Clock::for_scenario(scenario, place as u32 + 1, &mut decider);
+            nodes.push(Node::new(scenario.config(member), disk, clock));
+        }
+        let mut world = Self {
+            scenario,
+            now: 0,
+            moment: 0,
+            queue: Queue::new(),
+            decider,
+            network,
+            nodes,
+            traffic: Traffic::new(scenario),
+            faults: Faults::new(plan),
+            digest: Digest::new(),
+            observer,
+            tally: Tally::new(),
+            stop: None,
+            trace: traced.then(Vec::new),
+            scratch: Vec::new(),
+        };
+        for node in 0..count {
+            world.boot(node);
+        }
+        world.schedule_faults();
+        world.start_traffic();
+        world
+    }
+
+    /// Time of the next event, nanoseconds since the run began.
+    pub(crate) fn next_time(&mut self) -> Option<u64> {
+        match self.stop {
+            Some(_) => None,
+            None => self.queue.next_time(),
+        }
+    }
+
+    /// Let the next event happen. False when there is none, or the run has stopped.
+    pub(crate) fn advance(&mut self) -> bool {
+        if self.stop.is_some() {
+            return false;
+        }
+        let Some((at, happening)) = self.queue.pop() else { return false };
+        assert!(at >= self.now, "time went back from {} to {at}", self.now);
+        self.now = at;
+        self.happen(happening);
+        true
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let (node, incarnation) = match &happening {
+            Happening::Wake { node, incarnation, .. }
+            | Happening::Disk { node, incarnation, .. }
+            | Happening::Unreachable { node, incarnation, .. }
+            | Happening::SnapshotSent { node, incarnation, .. } => (*node, Some(*incarnation)),
+            Happening::Message(message) => (self.place(message.to), None),
+            Happening::Traffic(traffic) => {
+                if let Some(node) = traffic.node() {
+                    if self.nodes[node].paused {
+                        self.nodes[node].held.push(happening);
+                        return;
+                    }
+                }
+                let Happening::Traffic(traffic) = happening else { unreachable!("it was traffic a moment ago") };
+                return self.traffic_happens(traffic);
+            }
+            Happening::Episode { place, begins } => return self.episode(*place, *begins),
+            Happening::Restart { node } => return self.restart(*node),
+        };
+        if incarnation.is_some_and(|incarnation| incarnation != self.nodes[node].incarnation) {
+            return;
+        }
+        if self.nodes[node].paused {
+            self.nodes[node].held.push(happening);
+            return;
+        }
+        match happening {
+            Happening::Wake { task, .. } => {
+                *self.nodes[node].wake(task) = None;
+                self.step(node, Input::Run(task));
+            }
+            Happening::Message(message) => {
+                let (from, snapshot) = (message.from, message.database.is_some());
+                let delivered = self.nodes[node].is_up();
+                if delivered {
+                    self.step(node, Input::Message(message));
+                } else {
+                    self.refuse(from, node);
+                }
+                if snapshot {
+                    self.report_snapshot(from, node, delivered);
+                }
+            }
+            Happening::Unreachable { member, .. } => self.step(node, Input::Unreachable { member }),
+            Happening::SnapshotSent { member, delivered, .. } => {
+                self.step(node, Input::SnapshotSent { member, delivered });
+            }
+            Happening::Disk { op, .. } => self.disk_done(node, op),
+            Happening::Traffic(_) | Happening::Episode { .. } | Happening::Restart { .. } => {
+                unreachable!("they were taken above")
+            }
+        }
+    }
+
+    /// A member takes a step, and what it wants is done.
+    pub(crate) fn step(&mut self, node: usize, input: Input) {
+        let now = self.local_now(node);
+        let Some(replica) = self.nodes[node].replica.as_mut() else { return };
+        self.moment += 1;
+        fold_input(&mut self.digest, self.now, node, &input);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!(
+                "{{\"n\":{},\"t\":{},\"node\":{},\"input\":{}}}",
+                self.moment,
+                self.now,
+                node + 1,
+                quoted(&perform::describe_input(&input))
+            ));
+        }
+        let mut outputs = std::mem::take(&mut self.scratch);
+        let stepped = catch_unwind(AssertUnwindSafe(|| replica.step(now, input, &mut outputs)));
+        if let Err(panic) = stepped {
+            let member = self.nodes[node].config.member;
+            self.stop = Some(Stop::Panic { member, message: panic_message(panic.as_ref()) });
+            return;
+        }
+        self.perform(node, &mut outputs, false);
+        outputs.clear();
+        self.scratch = outputs;
+    }
+
+    /// Start a member from what its disk holds.
+    pub(crate) fn boot(&mut self, node: usize) {
+        let image = self.nodes[node].disk.image();
+        self.nodes[node].incarnation += 1;
+        self.nodes[node].down = Down::Up;
+        self.moment += 1;
+        let now = self.local_now(node);
+        let config = self.nodes[node].config.clone();
+        let member = config.member;
+        let mut outputs = std::mem::take(&mut self.scratch);
+        let booted = catch_unwind(AssertUnwindSafe(|| Replica::boot(config, &image, now, &mut outputs)));
+        match booted {
+            Err(panic) => self.stop = Some(Stop::Panic { member, message: panic_message(panic.as_ref()) }),
+            Ok(Err(error)) => self.stop = Some(Stop::Refused { member, reason: error.to_string() }),
+            Ok(Ok(replica)) => {
+                self.digest.event(self.now, 1, node as u64);
+                self.nodes[node].replica = Some(replica);
+                self.perform(node, &mut outputs, true);
+            }
+        }
+        outputs.clear();
+        self.scratch = outputs;
+    }
+
+    /// A member loses power, or its process dies: what it had in memory is gone, and part of what it had not synced.
+    pub(crate) fn crash(&mut self, node: usize, down: Down) {
+        if !self.nodes[node].is_up() {
+            return;
+        }
+        let member = self.nodes[node].config.member;
+        self.trace_note(node, "crash");
+        for token in self.nodes[node].forget() {
+            self.queue.cancel(token);
+        }
+        self.nodes[node].down = down;
+        self.nodes[node].incarnation += 1;
+        self.crash_disk(node);
+        self.digest.event(self.now, 2, node as u64);
+        self.observer.crashed(self.moment, member);
+        *self.tally.entry("crashes").or_default() += 1;
+        self.node_gone(node);
+    }
+
+    fn restart(&mut self, node: usize) {
+        if self.nodes[node].is_up() || self.nodes[node].kept_down > 0 || self.nodes[node].down == Down::Removed {
+            return;
+        }
+        *self.tally.entry("recoveries").or_default() += 1;
+        self.trace_note(node, "restart");
+        self.boot(node);
+    }
+
+    /// The place of a member in the list of nodes: members are numbered from 1.
+    fn place(&self, member: MemberId) -> usize {
+        member.0 as usize - 1
+    }
+
+    fn local_now(&mut self, node: usize) -> Monotonic {
+        Monotonic(self.nodes[node].clock.monotonic(self.now))
+    }
+
+    /// Schedule a task: the sooner of two wake-ups counts.
+    fn wake(&mut self, node: usize, task: Task, after: Span) {
+        let mut at = self.nodes[node].clock.after(self.now, after.0);
+        if after == Span::ZERO {
+            // The goroutine becomes runnable; the scheduler gets to it a little later.
+            let subject = Subject::pair(node as u32 + 1, task.index() as u32);
+            at += self.decider.decide(Site::SchedTask, subject, &distribution::Below(self.traffic.scheduling_nanos()));
+        } else if task == Task::Tick && self.nodes[node].wake(task).is_none() && self.faults.first_tick(node) {
+            // Every member has its own phase of the tick.
+            let phase = distribution::Below(after.0);
+            at = self.now + self.decider.decide(Site::TickPhase, Subject::one(node as u32 + 1), &phase);
+        }
+        if let Some((pending, token)) = *self.nodes[node].wake(task) {
+            if pending <= at {
+                return;
+            }
+            self.queue.cancel(token);
+        }
+        let incarnation = self.nodes[node].incarnation;
+        let token = self.queue.push(at, Happening::Wake { node, incarnation, task });
+        *self.nodes[node].wake(task) = Some((at, token));
+    }
+
+    fn draw_election_timeout(&mut self, node: usize) -> Chance {
+        let ticks = u64::from(self.nodes[node].config.election_ticks);
+        let subject = Subject::one(node as u32 + 1);
+        let extra = self.decider.decide(Site::ElectionTimeout, subject, &distribution::Below(ticks));
+        Chance::ElectionTimeout((ticks + extra) as u32)
+    }
+
+    fn trace_note(&mut self, node: usize, what: &str) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{{\"n\":{},\"t\":{},\"node\":{},\"note\":\"{what}\"}}", self.moment, self.now, node + 1));
+        }
+    }
+
+    /// Simulated time, nanoseconds since the run began.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Events so far.
+    pub(crate) fn moment(&self) -> Moment {
+        self.moment
+    }
+
+    /// Why the run cannot go on, if so.
+    pub(crate) fn stopped(&self) -> Option<&Stop> {
+        self.stop.as_ref()
+    }
+
+    /// Whether every client has done what it was to do.
+    pub(crate) fn traffic_done(&self) -> bool {
+        self.traffic.done()
+    }
+
+    /// Why the cluster has not settled: nobody leads, a member is down or behind, a client waits. `None` when it has.
+    pub(crate) fn pending(&self) -> Option<String> {
+        let live: Vec<_> = self.nodes.iter().filter(|node| node.down != Down::Removed).collect();
+        let mut applied = None;
+        let mut leaders = 0;
+        for node in &live {
+            let member = node.config.member;
+            let Some(replica) = &node.replica else { return Some(format!("{member} is down")) };
+            let view = replica.view();
+            if view.leader == MemberId::NONE {
+                return Some(format!("{member} knows no leader in term {}", view.term));
+            }
+            leaders += usize::from(view.role == Role::Leader);
+            let (first, at) = *applied.get_or_insert((member, view.applied));
+            if at != view.applied {
+                return Some(format!("{member} has applied {} and {first} {at}", view.applied));
+            }
+            if view.commit != view.applied {
+                return Some(format!("{member} has applied {} of {} committed entries", view.applied, view.commit));
+            }
+        }
+        if leaders != 1 {
+            return Some(format!("{leaders} members lead"));
+        }
+        self.traffic.pending()
+    }
+
+    /// Hand over what the run has left.
+    pub(crate) fn finish(mut self) -> Remains {
+        self.tally.extend(self.network.tally());
+        let faults = self.faults.tally();
+        let history = self.traffic.history(self.moment);
+        Remains {
+            digest: self.digest.value(),
+            checkpoints: self.digest.checkpoints().to_vec(),
+            events: self.moment,
+            simulated_nanos: self.now,
+            history,
+            tally: self.tally,
+            faults,
+            stop: self.stop,
+            trace: self.trace.unwrap_or_default(),
+        }
+    }
+}
+
+/// What is left of a world when its run is over.
+pub(crate) struct Remains {
+    pub(crate) digest: u128,
+    pub(crate) checkpoints: Vec<u64>,
+    pub(crate) events: u64,
+    pub(crate) simulated_nanos: u64,
+    pub(crate) history: History,
+    pub(crate) tally: Tally,
+    pub(crate) faults: Tally,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) trace: Vec<String>,
+}
+
+/// Fold what a member is given into the digest: kind, and what distinguishes it.
+fn fold_input(digest: &mut Digest, now: u64, node: usize, input: &Input) {
+    let node = node as u64;
+    match input {
+        Input::Run(task) => digest.event(now, 16 + task.index() as u64, node),
+        Input::Chance(Chance::ElectionTimeout(ticks)) => {
+            digest.event(now, 3, node);
+            digest.number(u64::from(*ticks));
+        }
+        Input::Message(peer) => {
+            digest.event(now, 4, node);
+            perform::fold_message(digest, peer);
+        }
+        Input::Unreachable { member } => {
+            digest.event(now, 5, node);
+            digest.number(member.0);
+        }
+        Input::SnapshotSent { member, delivered } => {
+            digest.event(now, 6, node);
+            digest.number(member.0 << 1 | u64::from(*delivered));
+        }
+        Input::Request { id, .. } => {
+            digest.event(now, 7, node);
+            digest.number(id.0);
+        }
+        Input::StreamOpen { stream, window } => {
+            digest.event(now, 8, node);
+            digest.number(stream.0 << 32 | u64::from(*window));
+        }
+        Input::StreamRequest { stream, .. } => {
+            digest.event(now, 9, node);
+            digest.number(stream.0);
+        }
+        Input::StreamGrant { stream, responses } => {
+            digest.event(now, 10, node);
+            digest.number(stream.0 << 32 | u64::from(*responses));
+        }
+        Input::StreamClosed { stream } => {
+            digest.event(now, 11, node);
+            digest.number(stream.0);
+        }
+        Input::Disk { op, result } => {
+            digest.event(now, 12, node);
+            digest.number(op.0 << 1 | u64::from(result.is_ok()));
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (_, Some(text)) => text.clone(),
+        _ => "a panic without a message".to_owned(),
+    }
+}
+
+/// JSON's form of a text.
+fn quoted(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => {
+                json.push('\\');
+                json.push(letter);
+            }
+            control if control < ' ' => json.push_str(&format!("\\u{:04x}", control as u32)),
+            other => json.push(other),
+        }
+    }
+    json.push('"');
+    json
+}
+
+/// The recorder's name is needed where the traffic is built.
+pub(crate) type Records = Recorder;

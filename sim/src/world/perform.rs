@@ -1,0 +1,227 @@
+//! What a member wants done, done in order.
+
+use detcd_replica::raftpb::MessageType;
+use detcd_replica::{DiskCommand, Event, Input, MemberId, OpId, Output, PeerMessage};
+
+use crate::digest::Digest;
+
+use super::node::Down;
+use super::{Happening, Stop, World};
+
+impl World<'_> {
+    /// Show the step to the observer, then do what it asks for. A failpoint that is armed cuts it short: what comes after
+    /// is never done, and the member is gone.
+    pub(super) fn perform(&mut self, node: usize, outputs: &mut Vec<Output>, booted: bool) {
+        let cut = self.crash_point(node, outputs);
+        let performed = &outputs[..cut.unwrap_or(outputs.len())];
+        if let Some(replica) = &self.nodes[node].replica {
+            let view = replica.view();
+            let finding = match booted {
+                true => self.observer.booted(self.moment, &view, performed),
+                false => self.observer.stepped(self.moment, &view, performed),
+            };
+            if let Some(finding) = finding {
+                self.stop = Some(Stop::Finding(finding));
+                return;
+            }
+        }
+        outputs.truncate(cut.unwrap_or(outputs.len()));
+        let mut asked = false;
+        for output in outputs.drain(..) {
+            match output {
+                Output::Send(message) => self.send(node, message),
+                Output::Disk { op, command } => self.command(node, op, command),
+                Output::Reply { id, result } => {
+                    self.digest.event(self.now, 40, node as u64);
+                    self.digest.number(id.0 << 1 | u64::from(result.is_ok()));
+                    if let Ok(response) = &result {
+                        self.digest.number(response.header.revision as u64);
+                    }
+                    self.reply(node, id, result);
+                }
+                Output::Stream { stream, response } => {
+                    self.digest.event(self.now, 41, node as u64);
+                    self.digest.number(response.header.revision as u64);
+                    self.stream_response(node, stream, response);
+                }
+                Output::Wake { task, after } => self.wake(node, task, after),
+                Output::Ask(_) => asked = true,
+                Output::Point(_) => {}
+                Output::Event(event) => self.happened(node, &event),
+                Output::Exit { reason } => {
+                    let removed = reason.contains("removed");
+                    *self.tally.entry("exits").or_default() += 1;
+                    self.exit(node, if removed { Down::Removed } else { Down::Exited(reason) });
+                    return;
+                }
+            }
+        }
+        if cut.is_some() {
+            self.failpoint_crash(node);
+        } else if asked {
+            let chance = self.draw_election_timeout(node);
+            self.step(node, Input::Chance(chance));
+        }
+    }
+
+    fn send(&mut self, node: usize, message: PeerMessage) {
+        let (from, to) = (node, self.place(message.to));
+        if to >= self.nodes.len() {
+            return;
+        }
+        self.digest.event(self.now, 42, node as u64);
+        fold_message(&mut self.digest, &message);
+        let delivery = self.network.send(self.now, from, to, message.size(), &mut self.decider);
+        if delivery.lost() {
+            if message.database.is_some() {
+                self.report_snapshot(message.from, to, false);
+            }
+            return;
+        }
+        let mut times = delivery.times();
+        let first = times.next().expect("it was not lost");
+        for again in times {
+            self.queue.push(again, Happening::Message(message.clone()));
+        }
+        self.queue.push(first, Happening::Message(message));
+    }
+
+    /// Nobody listens: the sender's transport finds out and tells its Raft.
+    pub(super) fn refuse(&mut self, sender: MemberId, receiver: usize) {
+        let node = self.place(sender);
+        if node < self.nodes.len() && self.nodes[node].is_up() {
+            let (incarnation, member) = (self.nodes[node].incarnation, self.nodes[receiver].config.member);
+            self.queue.push(self.now, Happening::Unreachable { node, incarnation, member });
+        }
+    }
+
+    pub(super) fn report_snapshot(&mut self, sender: MemberId, receiver: usize, delivered: bool) {
+        let node = self.place(sender);
+        if node < self.nodes.len() && self.nodes[node].is_up() {
+            let (incarnation, member) = (self.nodes[node].incarnation, self.nodes[receiver].config.member);
+            self.queue.push(self.now, Happening::SnapshotSent { node, incarnation, member, delivered });
+        }
+    }
+
+    fn command(&mut self, node: usize, op: OpId, command: DiskCommand) {
+        self.digest.event(self.now, 43, node as u64);
+        let file = match &command {
+            DiskCommand::Sync { file } => Some(*file),
+            DiskCommand::Write { data, offset, .. } => {
+                self.digest.number(*offset);
+                self.digest.bytes(data);
+                None
+            }
+            _ => None,
+        };
+        let syncs = matches!(command, DiskCommand::Sync { .. } | DiskCommand::SyncDir { .. });
+        let performed = self.nodes[node].disk.perform(self.now, op, command, &mut self.decider);
+        if syncs {
+            self.nodes[node].syncs.insert(op, file);
+        }
+        if let Some(at) = performed.answer_at(self.now, syncs) {
+            let incarnation = self.nodes[node].incarnation;
+            self.queue.push(at, Happening::Disk { node, incarnation, op });
+        }
+    }
+
+    pub(super) fn disk_done(&mut self, node: usize, op: OpId) {
+        let result = self.nodes[node].disk.complete(op);
+        let file = self.nodes[node].syncs.remove(&op).flatten();
+        if let (Ok(()), Some(file)) = (result, file) {
+            let member = self.nodes[node].config.member;
+            self.observer.synced(self.moment, member, file, op);
+        }
+        self.step(node, Input::Disk { op, result });
+    }
+
+    fn exit(&mut self, node: usize, down: Down) {
+        let member = self.nodes[node].config.member;
+        self.trace_note(node, "exit");
+        for token in self.nodes[node].forget() {
+            self.queue.cancel(token);
+        }
+        self.nodes[node].down = down;
+        self.nodes[node].incarnation += 1;
+        self.digest.event(self.now, 44, node as u64);
+        self.observer.crashed(self.moment, member);
+        self.node_gone(node);
+    }
+
+    fn happened(&mut self, node: usize, event: &Event) {
+        let name = match event {
+            Event::RoleChanged { role: detcd_replica::Role::Leader, .. } => "leader_changes",
+            Event::SnapshotInstalled { .. } => "snapshots_installed",
+            Event::SnapshotCreated { .. } => "snapshots_created",
+            Event::CompactionFinished { .. } => "compactions",
+            Event::Applied { index, state_hash, .. } => {
+                self.digest.event(self.now, 45, node as u64);
+                self.digest.number(*index);
+                self.digest.number(*state_hash);
+                "entries_applied"
+            }
+            Event::BackendCommitted { .. } => "backend_commits",
+            _ => {
+                self.trace_event(node, event);
+                return;
+            }
+        };
+        *self.tally.entry(name).or_default() += 1;
+        self.trace_event(node, event);
+    }
+
+    fn trace_event(&mut self, node: usize, event: &Event) {
+        if let Some(trace) = &mut self.trace {
+            let what = super::quoted(&format!("{event:?}"));
+            trace.push(format!(
+                "{{\"n\":{},\"t\":{},\"node\":{},\"event\":{what}}}",
+                self.moment,
+                self.now,
+                node + 1
+            ));
+        }
+    }
+}
+
+/// Fold what a message means into the digest; its encoding is not needed for that.
+pub(super) fn fold_message(digest: &mut Digest, peer: &PeerMessage) {
+    let message = &peer.message;
+    digest.number((message.msg_type as u64) << 32 | peer.from.0 << 16 | peer.to.0);
+    digest.number(message.term << 32 | message.log_term);
+    digest.number(message.index << 32 | message.commit);
+    digest.number(message.reject_hint << 1 | u64::from(message.reject));
+    if !message.context.is_empty() {
+        digest.bytes(&message.context);
+    }
+    for entry in message.entries.iter() {
+        digest.number(entry.index << 32 | entry.term);
+        digest.bytes(&entry.data);
+    }
+    if message.msg_type == MessageType::MsgSnapshot {
+        digest.number(message.get_snapshot().get_metadata().index);
+    }
+    if let Some(database) = &peer.database {
+        digest.bytes(database);
+    }
+}
+
+/// One input as a trace shows it.
+pub(super) fn describe_input(input: &Input) -> String {
+    match input {
+        Input::Message(peer) => {
+            let message = &peer.message;
+            format!(
+                "{} {:?} term {} index {} log_term {} commit {} entries {}{}",
+                peer.from,
+                message.msg_type,
+                message.term,
+                message.index,
+                message.log_term,
+                message.commit,
+                message.entries.len(),
+                if message.reject { " reject" } else { "" }
+            )
+        }
+        other => format!("{other:?}"),
+    }
+}
