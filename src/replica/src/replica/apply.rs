@@ -21,10 +21,19 @@ use super::{Replica, Waiting};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Applying {
     queue: VecDeque<Work>,
-    /// The entry at the head of the queue has begun: its index and term.
-    begun: Option<(u64, u64)>,
+    /// The entry at the head of the queue has begun.
+    begun: Option<Begun>,
     /// Databases received and saved, not yet installed, by snapshot index.
     databases: BTreeMap<u64, Bytes>,
+}
+
+/// An entry whose transaction has not run yet.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    index: u64,
+    term: u64,
+    /// Whether it is above the consistent index: below, the backend has it already.
+    fresh: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +77,7 @@ impl Replica {
     pub(super) fn apply_run(&mut self) {
         let mut entries = 0;
         while let Some(work) = self.applying.queue.front() {
-            if self.backend.committing() {
+            if self.backend.awaiting().is_some() {
                 // The commit holds the batch lock; its end wakes us.
                 return;
             }
@@ -77,7 +86,8 @@ impl Replica {
                 Work::Snapshot { .. } => self.apply_snapshot(),
                 Work::Entry(entry) => {
                     if self.applying.begun.is_none() {
-                        self.applying.begun = Some((entry.index, entry.term));
+                        let fresh = entry.index > self.backend.consistent_index();
+                        self.applying.begun = Some(Begun { index: entry.index, term: entry.term, fresh });
                         let normal = entry.entry_type == EntryType::EntryNormal;
                         self.out.point(match normal {
                             true => Failpoint::BeforeApplyOneEntryNormal,
@@ -90,8 +100,8 @@ impl Replica {
                     let Some(Work::Entry(entry)) = self.applying.queue.pop_front() else {
                         unreachable!("the head of the queue was an entry a moment ago")
                     };
-                    self.apply_entry(&entry);
-                    self.applying.begun = None;
+                    let begun = self.applying.begun.take().expect("it has begun");
+                    self.apply_entry(&entry, begun.fresh);
                     entries += 1;
                     if self.stopped {
                         return;
@@ -117,10 +127,9 @@ impl Replica {
         }
     }
 
-    fn apply_entry(&mut self, entry: &Entry) {
+    /// An entry that is not fresh only rebuilds Raft's own configuration.
+    fn apply_entry(&mut self, entry: &Entry, fresh: bool) {
         assert_eq!(entry.index, self.applied + 1, "entries are applied in order, without a gap");
-        // Below the consistent index the backend has it already: only Raft's own configuration is rebuilt.
-        let fresh = entry.index > self.backend.consistent_index();
         match entry.entry_type {
             EntryType::EntryNormal if entry.data.is_empty() => {}
             EntryType::EntryNormal if fresh => self.apply_request(&entry.data),
@@ -206,28 +215,29 @@ impl Replica {
 
     /// Commit the batch, with the index of the last entry that is wholly in it.
     pub(super) fn begin_commit(&mut self) {
-        if self.backend.committing() {
+        if self.backend.awaiting().is_some() {
             return;
         }
         self.out.point(Failpoint::CommitBeforePreCommitHook);
-        if let (true, Some((index, term))) = (self.config.bugs.has(Bug::CiSavedBeforeApply), self.applying.begun) {
-            self.backend.set_consistent_index(index, term);
+        if let (true, Some(begun)) = (self.config.bugs.has(Bug::CiSavedBeforeApply), self.applying.begun) {
+            if begun.fresh {
+                self.backend.set_consistent_index(begun.index, begun.term);
+            }
         }
         self.out.point(Failpoint::CommitAfterPreCommitHook);
         self.out.point(Failpoint::BeforeCommit);
-        for sync in self.backend.begin_commit(&mut self.out) {
-            self.disk.insert(sync, Waiting::Backend);
-        }
+        let sync = self.backend.begin_commit(&mut self.out);
+        self.disk.insert(sync, Waiting::Backend);
     }
 
     pub(super) fn backend_progress(&mut self, op: OpId) {
         match self.backend.on_disk(op, &mut self.out) {
-            CommitProgress::Pending(syncs) => {
-                for sync in syncs {
-                    self.disk.insert(sync, Waiting::Backend);
-                }
+            CommitProgress::Pending => {
+                let sync = self.backend.awaiting().expect("a pending commit waits for a sync");
+                self.disk.insert(sync, Waiting::Backend);
             }
             CommitProgress::Done { consistent_index } => {
+                self.backend_committed = consistent_index;
                 self.out.point(Failpoint::AfterCommit);
                 self.event(Event::BackendCommitted { consistent_index });
                 self.out.wake_now(Task::Apply);
@@ -245,7 +255,7 @@ impl Replica {
 
     /// One batch. Each batch is committed before the next; the end is noted but not forced to disk, as in etcd.
     pub(super) fn compaction_run(&mut self) {
-        if self.store.compaction_scheduled().is_none() || self.backend.committing() {
+        if self.store.compaction_scheduled().is_none() || self.backend.awaiting().is_some() {
             return;
         }
         match self.store.compaction_batch(&mut self.backend, self.config.compaction_batch_limit) {

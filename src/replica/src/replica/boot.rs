@@ -8,7 +8,9 @@ use crate::mvcc::{Store, Watchers};
 use crate::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState};
 use crate::time::{Monotonic, Span};
 use crate::wal::{self, Commands, Wal};
-use crate::{BootError, Config, Dir, DiskCommand, DiskImage, Event, FileName, MemberId, Output, Role, Task};
+use crate::{
+    BootError, Config, Dir, DiskCommand, DiskImage, Event, FileName, MemberId, OpId, Output, Replica, Role, Task,
+};
 
 use super::apply::Applying;
 use super::election::ElectionTimer;
@@ -17,7 +19,7 @@ use super::outputs::Outputs;
 use super::raft_loop::Saving;
 use super::read::Reads;
 use super::snapshot::Snapshotting;
-use super::{IdGenerator, Replica, Waiting};
+use super::{IdGenerator, Waiting};
 
 /// What the WAL and the database files say together.
 struct Recovered {
@@ -27,7 +29,9 @@ struct Recovered {
     entries: Vec<Entry>,
     snapshot: (u64, u64, ConfState),
     /// Syncs that must end before Raft may act on what was written just now.
-    syncs: Vec<crate::OpId>,
+    syncs: Vec<OpId>,
+    /// The entries are a founder's first ones, and not in the log yet.
+    founding: bool,
 }
 
 impl Replica {
@@ -52,7 +56,7 @@ impl Replica {
         outputs.start(out);
         let recovered = match wal::exists(image) {
             true => recover(&config, image, &mut outputs),
-            false => bootstrap(&config, &mut outputs),
+            false => Ok(bootstrap(&config, &mut outputs)),
         };
         let recovered = match recovered {
             Ok(recovered) => recovered,
@@ -90,48 +94,56 @@ impl Replica {
     }
 }
 
-/// A new member: empty files, and for a founder of the cluster the entries that name the founders, as `raft.StartNode`
-/// makes them: term 1, already committed.
-fn bootstrap(config: &Config, out: &mut Outputs) -> Result<Recovered, BootError> {
+/// A new member: empty files. The database's comes into being with the first commit.
+fn bootstrap(config: &Config, out: &mut Outputs) -> Recovered {
+    // etcdserverpb.Metadata: node id, cluster id.
     let mut metadata = vec![0x08];
-    wal::put_varint(&mut metadata, config.member.0);
-    metadata.extend_from_slice(&[0x10, 0x01]);
-    let mut syncs = Vec::new();
-    let (mut wal, created) = Wal::create(metadata.into(), config.wal_segment_bytes, out);
-    syncs.extend(created);
-    let backend = Backend::create(out);
-    let founder = config.initial_cluster.contains(&config.member);
+    let mut id = config.member.0;
+    while id >= 0x80 {
+        metadata.push(id as u8 | 0x80);
+        id >>= 7;
+    }
+    metadata.extend_from_slice(&[id as u8, 0x10, 0x01]);
+    let (wal, created) = Wal::create(metadata.into(), config.wal_segment_bytes, out);
+    let (hard_state, entries) = founding(config);
+    let founding = !entries.is_empty();
+    let snapshot = (0, 0, ConfState::default());
+    Recovered { wal, backend: Backend::create(), hard_state, entries, snapshot, syncs: vec![created], founding }
+}
+
+/// The entries that name the founders, as `raft.StartNode` makes them: term 1, already committed. None for a member that
+/// joins later.
+fn founding(config: &Config) -> (HardState, Vec<Entry>) {
     let mut hard_state = HardState::default();
     let mut entries = Vec::new();
-    if founder {
-        for (place, member) in config.initial_cluster.iter().enumerate() {
-            let mut change = ConfChange::default();
-            change.change_type = ConfChangeType::AddNode;
-            change.node_id = member.0;
-            let mut entry = Entry::default();
-            entry.entry_type = EntryType::EntryConfChange;
-            entry.term = 1;
-            entry.index = place as u64 + 1;
-            entry.data = protobuf::Message::write_to_bytes(&change)
-                .expect("a message in memory can always be written")
-                .into();
-            entries.push(entry);
-        }
-        hard_state.term = 1;
-        hard_state.commit = entries.len() as u64;
-        let saved = wal.save(Some(&hard_state), &entries, true, out);
-        if let Some(op) = saved.write {
-            let range = Some((1, entries.len() as u64));
-            out.event(Event::WalSaved { op, entries: range, hard_state: (1, MemberId::NONE, hard_state.commit) });
-        }
-        syncs.extend(saved.sync);
+    if !config.initial_cluster.contains(&config.member) {
+        return (hard_state, entries);
     }
-    Ok(Recovered { wal, backend, hard_state, entries, snapshot: (0, 0, ConfState::default()), syncs })
+    for (place, member) in config.initial_cluster.iter().enumerate() {
+        let mut change = ConfChange::default();
+        change.change_type = ConfChangeType::AddNode;
+        change.node_id = member.0;
+        let mut entry = Entry::default();
+        entry.entry_type = EntryType::EntryConfChange;
+        entry.term = 1;
+        entry.index = place as u64 + 1;
+        entry.data = protobuf::Message::write_to_bytes(&change)
+            .expect("a message in memory can always be written")
+            .into();
+        entries.push(entry);
+    }
+    hard_state.term = 1;
+    hard_state.commit = entries.len() as u64;
+    (hard_state, entries)
 }
 
 /// `bootstrapWithWAL`: the newest snapshot that the WAL records, the entries after it, the database that belongs to it.
 fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> Result<Recovered, BootError> {
-    let read = wal::read(image, config.wal_segment_bytes)?;
+    let newest = wal::valid_snapshots(image)?.into_iter().max_by_key(|snapshot| snapshot.index);
+    let (index, term, conf_state) = newest.map_or_else(Default::default, |snapshot| {
+        (snapshot.index, snapshot.term, snapshot.conf_state.unwrap_or_default())
+    });
+    let read = wal::read(image, (index, term), config.wal_segment_bytes)?;
     let mut syncs = Vec::new();
     for command in read.repair {
         let synced = matches!(command, DiskCommand::Sync { .. } | DiskCommand::SyncDir { .. });
@@ -140,40 +152,34 @@ fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> Result<Reco
             syncs.push(op);
         }
     }
-    let (index, term, conf_state) = read.snapshot;
-    let mut backend = match image.files.contains_key(&FileName::Db) {
-        true => Backend::open(image)?,
-        false => Backend::create(out),
-    };
+    let mut backend = Backend::open(image)?;
     if backend.consistent_index() < index {
         // The database came with a snapshot whose rename was lost, or had not been done yet.
-        let file = FileName::SnapDb { index };
+        let (file, have) = (FileName::SnapDb { index }, backend.consistent_index());
+        let refuse = |reason| BootError::Snapshot { reason };
         let Some(database) = image.files.get(&file) else {
-            let have = backend.consistent_index();
-            return Err(BootError::Snapshot {
-                reason: format!("snapshot at index {index} has no database: {file} is missing and db is at index {have}"),
-            });
+            return Err(refuse(format!("no database for the snapshot at {index}: {file} is missing, db is at {have}")));
         };
-        backend = Backend::open_file(database).map_err(|error| BootError::Backend { reason: error.to_string() })?;
-        if backend.consistent_index() < index {
-            let have = backend.consistent_index();
-            return Err(BootError::Snapshot { reason: format!("{file} is at index {have}, below its snapshot {index}") });
+        backend = Backend::parse(database)?;
+        let have = backend.consistent_index();
+        if have < index {
+            return Err(refuse(format!("{file} is at index {have}, below its snapshot {index}")));
         }
         out.issue(DiskCommand::Rename { from: file, to: FileName::Db });
         syncs.push(out.issue(DiskCommand::SyncDir { dir: Dir::Snap }));
     }
-    Ok(Recovered {
-        wal: read.wal,
-        backend,
-        hard_state: read.hard_state,
-        entries: read.entries,
-        snapshot: (index, term, conf_state),
-        syncs,
-    })
+    let (mut hard_state, mut entries) = (read.hard_state, read.entries);
+    // A crash may have come between the making of the log and its first entries.
+    let founding = hard_state.commit == 0 && index == 0 && config.initial_cluster.contains(&config.member);
+    if founding {
+        (hard_state, entries) = self::founding(config);
+    }
+    Ok(Recovered { wal: read.wal, backend, hard_state, entries, snapshot: (index, term, conf_state), syncs, founding })
 }
 
 fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) -> Result<Replica, BootError> {
-    let Recovered { wal, backend, mut hard_state, entries, snapshot, syncs } = found;
+    let Recovered { wal, backend, mut hard_state, entries, snapshot, syncs, founding } = found;
+    let first = founding.then(|| (hard_state.clone(), entries.clone()));
     // A commit index may be behind the snapshot: it is not always synced.
     hard_state.commit = hard_state.commit.max(snapshot.0);
     let last = snapshot.0 + entries.len() as u64;
@@ -196,10 +202,12 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     let election = ElectionTimer::new(&mut raft.raft);
     let watchers = Watchers::new(&config);
     let mut disk = std::collections::BTreeMap::new();
+    // Nobody would wake the Raft loop of a founder whose log exists but is empty: its entries are saved at once.
     for sync in &syncs {
         disk.insert(*sync, Waiting::RaftSave);
     }
-    let saving = (!syncs.is_empty()).then(|| Saving::of_boot(syncs));
+    let saving = (!syncs.is_empty() || founding).then(|| Saving::of_boot(syncs, first));
+    let backend_committed = backend.consistent_index();
     let ids = IdGenerator::new(config.member, now);
     let applied = snapshot.0;
     out.event(Event::RoleChanged { role: Role::Follower, term: raft.raft.term, leader: None });
@@ -226,6 +234,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         role: Role::Follower,
         leader: MemberId::NONE,
         handed_over: applied,
+        backend_committed,
         applied,
         log_changed_from: 0,
         stopped: false,

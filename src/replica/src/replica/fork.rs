@@ -35,6 +35,7 @@ impl Replica {
             role: self.role,
             leader: self.leader,
             handed_over: self.handed_over,
+            backend_committed: self.backend_committed,
             applied: self.applied,
             log_changed_from: self.log_changed_from,
             stopped: self.stopped,

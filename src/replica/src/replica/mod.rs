@@ -70,6 +70,8 @@ pub struct Replica {
     leader: MemberId,
     /// Highest index that the Raft loop has handed to the apply loop.
     handed_over: u64,
+    /// The consistent index that is on disk.
+    backend_committed: u64,
     applied: u64,
     log_changed_from: u64,
     stopped: bool,

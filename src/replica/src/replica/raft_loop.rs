@@ -6,7 +6,7 @@
 //! ```
 //! Between the save and its sync's end the loop is blocked, and so is the ticker; messages and proposals go on into Raft.
 
-use crate::raftpb::{Entry, Message, MessageType, Snapshot};
+use crate::raftpb::{Entry, HardState, Message, MessageType, Snapshot};
 use crate::{Bug, Event, Failpoint, MemberId, OpId, Task};
 
 use super::{election, Replica, Waiting};
@@ -22,14 +22,16 @@ pub(super) struct Saving {
     messages: Vec<Message>,
     /// The last entry in it.
     pub(super) last_entry: Option<Entry>,
+    /// A founder's first entries, to be saved when the log exists.
+    founding: Option<(HardState, Vec<Entry>)>,
     /// The snapshot in it.
     pub(super) snapshot: Option<Snapshot>,
 }
 
 impl Saving {
     /// A booting member's first files, which Raft must not outrun.
-    pub(super) fn of_boot(syncs: Vec<OpId>) -> Self {
-        Self { number: 0, syncs, messages: Vec::new(), last_entry: None, snapshot: None }
+    pub(super) fn of_boot(syncs: Vec<OpId>, founding: Option<(HardState, Vec<Entry>)>) -> Self {
+        Self { number: 0, syncs, messages: Vec::new(), last_entry: None, founding, snapshot: None }
     }
 }
 
@@ -102,6 +104,9 @@ impl Replica {
             let mut next = self.raft.ready();
             let committed = next.take_committed_entries();
             let hard_state = next.hs().cloned();
+            if let Some(hard_state) = &hard_state {
+                self.raft.mut_store().hard_state = hard_state.clone();
+            }
             self.save(&Snapshot::default(), hard_state.as_ref(), &[], false);
             self.raft.advance_append_async(next);
             self.hand_over(committed);
@@ -110,7 +115,7 @@ impl Replica {
             self.disk.insert(*sync, Waiting::RaftSave);
         }
         let snapshot = has_snapshot.then_some(snapshot);
-        let saving = Saving { number, syncs, messages: persisted, last_entry: entries.last().cloned(), snapshot };
+        let saving = Saving { number, syncs, messages: persisted, last_entry: entries.last().cloned(), founding: None, snapshot };
         if saving.syncs.is_empty() {
             self.finish(saving);
         } else {
@@ -133,7 +138,7 @@ impl Replica {
     fn save(
         &mut self,
         snapshot: &Snapshot,
-        hard_state: Option<&crate::raftpb::HardState>,
+        hard_state: Option<&HardState>,
         entries: &[Entry],
         must_sync: bool,
     ) -> Vec<OpId> {
@@ -172,9 +177,25 @@ impl Replica {
 
     /// One of the syncs of the save under way has ended.
     pub(super) fn saved(&mut self, op: OpId) {
+        let next = self.wal.on_disk(op, &mut self.out);
         let Some(saving) = &mut self.saving else { return };
         saving.syncs.retain(|sync| *sync != op);
-        if saving.syncs.is_empty() {
+        if let Some(next) = next {
+            saving.syncs.push(next);
+            self.disk.insert(next, Waiting::RaftSave);
+        }
+        if !saving.syncs.is_empty() {
+            return;
+        }
+        if let Some((hard_state, entries)) = saving.founding.take() {
+            let saved = self.save(&Snapshot::default(), Some(&hard_state), &entries, true);
+            for sync in &saved {
+                self.disk.insert(*sync, Waiting::RaftSave);
+            }
+            if let Some(saving) = &mut self.saving {
+                saving.syncs = saved;
+            }
+        } else {
             let saving = self.saving.take().expect("it is there, we have just looked");
             self.finish(saving);
         }
@@ -188,11 +209,14 @@ impl Replica {
             self.applying.snapshot_persisted(index);
             self.out.wake_now(Task::Apply);
             self.out.point(Failpoint::RaftAfterApplySnap);
-            self.wal.release_to(index);
+            self.wal.release(index);
         }
         self.out.point(Failpoint::RaftBeforeFollowerSend);
         self.send_all(saving.messages);
         self.out.point(Failpoint::RaftBeforeAdvance);
+        if self.snapshotting.waits_for_commit() {
+            self.out.wake_now(Task::Snapshot);
+        }
         if std::mem::take(&mut self.tick_waiting) {
             self.raft_tick();
         }

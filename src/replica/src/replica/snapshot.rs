@@ -59,16 +59,16 @@ impl Replica {
             let term = self.raft.store().term_of(index).expect("what is applied is in the log");
             let conf_state = self.raft.raft.prs().to_conf_state();
             self.snapshotting.making = Some((index, term, conf_state, false));
-            if !self.backend.committing() {
+            if !self.backend.awaiting().is_some() {
                 self.begin_commit();
                 return;
             }
         }
         let Some((index, term, conf_state, issued)) = &mut self.snapshotting.making else { return };
-        if *issued || self.backend.committing() {
+        if *issued || self.backend.awaiting().is_some() || self.wal.awaiting().is_some() {
             return;
         }
-        if self.backend.committed_index() < *index {
+        if self.backend_committed < *index {
             self.begin_commit();
             return;
         }
@@ -89,7 +89,7 @@ impl Replica {
             return;
         }
         self.snapshotting.last = index;
-        self.wal.release_to(index);
+        self.wal.release(index);
         let store = self.raft.mut_store();
         if index <= store.start.0 {
             return;
@@ -105,7 +105,7 @@ impl Replica {
 
     /// Send the whole database to those that need it: the state as it is now, not as of the last snapshot.
     pub(super) fn send_database(&mut self) {
-        if self.snapshotting.wanted.is_empty() || self.backend.committing() {
+        if self.snapshotting.wanted.is_empty() || self.backend.awaiting().is_some() {
             return;
         }
         let Some(term) = self.raft.store().term_of(self.applied) else { return };
@@ -141,11 +141,12 @@ impl Replica {
         let renamed = self.out.issue(DiskCommand::SyncDir { dir: Dir::Snap });
         self.disk.insert(renamed, Waiting::Nobody);
         self.out.point(Failpoint::ApplyAfterOpenSnapshot);
-        let backend = match Backend::open_file(&database) {
+        let backend = match Backend::parse(&database) {
             Ok(backend) => backend,
             Err(_) => return self.exit("failed to open snapshot backend"),
         };
         assert!(backend.consistent_index() >= index, "the database is older than its snapshot");
+        self.backend_committed = backend.consistent_index();
         self.backend = backend;
         self.store = match Store::restore(&self.backend, self.config.bugs) {
             Ok(store) => store,
