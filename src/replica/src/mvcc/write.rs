@@ -11,17 +11,10 @@ use crate::api::{Error, Key, KeyRange, KeyValue, LeaseId, RangeRequest, Revision
 
 /// Writes in progress. They are visible inside, and become the store's newest revision with [`WriteTxn::end`].
 #[must_use = "what was written counts only after end()"]
-#[derive(Debug)]
 pub struct WriteTxn<'a> {
     store: &'a mut Store,
     batch: &'a mut dyn Batch,
     changes: Vec<WatchEvent>,
-}
-
-impl std::fmt::Debug for dyn Batch + '_ {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Batch")
-    }
 }
 
 impl Store {

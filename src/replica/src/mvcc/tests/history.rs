@@ -73,7 +73,7 @@ fn naive_hash(model: &Model, compacted: Revision, at: Revision) -> u32 {
 
 #[test]
 fn random_histories_read_as_the_model_says() {
-    for seed in 0..150 {
+    for seed in 0..600 {
         let mut dice = Dice(seed);
         let (mut store, mut batch, mut model) = (Store::new(Bugs::NONE), MemoryBatch::default(), Model::default());
         // The same requests, other batches, restarts at other times.

@@ -223,7 +223,7 @@ fn names_are_unique_and_free_again_after_cancel() {
 
 #[test]
 fn random_watches_receive_exactly_their_events() {
-    for seed in 0..300 {
+    for seed in 0..1_000 {
         let mut dice = Dice(seed);
         let mut world = World::new(1 + dice.below(3) as usize, 1 + dice.below(3) as usize);
         let mut created: BTreeMap<(StreamId, WatchId), (WatchCreate, Revision)> = BTreeMap::new();
