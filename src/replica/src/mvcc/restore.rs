@@ -1,0 +1,92 @@
+//! A store from what a backend holds: after a restart, or when a snapshot replaced the database.
+
+use super::key_index::KeyIndex;
+use super::revision::RevisionKey;
+use super::store::{FINISHED_COMPACT, SCHEDULED_COMPACT};
+use super::{proto, Batch, Bucket, Store};
+use crate::api::Revision;
+use crate::{Bug, Bugs};
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+impl Store {
+    /// Reads every revision in the backend into the index, and takes up a compaction that was not finished.
+    ///
+    /// # Errors
+    /// What in the backend cannot be read, in one sentence.
+    pub fn restore(batch: &dyn Batch, bugs: Bugs) -> Result<Self, String> {
+        let mut store = Self::new(bugs);
+        store.compact_revision = meta_revision(batch, FINISHED_COMPACT)?.unwrap_or(-1);
+        let scheduled = meta_revision(batch, SCHEDULED_COMPACT)?.unwrap_or(0);
+
+        let mut outcome = Ok(());
+        batch.for_each(Bucket::Key, &[], None, &mut |key, value| {
+            outcome = store.restore_revision(key, value);
+            outcome.is_ok()
+        });
+        outcome?;
+
+        // A compaction may have removed the newest revisions: its own revision is then all that is left to know them by.
+        store.revision = store.revision.max(store.compact_revision);
+        if !bugs.has(Bug::RestoreRevIgnoresScheduled) {
+            store.revision = store.revision.max(scheduled);
+        }
+        // Above the revision it would be refused, as etcd refuses it: that only happens with the bug.
+        if scheduled > store.compact_revision && scheduled <= store.revision && scheduled > 0 {
+            store.compact_revision = scheduled;
+            store.scheduled.push_back(scheduled);
+        }
+        Ok(store)
+    }
+
+    /// Adds one pair of the key bucket. They come in the order of history.
+    fn restore_revision(&mut self, key: &Bytes, value: &Bytes) -> Result<(), String> {
+        let (revision, tombstone) =
+            RevisionKey::decode(key).ok_or_else(|| format!("bucket key: {key:?} is not a revision"))?;
+        let at = || format!("bucket key, revision {}_{}", revision.main, revision.sub);
+        let kv = proto::decode(value).ok_or_else(|| format!("{}: the value is not a KeyValue", at()))?;
+        let sound = tombstone || (kv.mod_revision == revision.main && kv.create_revision <= revision.main);
+        if !sound || kv.key.is_empty() {
+            return Err(format!("{}: the value belongs to another revision", at()));
+        }
+        self.revision = self.revision.max(revision.main);
+
+        let new = if tombstone { 0 } else { xxh3_64(value) };
+        let old = match self.index.get_mut(&kv.key) {
+            Some(index) => {
+                if index.last_modified() >= Some(revision) {
+                    return Err(format!("{}: it is there twice", at()));
+                }
+                if !tombstone {
+                    index.put(revision);
+                } else if !index.tombstone(revision) {
+                    return Err(format!("{}: deletes a key that is not there", at()));
+                }
+                std::mem::replace(&mut index.live_hash, new)
+            }
+            None => {
+                let mut index = match tombstone {
+                    true => KeyIndex::restored_tombstone(revision),
+                    false => KeyIndex::restored(kv.create_revision, revision, kv.version),
+                };
+                index.live_hash = new;
+                self.index.insert(kv.key, index);
+                0
+            }
+        };
+        self.rehash(old, new);
+        Ok(())
+    }
+}
+
+/// A compaction revision of the meta bucket.
+fn meta_revision(batch: &dyn Batch, key: &[u8]) -> Result<Option<Revision>, String> {
+    let Some(bytes) = batch.get(Bucket::Meta, key) else {
+        return Ok(None);
+    };
+    match RevisionKey::decode(&bytes) {
+        Some((revision, false)) => Ok(Some(revision.main)),
+        _ => Err(format!("bucket meta: {} is not a revision", String::from_utf8_lossy(key))),
+    }
+}

@@ -1,0 +1,215 @@
+//! The key space of one member: its revision, its key index, and the compaction that drops history.
+//!
+//! The values are in the backend; what is here can be had back from it (see `restore`). Every method that reads or writes
+//! values is handed the backend's open batch.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::key_index::KeyIndex;
+use super::revision::RevisionKey;
+use super::{Batch, Bucket};
+use crate::api::{Error, KeyRange, RangeEnd, Revision};
+use crate::{Bug, Bugs};
+
+/// Key of the meta bucket: a compaction to here was begun.
+pub(super) const SCHEDULED_COMPACT: &[u8] = b"scheduledCompactRev";
+/// Key of the meta bucket: a compaction to here was finished.
+pub(super) const FINISHED_COMPACT: &[u8] = b"finishedCompactRev";
+
+/// etcd's `mvcc.store`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Store {
+    /// Every key with a revision that is still reachable.
+    pub(super) index: BTreeMap<Bytes, KeyIndex>,
+    pub(super) revision: Revision,
+    pub(super) compact_revision: Revision,
+    /// Wrapping sum of the hashes of the live keys.
+    pub(super) state_hash: u64,
+    /// Compactions that wait for the one that runs, oldest first.
+    pub(super) scheduled: VecDeque<Revision>,
+    pub(super) running: Option<RunningCompaction>,
+    bugs: Bugs,
+}
+
+/// A compaction between two of its batches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RunningCompaction {
+    revision: Revision,
+    /// Revisions not above `revision` that stay.
+    keep: Arc<BTreeSet<RevisionKey>>,
+    /// Where the next batch begins.
+    cursor: RevisionKey,
+}
+
+/// What one batch of a compaction did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CompactionStep {
+    /// There was nothing to do.
+    Idle,
+    /// There is more: etcd commits the backend now, then sleeps for the compaction interval.
+    More,
+    /// The compaction to this revision is done. Another one may wait: [`Store::compaction_pending`].
+    Finished(Revision),
+}
+
+impl Store {
+    /// The empty store, at revision 1.
+    pub fn new(bugs: Bugs) -> Self {
+        Self {
+            index: BTreeMap::new(),
+            revision: 1,
+            compact_revision: -1,
+            state_hash: 0,
+            scheduled: VecDeque::new(),
+            running: None,
+            bugs,
+        }
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The lowest revision that can be read; -1 when nothing was ever compacted.
+    pub fn compact_revision(&self) -> Revision {
+        self.compact_revision
+    }
+
+    /// Hash of the live keys with their revisions, versions, values and leases, whatever history led to them.
+    pub fn state_hash(&self) -> u64 {
+        self.state_hash
+    }
+
+    /// Notes that the hash of a live key went from one value to another (0: not live).
+    pub(super) fn rehash(&mut self, old: u64, new: u64) {
+        self.state_hash = self.state_hash.wrapping_sub(old).wrapping_add(new);
+    }
+
+    /// Whether a compaction has batches to run.
+    pub fn compaction_pending(&self) -> bool {
+        self.running.is_some() || !self.scheduled.is_empty()
+    }
+
+    /// Makes history below `revision` unreadable at once, and schedules its removal. etcd commits the backend after it.
+    ///
+    /// # Errors
+    /// `Compacted` when it is not above the compaction revision, `FutureRevision` when it is above the newest.
+    pub fn schedule_compaction(&mut self, batch: &mut dyn Batch, revision: Revision) -> Result<(), Error> {
+        if revision <= self.compact_revision {
+            return Err(Error::Compacted);
+        }
+        if revision > self.revision {
+            return Err(Error::FutureRevision);
+        }
+        self.compact_revision = revision;
+        self.scheduled.push_back(revision);
+        put_meta_revision(batch, SCHEDULED_COMPACT, revision);
+        Ok(())
+    }
+
+    /// One batch of the oldest compaction: looks at `limit` revisions at most and removes those that need not stay.
+    pub fn compaction_batch(&mut self, batch: &mut dyn Batch, limit: usize) -> CompactionStep {
+        assert!(limit > 0, "a compaction batch of nothing would never end");
+        let mut running = match self.running.take() {
+            Some(running) => running,
+            None => match self.scheduled.pop_front() {
+                Some(revision) => self.begin_compaction(revision),
+                None => return CompactionStep::Idle,
+            },
+        };
+        let from = running.cursor.encode();
+        let to = (running.revision + 1).to_be_bytes();
+        let (mut seen, mut doomed) = (0, Vec::new());
+        batch.for_each(Bucket::Key, &from, Some(&to), &mut |key, _| {
+            let (revision, _) = RevisionKey::decode(key).expect("restore has checked every revision");
+            if !running.keep.contains(&revision) {
+                doomed.push(key.clone());
+            }
+            running.cursor = RevisionKey::new(revision.main, revision.sub + 1);
+            seen += 1;
+            seen < limit
+        });
+        for key in doomed {
+            batch.delete(Bucket::Key, &key);
+        }
+        if seen < limit {
+            put_meta_revision(batch, FINISHED_COMPACT, running.revision);
+            return CompactionStep::Finished(running.revision);
+        }
+        self.running = Some(running);
+        CompactionStep::More
+    }
+
+    /// Compacts the index, which says what must stay in the backend.
+    fn begin_compaction(&mut self, revision: Revision) -> RunningCompaction {
+        let mut keep = BTreeSet::new();
+        // The releases with this bug dropped a tombstone at the compaction revision too (before etcd#18089). Without that
+        // the newest revision always survives its compaction, and the bug could not show.
+        let drop_tombstone = self.bugs.has(Bug::RestoreRevIgnoresScheduled);
+        self.index.retain(|_, key| {
+            key.compact(revision, &mut keep);
+            if drop_tombstone {
+                key.drop_tombstone_at(revision, &mut keep);
+            }
+            !key.is_empty()
+        });
+        RunningCompaction { revision, keep: Arc::new(keep), cursor: RevisionKey::default() }
+    }
+
+    /// etcd's `HashKV`: CRC-32C over every revision up to `revision` (0: the newest) that a compaction would leave, and
+    /// the compaction revision it was taken at. Members that applied the same entries agree on it, however far their
+    /// compactions have come (unless no key lives at `revision`: then etcd, and this, hash what is there).
+    ///
+    /// # Errors
+    /// `Compacted`, `FutureRevision`.
+    pub fn hash_kv(&self, batch: &dyn Batch, revision: Revision) -> Result<(u32, Revision), Error> {
+        let revision = self.readable(revision, self.revision)?;
+        let keep: BTreeSet<RevisionKey> = self.index.values().filter_map(|key| key.keep(revision)).collect();
+        let mut hash = crc32c::crc32c(Bucket::Key.name().as_bytes());
+        let to = (revision + 1).to_be_bytes();
+        batch.for_each(Bucket::Key, &[], Some(&to), &mut |key, value| {
+            let (at, tombstone) = RevisionKey::decode(key).expect("restore has checked every revision");
+            let compacted = at.main <= self.compact_revision;
+            let doomed = compacted && !keep.is_empty() && !keep.contains(&at);
+            // Old versions removed a tombstone at the compaction revision, and must come to the same hash.
+            let disputed = tombstone && at.main == self.compact_revision;
+            if !doomed && !disputed {
+                hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, key), value);
+            }
+            true
+        });
+        Ok((hash, self.compact_revision))
+    }
+
+    /// The revision that a request for `revision` reads when `current` is the newest.
+    pub(super) fn readable(&self, revision: Revision, current: Revision) -> Result<Revision, Error> {
+        match revision {
+            ..=0 => Ok(current),
+            _ if revision > current => Err(Error::FutureRevision),
+            _ if revision < self.compact_revision => Err(Error::Compacted),
+            _ => Ok(revision),
+        }
+    }
+
+    /// The keys in `range`, live or not, in byte order.
+    pub(super) fn keys_in<'a>(&'a self, range: &KeyRange) -> impl Iterator<Item = (&'a Bytes, &'a KeyIndex)> {
+        let start = Bound::Included(&range.start[..]);
+        let end = match &range.end {
+            RangeEnd::Single => Bound::Included(&range.start[..]),
+            RangeEnd::Open => Bound::Unbounded,
+            // An end below the start would make the map panic; the range is as empty at its start.
+            RangeEnd::Before(end) => Bound::Excluded(end.max(&range.start).as_ref()),
+        };
+        self.index.range::<[u8], _>((start, end))
+    }
+}
+
+/// Writes a compaction revision to the meta bucket.
+fn put_meta_revision(batch: &mut dyn Batch, key: &'static [u8], revision: Revision) {
+    batch.put(Bucket::Meta, Bytes::from_static(key), RevisionKey::new(revision, 0).put_key());
+}

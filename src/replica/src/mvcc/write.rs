@@ -1,0 +1,95 @@
+//! A write transaction: one main revision for all that it writes, a sub revision for each operation.
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::key_index::KeyIndex;
+use super::range::RangeResult;
+use super::revision::RevisionKey;
+use super::{proto, Batch, Bucket, Store};
+use crate::api::{Error, Key, KeyRange, KeyValue, LeaseId, RangeRequest, Revision, Value, WatchEvent, WatchEventKind};
+
+/// Writes in progress. They are visible inside, and become the store's newest revision with [`WriteTxn::end`].
+#[must_use = "what was written counts only after end()"]
+pub struct WriteTxn<'a> {
+    store: &'a mut Store,
+    batch: &'a mut dyn Batch,
+    changes: Vec<WatchEvent>,
+}
+
+impl Store {
+    /// Begins a write transaction.
+    pub fn txn<'a>(&'a mut self, batch: &'a mut dyn Batch) -> WriteTxn<'a> {
+        WriteTxn { store: self, batch, changes: Vec::new() }
+    }
+}
+
+impl WriteTxn<'_> {
+    /// The newest revision, as a read inside sees it.
+    pub fn revision(&self) -> Revision {
+        self.store.revision + i64::from(!self.changes.is_empty())
+    }
+
+    /// Where the next operation is written.
+    fn next(&self) -> RevisionKey {
+        RevisionKey::new(self.store.revision + 1, self.changes.len() as i64)
+    }
+
+    /// Reads; sees what the transaction has written.
+    ///
+    /// # Errors
+    /// As [`Store::range`].
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeResult, Error> {
+        self.store.range_as_of(self.batch, request, self.revision())
+    }
+
+    /// Writes a key.
+    pub fn put(&mut self, key: Key, value: Value, lease: LeaseId) {
+        let revision = self.next();
+        let index = self.store.index.entry(key.clone()).or_insert_with(KeyIndex::new);
+        index.put(revision);
+        let found = index.get(revision.main).expect("it was put just now");
+        let kv = KeyValue {
+            key,
+            create_revision: found.created,
+            mod_revision: revision.main,
+            version: found.version,
+            value,
+            lease,
+        };
+        let bytes = proto::encode(&kv);
+        let new = xxh3_64(&bytes);
+        let old = std::mem::replace(&mut index.live_hash, new);
+        self.store.rehash(old, new);
+        self.batch.put(Bucket::Key, revision.put_key(), bytes);
+        self.changes.push(WatchEvent { kind: WatchEventKind::Put, kv, prev_kv: None });
+    }
+
+    /// Deletes the keys in `range` that are there, and says how many they were.
+    pub fn delete_range(&mut self, range: &KeyRange) -> u64 {
+        let live = self.store.keys_in(range).filter(|(_, index)| index.is_live());
+        let keys: Vec<Bytes> = live.map(|(key, _)| key.clone()).collect();
+        let deleted = keys.len() as u64;
+        for key in keys {
+            self.delete(key);
+        }
+        deleted
+    }
+
+    fn delete(&mut self, key: Key) {
+        let revision = self.next();
+        let index = self.store.index.get_mut(&key).expect("the key was found live just now");
+        assert!(index.tombstone(revision), "the key was found live just now");
+        let old = std::mem::take(&mut index.live_hash);
+        self.store.rehash(old, 0);
+        self.batch.put(Bucket::Key, revision.tombstone_key(), proto::encode(&proto::only_key(key.clone(), 0)));
+        let kv = proto::only_key(key, revision.main);
+        self.changes.push(WatchEvent { kind: WatchEventKind::Delete, kv, prev_kv: None });
+    }
+
+    /// Ends it: if anything was written the store is one revision further. The events of that revision, in order.
+    pub fn end(self) -> Vec<WatchEvent> {
+        self.store.revision = self.revision();
+        self.changes
+    }
+}
