@@ -1,0 +1,74 @@
+//! The black-box judgement: everything that can be said of what clients saw.
+
+use detcd_replica::history::{Finding, History, Outcome};
+
+use crate::linearizability::{examine, LinearizabilityVerdict, Window};
+use crate::{serializable, watch};
+
+/// How much work the judge may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JudgeOptions {
+    /// How many operations tier 1 may try again while it looks for a place for writes without an answer.
+    pub steps: u64,
+}
+
+impl Default for JudgeOptions {
+    fn default() -> Self {
+        Self { steps: 2_000_000 }
+    }
+}
+
+/// How many operations ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OperationCounts {
+    /// Answered.
+    pub ok: u64,
+    /// Refused, without effect.
+    pub failed: u64,
+    /// Without an answer.
+    pub unknown: u64,
+}
+
+/// What the judge says of a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What must not be, the operations first.
+    pub findings: Vec<Finding>,
+    /// Why linearizability could not be decided, when it could not.
+    pub undecided: Option<String>,
+    /// What a search of another kind would have to settle then.
+    pub window: Option<Window>,
+    /// The names of the checks made.
+    pub checks: Vec<&'static str>,
+    /// How the operations ended.
+    pub operations: OperationCounts,
+}
+
+/// Judges a history by every check that needs nothing but what clients saw.
+pub fn judge(history: &History, options: &JudgeOptions) -> Judgement {
+    let mut operations = OperationCounts::default();
+    for operation in &history.operations {
+        match operation.outcome {
+            Outcome::Ok { .. } => operations.ok += 1,
+            Outcome::Failed { .. } => operations.failed += 1,
+            Outcome::Unknown { .. } => operations.unknown += 1,
+        }
+    }
+    let mut findings = Vec::new();
+    let mut undecided = None;
+    let mut left = None;
+    let (verdict, truth) = examine(history, options.steps);
+    match verdict {
+        LinearizabilityVerdict::Linearizable => {}
+        LinearizabilityVerdict::Violation(finding) => findings.push(finding),
+        LinearizabilityVerdict::Undecided { reason, window } => {
+            undecided = Some(reason);
+            left = Some(window);
+        }
+    }
+    findings.extend(serializable::check(history, &truth));
+    findings.extend(watch::check(history, &truth));
+    let mut checks = vec!["linearizability", serializable::CHECK];
+    checks.extend(watch::CHECKS);
+    Judgement { findings, undecided, window: left, checks, operations }
+}

@@ -1,0 +1,159 @@
+//! Requests, answers and operations in etcdctl's words, for findings.
+
+use std::fmt::Write;
+
+use detcd_replica::api::{
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyRange, KeyValue, PutRequest, RangeEnd, RangeRequest,
+    Request, RequestOp, ResponseBody, TxnRequest,
+};
+use detcd_replica::history::{Operation, Outcome};
+
+/// `client 3 on n1 [12..19] put a 7 -> revision 5: ok`
+pub(crate) fn operation(operation: &Operation) -> String {
+    let Operation { client, member, call, request: asked, outcome } = operation;
+    let (end, result) = match outcome {
+        Outcome::Ok { at, response } => {
+            (at.to_string(), format!("revision {}: {}", response.header.revision, body(&response.body)))
+        }
+        Outcome::Failed { at, error } => (at.to_string(), error.to_string()),
+        Outcome::Unknown { at } => (at.map_or_else(String::new, |at| at.to_string()), "outcome unknown".to_owned()),
+    };
+    format!("client {client} on {member} [{call}..{end}] {} -> {result}", request(asked))
+}
+
+/// The request as a command line.
+pub(crate) fn request(request: &Request) -> String {
+    match request {
+        Request::Range(range) => get(range),
+        Request::Put(put) => put_words(put),
+        Request::DeleteRange(delete) => delete_words(delete),
+        Request::Txn(txn) => txn_words(txn),
+        Request::Compact(compact) => format!("compact {}", compact.revision),
+        Request::MemberAdd { id, .. } => format!("member add {id}"),
+        Request::MemberRemove { id } => format!("member remove {id}"),
+        Request::MemberPromote { id } => format!("member promote {id}"),
+        Request::MoveLeader { target } => format!("move-leader {target}"),
+        Request::Status => "endpoint status".to_owned(),
+        Request::HashKv { revision } => format!("endpoint hashkv --rev={revision}"),
+    }
+}
+
+/// The answer, on one line.
+pub(crate) fn body(body: &ResponseBody) -> String {
+    match body {
+        ResponseBody::Range { kvs, more, count } => {
+            let kvs: Vec<String> = kvs.iter().map(key_value).collect();
+            format!("[{}] count {count}{}", kvs.join(", "), if *more { ", more" } else { "" })
+        }
+        ResponseBody::Put { prev_kv: None } => "ok".to_owned(),
+        ResponseBody::Put { prev_kv: Some(kv) } => format!("ok, before {}", key_value(kv)),
+        ResponseBody::DeleteRange { deleted, prev_kvs } => {
+            let kvs: Vec<String> = prev_kvs.iter().map(key_value).collect();
+            format!("deleted {deleted} [{}]", kvs.join(", "))
+        }
+        ResponseBody::Txn { succeeded, responses } => {
+            let responses: Vec<String> = responses.iter().map(self::body).collect();
+            format!("{} {{{}}}", if *succeeded { "success" } else { "failure" }, responses.join("; "))
+        }
+        ResponseBody::Compact => "compacted".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// `a=7 (create 2, mod 5, version 3)`
+pub(crate) fn key_value(kv: &KeyValue) -> String {
+    format!(
+        "{}={} (create {}, mod {}, version {})",
+        text(&kv.key),
+        text(&kv.value),
+        kv.create_revision,
+        kv.mod_revision,
+        kv.version
+    )
+}
+
+/// Bytes as text where they are, otherwise escaped.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.chars().all(|c| !c.is_control()) => text.to_owned(),
+        _ => bytes.escape_ascii().to_string(),
+    }
+}
+
+/// A range as etcdctl's positional arguments.
+pub(crate) fn range(range: &KeyRange) -> String {
+    match &range.end {
+        RangeEnd::Single => text(&range.start),
+        RangeEnd::Open => format!("{} --from-key", text(&range.start)),
+        RangeEnd::Before(end) => format!("{} {}", text(&range.start), text(end)),
+    }
+}
+
+fn get(request: &RangeRequest) -> String {
+    let mut words = format!("get {}", range(&request.range));
+    if request.limit != 0 {
+        let _ = write!(words, " --limit={}", request.limit);
+    }
+    if request.revision != 0 {
+        let _ = write!(words, " --rev={}", request.revision);
+    }
+    for (set, flag) in [
+        (request.serializable, " --consistency=s"),
+        (request.keys_only, " --keys-only"),
+        (request.count_only, " --count-only"),
+    ] {
+        if set {
+            words.push_str(flag);
+        }
+    }
+    words
+}
+
+fn put_words(put: &PutRequest) -> String {
+    let lease = if put.lease == 0 { String::new() } else { format!(" --lease={:x}", put.lease) };
+    format!("put {} {}{lease}{}", text(&put.key), text(&put.value), prev(put.prev_kv))
+}
+
+fn delete_words(delete: &DeleteRangeRequest) -> String {
+    format!("del {}{}", range(&delete.range), prev(delete.prev_kv))
+}
+
+fn prev(set: bool) -> &'static str {
+    if set {
+        " --prev-kv"
+    } else {
+        ""
+    }
+}
+
+fn txn_words(txn: &TxnRequest) -> String {
+    let compares: Vec<String> = txn.compare.iter().map(compare).collect();
+    let branch = |ops: &[RequestOp]| ops.iter().map(op).collect::<Vec<_>>().join("; ");
+    format!("txn if {{{}}} then {{{}}} else {{{}}}", compares.join("; "), branch(&txn.success), branch(&txn.failure))
+}
+
+fn op(op: &RequestOp) -> String {
+    match op {
+        RequestOp::Range(range) => get(range),
+        RequestOp::Put(put) => put_words(put),
+        RequestOp::DeleteRange(delete) => delete_words(delete),
+        RequestOp::Txn(txn) => txn_words(txn),
+    }
+}
+
+fn compare(compare: &Compare) -> String {
+    let sign = match compare.result {
+        CompareResult::Equal => "=",
+        CompareResult::Greater => ">",
+        CompareResult::Less => "<",
+        CompareResult::NotEqual => "!=",
+    };
+    let key = range(&compare.range);
+    match &compare.target {
+        CompareTarget::Version(n) => format!("version({key}) {sign} {n}"),
+        CompareTarget::Create(n) => format!("create({key}) {sign} {n}"),
+        CompareTarget::Mod(n) => format!("mod({key}) {sign} {n}"),
+        CompareTarget::Value(value) => format!("value({key}) {sign} {}", text(value)),
+        CompareTarget::Lease(n) => format!("lease({key}) {sign} {n:x}"),
+    }
+}

@@ -1,0 +1,172 @@
+//! The guarantees of etcd's watch, each a function over one watch and the log of what was written.
+//!
+//! Ordered, unique, atomic, reliable, resumable, bookmarkable are those of etcd's API guarantees; filter, prev-kv,
+//! is-create and live say what else a client may count on. The log is what tier 1 of the linearizability check made of
+//! the operations; where it had to guess, events are held against nothing but themselves.
+
+mod content;
+mod sequence;
+#[cfg(test)]
+mod tests;
+
+use detcd_replica::api::{Revision, WatchBody, WatchEvent, WatchEventKind};
+use detcd_replica::history::{Finding, History, Moment, Side, Watch};
+
+use crate::linearizability::{words, Compactions, Truth};
+use crate::spec::Record;
+
+/// The names of the checks, in the order in which they are made.
+pub(crate) const CHECKS: [&str; 10] = [
+    "watch-filter",
+    "watch-ordered",
+    "watch-unique",
+    "watch-atomic",
+    "watch-bookmarkable",
+    "watch-resumable",
+    "watch-reliable",
+    "watch-is-create",
+    "watch-prev-kv",
+    "watch-live",
+];
+
+/// Every guarantee that was broken, at most one finding a check and watch.
+pub(crate) fn check(history: &History, truth: &Truth) -> Vec<Finding> {
+    let compactions = Compactions::of(history);
+    let mut findings = Vec::new();
+    for (number, watch) in history.watches.iter().enumerate() {
+        let view = Seen::of(number, watch, truth, &compactions);
+        findings.extend(sequence::filter(&view));
+        findings.extend(sequence::ordered(&view));
+        findings.extend(sequence::unique(&view));
+        findings.extend(sequence::atomic(&view));
+        findings.extend(sequence::bookmarkable(&view));
+        findings.extend(content::resumable(&view));
+        findings.extend(content::reliable(&view));
+        findings.extend(content::is_create(&view));
+        findings.extend(content::prev_kv(&view));
+        findings.extend(content::live(&view));
+    }
+    findings
+}
+
+/// One watch as the checks look at it.
+struct Seen<'h> {
+    number: usize,
+    watch: &'h Watch,
+    truth: &'h Truth,
+    compactions: &'h Compactions,
+    /// The first revision that it must show; `None` when the client never learnt it.
+    start: Option<Revision>,
+    /// Every event: when it came, in which response, and itself.
+    events: Vec<(Moment, usize, &'h WatchEvent)>,
+    /// Every progress notification: when, in which response, up to which revision.
+    progress: Vec<(Moment, usize, Revision)>,
+    /// The moment of the cancellation, when there was one.
+    cancelled: Option<Moment>,
+}
+
+impl<'h> Seen<'h> {
+    fn of(number: usize, watch: &'h Watch, truth: &'h Truth, compactions: &'h Compactions) -> Self {
+        let asked = watch.request.start_revision;
+        let mut seen = Self {
+            number,
+            watch,
+            truth,
+            compactions,
+            start: (asked > 0).then_some(asked),
+            events: Vec::new(),
+            progress: Vec::new(),
+            cancelled: None,
+        };
+        for (place, (at, response)) in watch.responses.iter().enumerate() {
+            match &response.body {
+                // From now on: the revision after the one at which the watch was made.
+                WatchBody::Created => seen.start = seen.start.or(Some(response.header.revision + 1)),
+                WatchBody::Events(events) => seen.events.extend(events.iter().map(|event| (*at, place, event))),
+                WatchBody::Progress => seen.progress.push((*at, place, response.header.revision)),
+                WatchBody::Cancelled { .. } => seen.cancelled = seen.cancelled.or(Some(*at)),
+            }
+        }
+        seen
+    }
+
+    fn finding(&self, check: &'static str, at: Moment, summary: String, details: Vec<String>) -> Option<Finding> {
+        let Watch { client, member, call, request, resumes, .. } = self.watch;
+        let resumes = resumes.map_or_else(String::new, |number| format!(", resumes watch {number}"));
+        let mut lines = vec![format!(
+            "watch {} of client {client} on {member}, asked for at {call}: watch {} --rev={}{resumes}",
+            self.number,
+            words::range(&request.range),
+            request.start_revision,
+        )];
+        lines.extend(details);
+        Some(Finding { check, side: Side::BlackBox, at, summary, details: lines })
+    }
+
+    /// The changes of the log in a span of revisions that this watch asked for, but none where the log may be wrong.
+    fn expected(&self, first: Revision, last: Revision) -> impl Iterator<Item = Expected<'h>> + '_ {
+        let store = &self.truth.store;
+        let request = &self.watch.request;
+        store.changes(first, last).iter().filter_map(move |change| {
+            let (key, record, before) = store.change(change);
+            let wanted = if record.is_tombstone() { !request.no_delete } else { !request.no_put };
+            let certain = || !self.truth.doubtful(key, change.revision);
+            (wanted && request.range.contains(key) && certain()).then_some(Expected { key, record, before })
+        })
+    }
+
+    /// The change of the log that an event tells of.
+    fn change_of(&self, event: &WatchEvent) -> Option<Expected<'h>> {
+        let revision = event.kv.mod_revision;
+        let store = &self.truth.store;
+        let changes = store.changes(revision, revision).iter().map(|change| store.change(change));
+        changes
+            .map(|(key, record, before)| Expected { key, record, before })
+            .find(|expected| *expected.key == event.kv.key)
+    }
+
+    fn doubtful(&self, event: &WatchEvent) -> bool {
+        self.truth.doubtful(&event.kv.key, event.kv.mod_revision)
+    }
+}
+
+/// A change that a watch should tell of.
+#[derive(Clone, Copy)]
+struct Expected<'h> {
+    key: &'h detcd_replica::api::Key,
+    record: &'h Record,
+    before: Option<&'h Record>,
+}
+
+impl Expected<'_> {
+    fn revision(&self) -> Revision {
+        self.record.mod_revision
+    }
+
+    /// Whether the event tells of this change: kind, key, revision and value. Creation has a check of its own.
+    fn is_told_by(&self, event: &WatchEvent) -> bool {
+        let kind = if self.record.is_tombstone() { WatchEventKind::Delete } else { WatchEventKind::Put };
+        event.kind == kind
+            && event.kv.key == *self.key
+            && event.kv.mod_revision == self.record.mod_revision
+            && event.kv.value == self.record.value
+            && event.kv.version == self.record.version
+            && event.kv.lease == self.record.lease
+    }
+
+    fn words(&self) -> String {
+        if self.record.is_tombstone() {
+            return format!("DELETE {} at revision {}", words::text(self.key), self.revision());
+        }
+        format!("PUT {}", words::key_value(&self.record.key_value(self.key)))
+    }
+}
+
+fn event_words(event: &WatchEvent) -> String {
+    match event.kind {
+        WatchEventKind::Put => format!("PUT {}", words::key_value(&event.kv)),
+        WatchEventKind::Delete => {
+            format!("DELETE {} at revision {}", words::text(&event.kv.key), event.kv.mod_revision)
+        }
+    }
+}

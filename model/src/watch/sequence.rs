@@ -1,0 +1,96 @@
+//! What can be seen from the order of the responses, without knowing what was written: filter, ordered, unique, atomic,
+//! bookmarkable (whose other half, that nothing before a bookmark is missing, needs the log).
+
+use std::collections::BTreeSet;
+
+use detcd_replica::api::WatchEventKind;
+use detcd_replica::history::Finding;
+
+use super::{event_words, Seen};
+
+/// Every event is of the keys and kinds asked for.
+pub(super) fn filter(seen: &Seen<'_>) -> Option<Finding> {
+    let request = &seen.watch.request;
+    let (at, _, event) = seen.events.iter().find(|(_, _, event)| {
+        let unwanted = match event.kind {
+            WatchEventKind::Put => request.no_put,
+            WatchEventKind::Delete => request.no_delete,
+        };
+        unwanted || !request.range.contains(&event.kv.key)
+    })?;
+    seen.finding("watch-filter", *at, "an event was sent that the watch had not asked for".to_owned(), vec![
+        event_words(event),
+    ])
+}
+
+/// Revisions never go down.
+pub(super) fn ordered(seen: &Seen<'_>) -> Option<Finding> {
+    let pair = seen.events.windows(2).find(|pair| pair[0].2.kv.mod_revision > pair[1].2.kv.mod_revision)?;
+    let (first, second) = (&pair[0].2, &pair[1].2);
+    let summary =
+        format!("an event of revision {} came after one of {}", second.kv.mod_revision, first.kv.mod_revision);
+    seen.finding("watch-ordered", pair[1].0, summary, vec![event_words(first), event_words(second)])
+}
+
+/// No change is told twice.
+pub(super) fn unique(seen: &Seen<'_>) -> Option<Finding> {
+    let mut told = BTreeSet::new();
+    let (at, _, event) =
+        seen.events.iter().find(|(_, _, event)| !told.insert((event.kv.mod_revision, &event.kv.key)))?;
+    let summary = format!("a change of revision {} was sent twice", event.kv.mod_revision);
+    seen.finding("watch-unique", *at, summary, vec![event_words(event)])
+}
+
+/// All changes of one revision come in one response.
+pub(super) fn atomic(seen: &Seen<'_>) -> Option<Finding> {
+    let pair = seen
+        .events
+        .windows(2)
+        .find(|pair| pair[0].1 != pair[1].1 && pair[0].2.kv.mod_revision == pair[1].2.kv.mod_revision)?;
+    let (first, second) = (&pair[0].2, &pair[1].2);
+    let summary = format!("revision {} was split over two responses", first.kv.mod_revision);
+    seen.finding("watch-atomic", pair[1].0, summary, vec![event_words(first), event_words(second)])
+}
+
+/// A progress notification says that everything up to its revision has been sent.
+pub(super) fn bookmarkable(seen: &Seen<'_>) -> Option<Finding> {
+    let check = "watch-bookmarkable";
+    let mut before = 0;
+    for (at, place, revision) in &seen.progress {
+        if *revision < before {
+            let summary = format!("progress went back from revision {before} to {revision}");
+            return seen.finding(check, *at, summary, Vec::new());
+        }
+        before = *revision;
+        let start = seen.watch.request.start_revision;
+        if start > 0 && revision + 1 < start {
+            let summary = format!("progress was sent at revision {revision}, below the start of the watch at {start}");
+            return seen.finding(check, *at, summary, Vec::new());
+        }
+        let earlier = seen.events.partition_point(|(_, of, _)| of < place);
+        if let Some((_, _, event)) = seen.events[..earlier].iter().find(|(_, _, e)| e.kv.mod_revision > *revision) {
+            let told = event.kv.mod_revision;
+            let summary = format!("progress was sent at revision {revision} after an event of revision {told}");
+            return seen.finding(check, *at, summary, vec![event_words(event)]);
+        }
+        if let Some((at, _, event)) = seen.events[earlier..].iter().find(|(_, _, e)| e.kv.mod_revision <= *revision) {
+            let told = event.kv.mod_revision;
+            let summary = format!("an event of revision {told} came after progress at revision {revision}");
+            return seen.finding(check, *at, summary, vec![event_words(event)]);
+        }
+        let Some(start) = seen.start else { continue };
+        let told: BTreeSet<_> =
+            seen.events[..earlier].iter().map(|(_, _, e)| (e.kv.mod_revision, &e.kv.key)).collect();
+        // What lies below the last bookmark was looked at with it.
+        if let Some(missing) =
+            seen.expected(start, *revision).find(|expected| !told.contains(&(expected.revision(), expected.key)))
+        {
+            let summary = format!(
+                "progress was sent at revision {revision}, but the event of revision {} had not been",
+                missing.revision()
+            );
+            return seen.finding(check, *at, summary, vec![missing.words()]);
+        }
+    }
+    None
+}
