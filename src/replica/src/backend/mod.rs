@@ -11,6 +11,7 @@
 //! The backend does not know what keys mean, except for three in the `meta` bucket: the consistent index and its term (what
 //! the state is the result of), and the configuration there.
 
+mod batch;
 mod conf_state;
 mod file;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 
 use crate::wal::Commands;
+pub use crate::mvcc::Bucket;
 use crate::{raftpb, BootError, Dir, DiskCommand, DiskImage, FileName, OpId};
 
 const CONSISTENT_INDEX: &[u8] = b"consistent_index";
@@ -32,24 +34,6 @@ const CONF_STATE: &[u8] = b"confState";
 const LOG_BYTES_MIN: u64 = 1 << 20;
 /// The log is written anew when it is so many times what is alive in it.
 const LOG_TIMES_LIVE: u64 = 4;
-
-/// A name space of the backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Bucket {
-    /// What the state is the result of, and what is scheduled.
-    Meta,
-    /// The revisions of keys.
-    Key,
-    /// The members.
-    Members,
-    /// The members that are gone for ever.
-    MembersRemoved,
-}
-
-impl Bucket {
-    /// Every bucket there is.
-    pub const ALL: [Self; 4] = [Self::Meta, Self::Key, Self::Members, Self::MembersRemoved];
-}
 
 /// Keys and values, by bucket.
 type Buckets = [BTreeMap<Bytes, Bytes>; 4];

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::api::{Error, Request, Response, ResponseBody, TxnRequest, RequestOp};
+use crate::api::{Request, Response, ResponseBody};
 use crate::backend::CommitProgress;
 use crate::mvcc::CompactionStep;
 use crate::raftpb::{Entry, EntryType, Snapshot};
@@ -106,7 +106,7 @@ impl Replica {
                     if self.stopped {
                         return;
                     }
-                    if self.backend.pending() >= self.config.backend_batch_limit {
+                    if self.commit_wanted || self.backend.pending() >= self.config.backend_batch_limit {
                         self.begin_commit();
                     }
                 }
@@ -119,9 +119,7 @@ impl Replica {
             self.out.wake_now(Task::Snapshot);
         }
         self.send_database();
-        if self.watchers.pending_send() {
-            self.out.wake_now(Task::WatchSend);
-        }
+        self.wake_watchers();
         if self.applying.has_work() {
             self.out.wake_now(Task::Apply);
         }
@@ -152,55 +150,37 @@ impl Replica {
         });
     }
 
-    fn apply_request(&mut self, data: &[u8]) {
+    fn apply_request(&mut self, data: &Bytes) {
         let (entry, request) = wire::decode(data).expect("a member proposes only what it has encoded");
         let waiter = self.proposed.remove(&entry);
-        let (result, events) = match request {
-            Request::Put(put) => self.apply_writes(&TxnRequest {
-                compare: Vec::new(),
-                success: vec![RequestOp::Put(put)],
-                failure: Vec::new(),
-            }),
-            Request::DeleteRange(delete) => self.apply_writes(&TxnRequest {
-                compare: Vec::new(),
-                success: vec![RequestOp::DeleteRange(delete)],
-                failure: Vec::new(),
-            }),
-            Request::Txn(txn) => match self.store.apply_txn(&mut self.backend, &txn) {
-                Ok((body, events)) => (Ok(body), events),
-                Err(error) => (Err(error), Vec::new()),
-            },
+        let result = match request {
+            Request::Put(put) => self.store.apply_put(&mut self.backend, &put),
+            Request::DeleteRange(delete) => Ok(self.store.apply_delete_range(&mut self.backend, &delete)),
+            Request::Txn(txn) => self.store.apply_txn(&mut self.backend, &txn),
             Request::Compact(compact) => {
                 let result = self.store.schedule_compaction(&mut self.backend, compact.revision);
                 if result.is_ok() {
+                    // The schedule is forced to disk before the first batch.
+                    self.out.point(Failpoint::CompactBeforeCommitScheduledCompact);
+                    self.commit_wanted = true;
                     self.out.wake_now(Task::Compaction);
                     if let (true, Some(id)) = (compact.physical, waiter) {
                         self.compacting.push((id, compact.revision));
                         return;
                     }
                 }
-                (result.map(|()| ResponseBody::Compact), Vec::new())
+                result.map(|()| (ResponseBody::Compact, Vec::new()))
             }
             other => panic!("an entry holds what is never proposed: {other:?}"),
         };
-        if !events.is_empty() {
-            let revision = self.store.revision();
-            self.watchers.notify(revision, &events);
+        if let Ok((_, events)) = &result {
+            if !events.is_empty() {
+                self.watchers.notify(self.store.revision(), events);
+            }
         }
         if let Some(id) = waiter {
             let header = self.header();
-            self.reply(id, result.map(|body| Response { header, body }));
-        }
-    }
-
-    /// A put or a delete is a transaction of one operation; its answer stands alone.
-    fn apply_writes(&mut self, txn: &TxnRequest) -> (Result<ResponseBody, Error>, Vec<crate::api::WatchEvent>) {
-        match self.store.apply_txn(&mut self.backend, txn) {
-            Ok((ResponseBody::Txn { mut responses, .. }, events)) => {
-                (Ok(responses.pop().expect("one operation, one answer")), events)
-            }
-            Ok((body, events)) => (Ok(body), events),
-            Err(error) => (Err(error), Vec::new()),
+            self.reply(id, result.map(|(body, _)| Response { header, body }));
         }
     }
 
@@ -218,6 +198,7 @@ impl Replica {
         if self.backend.awaiting().is_some() {
             return;
         }
+        self.commit_wanted = false;
         self.out.point(Failpoint::CommitBeforePreCommitHook);
         if let (true, Some(begun)) = (self.config.bugs.has(Bug::CiSavedBeforeApply), self.applying.begun) {
             if begun.fresh {
@@ -244,7 +225,7 @@ impl Replica {
                 if self.snapshotting.waits_for_commit() {
                     self.out.wake_now(Task::Snapshot);
                 }
-                if self.store.compaction_scheduled().is_some() {
+                if self.store.compaction_pending() {
                     self.out.wake(Task::Compaction, self.config.compaction_sleep_interval);
                 }
             }
@@ -255,10 +236,11 @@ impl Replica {
 
     /// One batch. Each batch is committed before the next; the end is noted but not forced to disk, as in etcd.
     pub(super) fn compaction_run(&mut self) {
-        if self.store.compaction_scheduled().is_none() || self.backend.awaiting().is_some() {
+        if !self.store.compaction_pending() || self.backend.awaiting().is_some() {
             return;
         }
         match self.store.compaction_batch(&mut self.backend, self.config.compaction_batch_limit) {
+            CompactionStep::Idle => {}
             CompactionStep::More => {
                 self.out.point(Failpoint::CompactBeforeCommitBatch);
                 self.begin_commit();
@@ -268,6 +250,9 @@ impl Replica {
             CompactionStep::Finished(revision) => {
                 self.out.point(Failpoint::CompactAfterSetFinishedCompact);
                 self.event(Event::CompactionFinished { revision });
+                if self.store.compaction_pending() {
+                    self.out.wake_now(Task::Compaction);
+                }
                 let done: Vec<_> = self.compacting.iter().filter(|(_, at)| *at <= revision).map(|(id, _)| *id).collect();
                 self.compacting.retain(|(_, at)| *at > revision);
                 for id in done {

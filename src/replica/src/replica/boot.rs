@@ -83,7 +83,7 @@ impl Replica {
         ] {
             self.out.wake(task, after);
         }
-        if self.store.compaction_scheduled().is_some() {
+        if self.store.compaction_pending() {
             self.out.wake_now(Task::Compaction);
         }
         self.event(Event::ConfigurationChanged {
@@ -200,7 +200,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     let store = Store::restore(&backend, config.bugs).map_err(|reason| BootError::Backend { reason })?;
     let membership = Membership::restore(&backend).map_err(|reason| BootError::Backend { reason })?;
     let election = ElectionTimer::new(&mut raft.raft);
-    let watchers = Watchers::new(&config);
+    let watchers = Watchers::new(config.watch_channel, config.watch_batch_revisions);
     let mut disk = std::collections::BTreeMap::new();
     // Nobody would wake the Raft loop of a founder whose log exists but is empty: its entries are saved at once.
     for sync in &syncs {
@@ -237,6 +237,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         backend_committed,
         applied,
         log_changed_from: 0,
+        commit_wanted: false,
         stopped: false,
         out,
         config,

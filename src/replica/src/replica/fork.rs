@@ -38,6 +38,7 @@ impl Replica {
             backend_committed: self.backend_committed,
             applied: self.applied,
             log_changed_from: self.log_changed_from,
+            commit_wanted: self.commit_wanted,
             stopped: self.stopped,
             out: self.out.clone(),
         }
@@ -48,7 +49,7 @@ impl Replica {
     fn fork_raft(&self, saving: Option<&mut super::Saving>) -> RawNode<LogStorage> {
         let old = &self.raft.raft;
         let mut storage = old.store().clone();
-        storage.conf_state = old.prs().to_conf_state();
+        storage.conf_state = old.prs().conf().to_conf_state();
         let mut new = boot::new_raft(&self.config, storage, self.handed_over).expect("the first one was built so");
         {
             let raft = &mut new.raft;

@@ -24,7 +24,7 @@ use raft::RawNode;
 use crate::api::{self, Error, Request};
 use crate::backend::Backend;
 use crate::log::LogStorage;
-use crate::mvcc::{Store, Watchers};
+use crate::mvcc::{is_read_only, is_serializable, Store, Watchers};
 use crate::raftpb;
 use crate::time::Monotonic;
 use crate::wal::Wal;
@@ -74,6 +74,8 @@ pub struct Replica {
     backend_committed: u64,
     applied: u64,
     log_changed_from: u64,
+    /// The batch must be committed as soon as the entry under way is applied.
+    commit_wanted: bool,
     stopped: bool,
     out: Outputs,
 }
@@ -134,7 +136,7 @@ impl Replica {
             Input::Unreachable { member } => self.raft.report_unreachable(member.0),
             Input::SnapshotSent { member, delivered } => self.snapshot_sent(member, delivered),
             Input::Request { id, request } => self.request(now, id, request),
-            Input::StreamOpen { stream, window } => self.watchers.open(stream, window),
+            Input::StreamOpen { stream, window } => self.watchers.open(stream, u64::from(window)),
             Input::StreamRequest { stream, request } => self.stream_request(stream, request),
             Input::StreamGrant { stream, responses } => self.stream_grant(stream, responses),
             Input::StreamClosed { stream } => self.watchers.close(stream),
@@ -212,8 +214,8 @@ impl Replica {
         match request {
             Request::Range(range) if range.serializable => self.serve_range(id, &range),
             Request::Range(range) => self.read(now, id, read::Read::Range(range)),
-            Request::Txn(txn) if read::is_read_only(&txn) => {
-                if read::is_serializable(&txn) {
+            Request::Txn(txn) if is_read_only(&txn) => {
+                if is_serializable(&txn) {
                     self.serve_txn(id, &txn);
                 } else {
                     self.read(now, id, read::Read::Txn(txn));

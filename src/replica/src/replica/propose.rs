@@ -17,7 +17,8 @@ impl Replica {
             return self.reply(id, Err(Error::TooManyRequests));
         }
         let entry = self.ids.next();
-        self.propose(now, id, entry, Proposal::Entry(wire::encode(entry, request)));
+        let Some(data) = wire::encode(entry, request) else { return self.reply(id, Err(Error::TooManyOps)) };
+        self.propose(now, id, entry, Proposal::Entry(data));
     }
 
     pub(super) fn propose_membership(&mut self, now: Monotonic, id: RequestId, request: &Request) {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::api::{Error, RangeRequest, RequestOp, Response, ResponseBody, TxnRequest};
+use crate::api::{Error, RangeRequest, TxnRequest};
 use crate::raftpb::{Entry, Message, MessageType};
 use crate::time::Monotonic;
 use crate::{Bug, Event, RequestId, Task};
@@ -170,11 +170,7 @@ impl Replica {
 
     pub(super) fn serve_range(&mut self, id: RequestId, range: &RangeRequest) {
         match self.store.range(&self.backend, range) {
-            Ok((kvs, more, count, revision)) => {
-                let mut header = self.header();
-                header.revision = revision;
-                self.reply(id, Ok(Response { header, body: ResponseBody::Range { kvs, more, count } }));
-            }
+            Ok(found) => self.reply_body(id, found.into()),
             Err(error) => self.reply(id, Err(error)),
         }
     }
@@ -185,18 +181,4 @@ impl Replica {
             Err(error) => self.reply(id, Err(error)),
         }
     }
-}
-
-fn ranges_of(txn: &TxnRequest) -> impl Iterator<Item = &RequestOp> {
-    txn.success.iter().chain(&txn.failure)
-}
-
-/// Whether a transaction cannot write; it then needs no entry.
-pub(super) fn is_read_only(txn: &TxnRequest) -> bool {
-    ranges_of(txn).all(|op| matches!(op, RequestOp::Range(_)))
-}
-
-/// Whether every read in it may be stale.
-pub(super) fn is_serializable(txn: &TxnRequest) -> bool {
-    ranges_of(txn).all(|op| matches!(op, RequestOp::Range(range) if range.serializable))
 }

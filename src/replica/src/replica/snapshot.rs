@@ -57,7 +57,7 @@ impl Replica {
             }
             let index = self.applied;
             let term = self.raft.store().term_of(index).expect("what is applied is in the log");
-            let conf_state = self.raft.raft.prs().to_conf_state();
+            let conf_state = self.raft.raft.prs().conf().to_conf_state();
             self.snapshotting.making = Some((index, term, conf_state, false));
             if !self.backend.awaiting().is_some() {
                 self.begin_commit();
@@ -112,7 +112,7 @@ impl Replica {
         for mut message in std::mem::take(&mut self.snapshotting.wanted) {
             let to = MemberId(message.to);
             let index = self.applied;
-            let conf_state = self.raft.raft.prs().to_conf_state();
+            let conf_state = self.raft.raft.prs().conf().to_conf_state();
             let metadata = message.mut_snapshot().mut_metadata();
             metadata.index = index;
             metadata.term = term;
@@ -156,11 +156,11 @@ impl Replica {
             Ok(membership) => membership,
             Err(_) => return self.exit("failed to recover membership"),
         };
-        self.watchers.restore(self.store.revision());
+        self.watchers.restore();
         self.applied = index;
         self.handed_over = self.handed_over.max(index);
         self.snapshotting.last = index;
-        if self.store.compaction_scheduled().is_some() {
+        if self.store.compaction_pending() {
             self.out.wake_now(Task::Compaction);
         }
         self.out.wake_now(Task::WatchSync);

@@ -7,36 +7,30 @@ use super::Replica;
 
 impl Replica {
     pub(super) fn stream_request(&mut self, stream: StreamId, request: WatchRequest) {
-        match request {
-            WatchRequest::Create(create) => {
-                self.watchers.create(stream, create, self.store.revision(), self.store.compact_revision());
-            }
-            WatchRequest::Cancel(watch) => self.watchers.cancel(stream, watch),
-            WatchRequest::Progress => {
-                self.out.point(Failpoint::BeforeProgressIfSync);
-                self.watchers.progress(stream, self.store.revision());
-            }
+        if request == WatchRequest::Progress {
+            self.out.point(Failpoint::BeforeProgressIfSync);
         }
+        self.watchers.request(stream, request, self.store.revision(), self.config.bugs);
         self.wake_watchers();
     }
 
     pub(super) fn stream_grant(&mut self, stream: StreamId, responses: u32) {
-        self.watchers.grant(stream, responses);
+        self.watchers.grant(stream, u64::from(responses));
         self.wake_watchers();
     }
 
-    fn wake_watchers(&mut self) {
-        if self.watchers.pending_send() {
+    pub(super) fn wake_watchers(&mut self) {
+        if self.watchers.pending().send {
             self.out.wake_now(Task::WatchSend);
         }
-        if self.watchers.pending_victims() {
+        if self.watchers.pending().victims {
             self.out.wake(Task::WatchVictims, self.config.watch_victim_interval);
         }
     }
 
     pub(super) fn watch_sync(&mut self) {
         self.out.wake(Task::WatchSync, self.config.watch_resync_interval);
-        if !self.watchers.pending_sync() {
+        if !self.watchers.pending().sync {
             return;
         }
         self.out.point(Failpoint::BeforeSyncWatchers);
@@ -45,22 +39,24 @@ impl Replica {
     }
 
     pub(super) fn watch_victims(&mut self) {
-        if !self.watchers.pending_victims() {
+        if !self.watchers.pending().victims {
             return;
         }
         self.out.point(Failpoint::BeforeMoveVictims);
-        self.watchers.retry_victims(self.store.revision());
+        if self.watchers.retry_victims(self.store.revision()) && self.watchers.pending().victims {
+            self.out.wake_now(Task::WatchVictims);
+        }
         self.wake_watchers();
     }
 
     pub(super) fn watch_send(&mut self) {
-        if !self.watchers.pending_send() {
+        if !self.watchers.pending().send {
             return;
         }
         self.out.point(Failpoint::BeforeSendWatchResponse);
-        let header = self.header();
+        let (member, term) = (self.config.member, self.raft.raft.term);
         let mut responses = Vec::new();
-        self.watchers.send(&self.store, &self.backend, header, &mut responses);
+        self.watchers.send(&self.store, &self.backend, member, term, &mut responses);
         for (stream, response) in responses {
             self.out.push(Output::Stream { stream, response });
         }
@@ -69,7 +65,7 @@ impl Replica {
 
     pub(super) fn watch_progress(&mut self) {
         self.out.wake(Task::WatchProgress, self.config.watch_progress_interval);
-        self.watchers.periodic_progress(self.store.revision());
+        self.watchers.progress_tick(self.store.revision());
         self.wake_watchers();
     }
 }
