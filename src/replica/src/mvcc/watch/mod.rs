@@ -40,6 +40,8 @@ pub struct Watchers {
     sync_cursor: Option<WatcherId>,
     /// Streams with something to send and leave to send it.
     ready: BTreeSet<StreamId>,
+    /// Watches that asked for periodic progress.
+    progress_watches: usize,
     /// Streams whose client waits for a manual progress notification.
     progress_requested: BTreeSet<StreamId>,
 }
@@ -122,6 +124,7 @@ impl Watchers {
             victims: BTreeMap::new(),
             sync_cursor: None,
             ready: BTreeSet::new(),
+            progress_watches: 0,
             progress_requested: BTreeSet::new(),
         }
     }
@@ -186,6 +189,7 @@ impl Watchers {
             self.unsynced.insert(id);
         }
         self.answer(stream, Some(create.watch), now, WatchBody::Created);
+        self.progress_watches += usize::from(create.progress_notify);
         self.watchers.insert(id, Watcher { request: create, min_revision, progress_due: true });
     }
 
@@ -218,7 +222,7 @@ impl Watchers {
             sync: !self.unsynced.is_empty() || !self.progress_requested.is_empty(),
             victims: !self.victims.is_empty(),
             send: !self.ready.is_empty(),
-            progress: self.watchers.values().any(|watcher| watcher.request.progress_notify),
+            progress: self.progress_watches > 0,
         }
     }
 
@@ -230,6 +234,7 @@ impl Watchers {
     /// Forgets a watcher.
     fn remove(&mut self, id: WatcherId) {
         if let Some(watcher) = self.watchers.remove(&id) {
+            self.progress_watches -= usize::from(watcher.request.progress_notify);
             self.synced.remove(id, &watcher.request.range);
             self.unsynced.remove(&id);
             self.victims.remove(&id);
