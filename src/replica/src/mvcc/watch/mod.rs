@@ -1,12 +1,14 @@
 //! Watches: etcd's `watchableStore` and the server side of its watch streams.
 //!
 //! A watcher is in one of three groups. *Synced*: it has been given everything up to the newest revision, and
-//! [`Watchers::notify`] gives it each new one. *Unsynced*: it lags, and [`Watchers::sync_batch`] reads its history from
-//! the backend. *Victim*: its stream's channel was full, and the batch that did not fit waits for
-//! [`Watchers::retry_victims`]. `min_revision` is the first revision that a watcher has not been given yet; it only rises.
+//! [`Watchers::notify`] gives it each new one. *Unsynced*: it lags, and [`Watchers::sync_batch`] reads its
+//! history from the backend. *Victim*: its stream's channel was full, and the batch that did not fit waits
+//! for [`Watchers::retry_victims`]. `min_revision` is the first revision that a watcher has not been given
+//! yet; it only rises.
 //!
-//! Responses wait in their stream's channel until [`Watchers::send`] takes them, at most as many as the client granted.
-//! Events and progress are bounded by the channel's capacity; the answers to the client's own requests always fit.
+//! Responses wait in their stream's channel until [`Watchers::send`] takes them, at most as many as the
+//! client granted. Events and progress are bounded by the channel's capacity; the answers to the client's own
+//! requests always fit.
 //!
 //! What it does not know: when a task runs, and how a response travels.
 
@@ -111,7 +113,8 @@ impl Watcher {
 }
 
 impl Watchers {
-    /// No streams yet. `channel` is `Config::watch_channel`, `batch_revisions` is `Config::watch_batch_revisions`.
+    /// No streams yet. `channel` is `Config::watch_channel`, `batch_revisions` is
+    /// `Config::watch_batch_revisions`.
     pub fn new(channel: usize, batch_revisions: usize) -> Self {
         assert!(channel > 0 && batch_revisions > 0, "limits of 0 would never send: {channel}, {batch_revisions}");
         Self {
@@ -129,7 +132,8 @@ impl Watchers {
         }
     }
 
-    /// A client opens a stream that takes `window` responses. A stream that is open already is only granted them.
+    /// A client opens a stream that takes `window` responses. A stream that is open already is only granted
+    /// them.
     pub fn open(&mut self, stream: StreamId, window: u64) {
         self.streams.entry(stream).or_default();
         self.grant(stream, window);
@@ -204,7 +208,8 @@ impl Watchers {
     /// etcd's `RequestProgress` for the whole stream.
     fn request_progress(&mut self, stream: StreamId, now: Revision, bugs: Bugs) {
         if bugs.has(Bug::ProgressIgnoresUnsynced) {
-            // The bug: the answer goes the way of control responses, past all events that wait in the channel.
+            // The bug: the answer goes the way of control responses, past all events that wait in the
+            // channel.
             let open = self.streams.get_mut(&stream).expect("request looks before it dispatches");
             let place = open.queue.iter().rposition(|queued| !queued.bounded).map_or(0, |last| last + 1);
             let body = WatchBody::Progress;
