@@ -1,8 +1,8 @@
 //! Applying requests to the store: put, delete, and transactions with their compares.
 //!
-//! A transaction decides all its branches first, nested ones too, on the state before it; then it checks everything that
-//! could fail; then it runs. So an error means that nothing was written (etcd#18679), and a nested compare does not see
-//! what the transaction writes before it, as in etcd.
+//! A transaction decides all its branches first, nested ones too, on the state before it; then it checks
+//! everything that could fail; then it runs. So an error means that nothing was written (etcd#18679), and a
+//! nested compare does not see what the transaction writes before it, as in etcd.
 
 use super::{Batch, Store, WriteTxn};
 use crate::api::{
@@ -58,7 +58,8 @@ impl Store {
     /// A transaction, with the events for its watchers.
     ///
     /// # Errors
-    /// `Compacted`, `FutureRevision`, `LeaseNotFound` of an operation that it would have run. Nothing was written then.
+    /// `Compacted`, `FutureRevision`, `LeaseNotFound` of an operation that it would have run. Nothing was
+    /// written then.
     pub fn apply_txn(
         &mut self,
         batch: &mut dyn Batch,
@@ -88,7 +89,8 @@ impl Store {
         }))
     }
 
-    /// The branches that the transaction takes, in the order of running, once every operation on them is known to succeed.
+    /// The branches that the transaction takes, in the order of running, once every operation on them is
+    /// known to succeed.
     fn checked_path(&self, batch: &dyn Batch, request: &TxnRequest) -> Result<Vec<bool>, Error> {
         let mut path = Vec::new();
         self.choose(batch, request, &mut path);

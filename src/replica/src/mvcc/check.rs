@@ -9,8 +9,9 @@ use crate::api::{Error, KeyRange, Request, RequestOp, TxnRequest};
 /// Refuses requests that no member would apply.
 ///
 /// # Errors
-/// `EmptyKey`, `TooManyOps` (more compares or operations than `max_txn_ops` in one list, with those of the transactions
-/// around it), `DuplicateKey` (a transaction puts a key twice, or puts what it deletes), `RequestTooLarge`.
+/// `EmptyKey`, `TooManyOps` (more compares or operations than `max_txn_ops` in one list, with those of the
+/// transactions around it), `DuplicateKey` (a transaction puts a key twice, or puts what it deletes),
+/// `RequestTooLarge`.
 pub fn check_request(request: &Request, max_txn_ops: usize, max_request_bytes: usize) -> Result<(), Error> {
     let bytes = match request {
         Request::Range(range) => return check_key(&range.range.start),
@@ -76,9 +77,9 @@ impl<'a> Writes<'a> {
     }
 }
 
-/// Refuses a list that puts a key twice, or puts a key that it deletes. Transactions inside count with both branches, which
-/// may put the same key, because only one of them runs. A put of an earlier inner transaction may be deleted by a later
-/// one: etcd lets it pass.
+/// Refuses a list that puts a key twice, or puts a key that it deletes. Transactions inside count with both
+/// branches, which may put the same key, because only one of them runs. A put of an earlier inner transaction
+/// may be deleted by a later one: etcd lets it pass.
 fn check_intervals(ops: &[RequestOp]) -> Result<Writes<'_>, Error> {
     let mut writes = Writes::default();
     for op in ops {

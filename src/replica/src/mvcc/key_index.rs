@@ -1,15 +1,15 @@
 //! The revisions of one key, grouped into its lives: etcd's `keyIndex` with its generations.
 //!
-//! A generation is one life of the key, from the put that created it to its tombstone. The last generation is the current
-//! life; it is empty after a delete. Example: put at 1, put at 2, delete at 3, put at 4 is
+//! A generation is one life of the key, from the put that created it to its tombstone. The last generation is
+//! the current life; it is empty after a delete. Example: put at 1, put at 2, delete at 3, put at 4 is
 //!
 //! ```text
 //! generations: { 1, 2, 3(t) }, { 4 }
 //! ```
 //!
-//! Compaction at a revision drops every generation that ended before it, and in the generation that holds it every
-//! revision before the newest one at or below it. A tombstone at exactly the compaction revision stays until the next
-//! compaction, because a watch from there must still see the delete (etcd#18089).
+//! Compaction at a revision drops every generation that ended before it, and in the generation that holds it
+//! every revision before the newest one at or below it. A tombstone at exactly the compaction revision stays
+//! until the next compaction, because a watch from there must still see the delete (etcd#18089).
 
 use std::collections::BTreeSet;
 
@@ -57,7 +57,8 @@ impl KeyIndex {
         Self { generations: vec![Generation { version, created, revisions: vec![modified] }], live_hash: 0 }
     }
 
-    /// A key whose oldest revision left in the backend is a tombstone: nobody knows when that life began (etcd#19179).
+    /// A key whose oldest revision left in the backend is a tombstone: nobody knows when that life began
+    /// (etcd#19179).
     pub(crate) fn restored_tombstone(modified: RevisionKey) -> Self {
         let ended = Generation { version: 1, created: 0, revisions: vec![modified] };
         Self { generations: vec![ended, Generation::default()], live_hash: 0 }
@@ -114,7 +115,8 @@ impl KeyIndex {
             let (Some(first), Some(last)) = (generation.revisions.first(), generation.revisions.last()) else {
                 continue;
             };
-            // A finished life ends with its tombstone: at or after it the key was absent, until its next life.
+            // A finished life ends with its tombstone: at or after it the key was absent, until its next
+            // life.
             if place != newest && last.main <= at {
                 return None;
             }
@@ -131,7 +133,8 @@ impl KeyIndex {
         None
     }
 
-    /// The generation that compaction at `at` would start with, and the place of its newest revision not above `at`.
+    /// The generation that compaction at `at` would start with, and the place of its newest revision not
+    /// above `at`.
     fn compaction_point(&self, at: i64) -> (usize, Option<usize>) {
         let newest = self.generations.len() - 1;
         let ends_at_or_after = |generation: &Generation| {
@@ -152,7 +155,8 @@ impl KeyIndex {
         self.generations.drain(..place);
     }
 
-    /// The compaction rule before etcd#18089, to be called after [`KeyIndex::compact`]: the tombstone at `at` goes too.
+    /// The compaction rule before etcd#18089, to be called after [`KeyIndex::compact`]: the tombstone at `at`
+    /// goes too.
     pub(crate) fn drop_tombstone_at(&mut self, at: i64, keep: &mut BTreeSet<RevisionKey>) {
         let oldest = &self.generations[0];
         if let (true, [tombstone]) = (self.generations.len() > 1, &oldest.revisions[..]) {
@@ -163,8 +167,8 @@ impl KeyIndex {
         }
     }
 
-    /// The revision not above `at` that counts for a hash at `at`: as for compaction, but never a tombstone, because
-    /// versions before etcd#18089 dropped those and hashes of both must agree.
+    /// The revision not above `at` that counts for a hash at `at`: as for compaction, but never a tombstone,
+    /// because versions before etcd#18089 dropped those and hashes of both must agree.
     pub(crate) fn keep(&self, at: i64) -> Option<RevisionKey> {
         let (place, index) = self.compaction_point(at);
         let (index, revisions) = (index?, &self.generations[place].revisions);

@@ -1,12 +1,14 @@
-//! etcd's MVCC: the key space with its revisions, and the watches on it, as plain data over a backend that it is handed.
+//! etcd's MVCC: the key space with its revisions, and the watches on it, as plain data over a backend that it
+//! is handed.
 //!
-//! What it promises: the same calls give the same state, byte for byte in the backend; a store restored from a backend is
-//! equal, as clients see it, to the one that wrote it. What it does not know: Raft, disks, time, when a task runs.
-//! The caller commits the backend, schedules the tasks and hands revisions from [`Store`] to [`Watchers`]:
+//! What it promises: the same calls give the same state, byte for byte in the backend; a store restored from
+//! a backend is equal, as clients see it, to the one that wrote it. What it does not know: Raft, disks, time,
+//! when a task runs. The caller commits the backend, schedules the tasks and hands revisions from [`Store`]
+//! to [`Watchers`]:
 //!
 //! ```text
-//! apply an entry:   (body, events) = store.apply_*(batch, request)  →  watchers.notify(store.revision(), events)
-//! tasks:            store.compaction_batch · watchers.sync_batch · retry_victims · progress_tick · send
+//! apply:  (body, events) = store.apply_*(batch, request), watchers.notify(store.revision(), &events)
+//! tasks:  store.compaction_batch · watchers.sync_batch · retry_victims · progress_tick · send
 //! ```
 
 mod apply;

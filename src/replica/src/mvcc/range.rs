@@ -32,7 +32,8 @@ impl Store {
         self.range_as_of(batch, request, self.revision)
     }
 
-    /// Reads when `current` is the newest revision: one more than the store's inside a transaction that has written.
+    /// Reads when `current` is the newest revision: one more than the store's inside a transaction that has
+    /// written.
     pub(super) fn range_as_of(
         &self,
         batch: &dyn Batch,

@@ -27,7 +27,8 @@ impl Store {
         });
         outcome?;
 
-        // A compaction may have removed the newest revisions: its own revision is then all that is left to know them by.
+        // A compaction may have removed the newest revisions: its own revision is then all that is left to
+        // know them by.
         store.revision = store.revision.max(store.compact_revision);
         if !bugs.has(Bug::RestoreRevIgnoresScheduled) {
             store.revision = store.revision.max(scheduled);

@@ -1,5 +1,5 @@
-//! A revision as the key of the backend's `key` bucket: 8 bytes of main, `_`, 8 bytes of sub, all big endian, so that
-//! byte order is the order of history. A `t` behind them marks a tombstone.
+//! A revision as the key of the backend's `key` bucket: 8 bytes of main, `_`, 8 bytes of sub, all big endian,
+//! so that byte order is the order of history. A `t` behind them marks a tombstone.
 
 use bytes::Bytes;
 

@@ -1,7 +1,7 @@
 //! The key space of one member: its revision, its key index, and the compaction that drops history.
 //!
-//! The values are in the backend; what is here can be had back from it (see `restore`). Every method that reads or writes
-//! values is handed the backend's open batch.
+//! The values are in the backend; what is here can be had back from it (see `restore`). Every method that
+//! reads or writes values is handed the backend's open batch.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -95,10 +95,12 @@ impl Store {
         self.running.is_some() || !self.scheduled.is_empty()
     }
 
-    /// Makes history below `revision` unreadable at once, and schedules its removal. etcd commits the backend after it.
+    /// Makes history below `revision` unreadable at once, and schedules its removal. etcd commits the backend
+    /// after it.
     ///
     /// # Errors
-    /// `Compacted` when it is not above the compaction revision, `FutureRevision` when it is above the newest.
+    /// `Compacted` when it is not above the compaction revision, `FutureRevision` when it is above the
+    /// newest.
     pub fn schedule_compaction(&mut self, batch: &mut dyn Batch, revision: Revision) -> Result<(), Error> {
         if revision <= self.compact_revision {
             return Err(Error::Compacted);
@@ -112,7 +114,8 @@ impl Store {
         Ok(())
     }
 
-    /// One batch of the oldest compaction: looks at `limit` revisions at most and removes those that need not stay.
+    /// One batch of the oldest compaction: looks at `limit` revisions at most and removes those that need not
+    /// stay.
     pub fn compaction_batch(&mut self, batch: &mut dyn Batch, limit: usize) -> CompactionStep {
         assert!(limit > 0, "a compaction batch of nothing would never end");
         let mut running = match self.running.take() {
@@ -148,8 +151,8 @@ impl Store {
     /// Compacts the index, which says what must stay in the backend.
     fn begin_compaction(&mut self, revision: Revision) -> RunningCompaction {
         let mut keep = BTreeSet::new();
-        // The releases with this bug dropped a tombstone at the compaction revision too (before etcd#18089). Without that
-        // the newest revision always survives its compaction, and the bug could not show.
+        // The releases with this bug dropped a tombstone at the compaction revision too (before etcd#18089).
+        // Without that the newest revision always survives its compaction, and the bug could not show.
         let drop_tombstone = self.bugs.has(Bug::RestoreRevIgnoresScheduled);
         self.index.retain(|_, key| {
             key.compact(revision, &mut keep);
@@ -161,9 +164,10 @@ impl Store {
         RunningCompaction { revision, keep: Arc::new(keep), cursor: RevisionKey::default() }
     }
 
-    /// etcd's `HashKV`: CRC-32C over every revision up to `revision` (0: the newest) that a compaction would leave, and
-    /// the compaction revision it was taken at. Members that applied the same entries agree on it, however far their
-    /// compactions have come (unless no key lives at `revision`: then etcd, and this, hash what is there).
+    /// etcd's `HashKV`: CRC-32C over every revision up to `revision` (0: the newest) that a compaction would
+    /// leave, and the compaction revision it was taken at. Members that applied the same entries agree on it,
+    /// however far their compactions have come (unless no key lives at `revision`: then etcd, and this, hash
+    /// what is there).
     ///
     /// # Errors
     /// `Compacted`, `FutureRevision`.

@@ -9,7 +9,8 @@ use super::revision::RevisionKey;
 use super::{proto, Batch, Bucket, Store};
 use crate::api::{Error, Key, KeyRange, KeyValue, LeaseId, RangeRequest, Revision, Value, WatchEvent, WatchEventKind};
 
-/// Writes in progress. They are visible inside, and become the store's newest revision with [`WriteTxn::end`].
+/// Writes in progress. They are visible inside, and become the store's newest revision with
+/// [`WriteTxn::end`].
 #[must_use = "what was written counts only after end()"]
 pub struct WriteTxn<'a> {
     store: &'a mut Store,
@@ -87,7 +88,8 @@ impl WriteTxn<'_> {
         self.changes.push(WatchEvent { kind: WatchEventKind::Delete, kv, prev_kv: None });
     }
 
-    /// Ends it: if anything was written the store is one revision further. The events of that revision, in order.
+    /// Ends it: if anything was written the store is one revision further. The events of that revision, in
+    /// order.
     pub fn end(self) -> Vec<WatchEvent> {
         self.store.revision = self.revision();
         self.changes

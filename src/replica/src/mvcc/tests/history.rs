@@ -81,7 +81,8 @@ fn random_histories_read_as_the_model_says() {
         for _ in 0..60 {
             match dice.below(10) {
                 0 => {
-                    // From 1: etcd takes a compaction to 0, and forgets it in a restart if it was not finished.
+                    // From 1: etcd takes a compaction to 0, and forgets it in a restart if it was not
+                    // finished.
                     let at = 1 + dice.below(store.revision() as u64 + 1) as i64;
                     let expected = match at {
                         _ if at <= store.compact_revision() => Err(Error::Compacted),

@@ -1,5 +1,5 @@
-//! Watchers by what they watch: a map for single keys, a list for ranges. Most watch one key, so finding those of an event
-//! is one lookup.
+//! Watchers by what they watch: a map for single keys, a list for ranges. Most watch one key, so finding
+//! those of an event is one lookup.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,12 +1,14 @@
 //! Watches: etcd's `watchableStore` and the server side of its watch streams.
 //!
 //! A watcher is in one of three groups. *Synced*: it has been given everything up to the newest revision, and
-//! [`Watchers::notify`] gives it each new one. *Unsynced*: it lags, and [`Watchers::sync_batch`] reads its history from
-//! the backend. *Victim*: its stream's channel was full, and the batch that did not fit waits for
-//! [`Watchers::retry_victims`]. `min_revision` is the first revision that a watcher has not been given yet; it only rises.
+//! [`Watchers::notify`] gives it each new one. *Unsynced*: it lags, and [`Watchers::sync_batch`] reads its
+//! history from the backend. *Victim*: its stream's channel was full, and the batch that did not fit waits
+//! for [`Watchers::retry_victims`]. `min_revision` is the first revision that a watcher has not been given
+//! yet; it only rises.
 //!
-//! Responses wait in their stream's channel until [`Watchers::send`] takes them, at most as many as the client granted.
-//! Events and progress are bounded by the channel's capacity; the answers to the client's own requests always fit.
+//! Responses wait in their stream's channel until [`Watchers::send`] takes them, at most as many as the
+//! client granted. Events and progress are bounded by the channel's capacity; the answers to the client's own
+//! requests always fit.
 //!
 //! What it does not know: when a task runs, and how a response travels.
 
@@ -40,6 +42,8 @@ pub struct Watchers {
     sync_cursor: Option<WatcherId>,
     /// Streams with something to send and leave to send it.
     ready: BTreeSet<StreamId>,
+    /// Watches that asked for periodic progress.
+    progress_watches: usize,
     /// Streams whose client waits for a manual progress notification.
     progress_requested: BTreeSet<StreamId>,
 }
@@ -109,7 +113,8 @@ impl Watcher {
 }
 
 impl Watchers {
-    /// No streams yet. `channel` is `Config::watch_channel`, `batch_revisions` is `Config::watch_batch_revisions`.
+    /// No streams yet. `channel` is `Config::watch_channel`, `batch_revisions` is
+    /// `Config::watch_batch_revisions`.
     pub fn new(channel: usize, batch_revisions: usize) -> Self {
         assert!(channel > 0 && batch_revisions > 0, "limits of 0 would never send: {channel}, {batch_revisions}");
         Self {
@@ -122,11 +127,13 @@ impl Watchers {
             victims: BTreeMap::new(),
             sync_cursor: None,
             ready: BTreeSet::new(),
+            progress_watches: 0,
             progress_requested: BTreeSet::new(),
         }
     }
 
-    /// A client opens a stream that takes `window` responses. A stream that is open already is only granted them.
+    /// A client opens a stream that takes `window` responses. A stream that is open already is only granted
+    /// them.
     pub fn open(&mut self, stream: StreamId, window: u64) {
         self.streams.entry(stream).or_default();
         self.grant(stream, window);
@@ -186,6 +193,7 @@ impl Watchers {
             self.unsynced.insert(id);
         }
         self.answer(stream, Some(create.watch), now, WatchBody::Created);
+        self.progress_watches += usize::from(create.progress_notify);
         self.watchers.insert(id, Watcher { request: create, min_revision, progress_due: true });
     }
 
@@ -200,7 +208,8 @@ impl Watchers {
     /// etcd's `RequestProgress` for the whole stream.
     fn request_progress(&mut self, stream: StreamId, now: Revision, bugs: Bugs) {
         if bugs.has(Bug::ProgressIgnoresUnsynced) {
-            // The bug: the answer goes the way of control responses, past all events that wait in the channel.
+            // The bug: the answer goes the way of control responses, past all events that wait in the
+            // channel.
             let open = self.streams.get_mut(&stream).expect("request looks before it dispatches");
             let place = open.queue.iter().rposition(|queued| !queued.bounded).map_or(0, |last| last + 1);
             let body = WatchBody::Progress;
@@ -218,7 +227,7 @@ impl Watchers {
             sync: !self.unsynced.is_empty() || !self.progress_requested.is_empty(),
             victims: !self.victims.is_empty(),
             send: !self.ready.is_empty(),
-            progress: self.watchers.values().any(|watcher| watcher.request.progress_notify),
+            progress: self.progress_watches > 0,
         }
     }
 
@@ -230,6 +239,7 @@ impl Watchers {
     /// Forgets a watcher.
     fn remove(&mut self, id: WatcherId) {
         if let Some(watcher) = self.watchers.remove(&id) {
+            self.progress_watches -= usize::from(watcher.request.progress_notify);
             self.synced.remove(id, &watcher.request.range);
             self.unsynced.remove(&id);
             self.victims.remove(&id);

@@ -6,8 +6,8 @@ use crate::mvcc::{Batch, Store};
 use crate::{MemberId, StreamId};
 
 impl Watchers {
-    /// Takes every response that its stream's client has granted, in order within a stream. What was there before a change
-    /// is read now, at the revision before it: it is absent when that is compacted.
+    /// Takes every response that its stream's client has granted, in order within a stream. What was there
+    /// before a change is read now, at the revision before it: it is absent when that is compacted.
     pub fn send(
         &mut self,
         store: &Store,

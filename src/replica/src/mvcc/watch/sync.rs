@@ -9,7 +9,8 @@ use crate::mvcc::{proto, Batch, Bucket, Store};
 use crate::{StreamId, WatchId};
 
 impl EventBatch {
-    /// Adds an event unless the batch is full. Revisions are whole: the first event of one revision too many closes it.
+    /// Adds an event unless the batch is full. Revisions are whole: the first event of one revision too many
+    /// closes it.
     fn add(&mut self, event: &WatchEvent, batch_revisions: usize) {
         if self.more_revision.is_some() {
             return;
@@ -52,8 +53,8 @@ impl Watchers {
         }
     }
 
-    /// One run of etcd's `syncWatchers`: gives up to `limit` lagging watchers their history from the backend, and cancels
-    /// those whose history is compacted. Then answers manual progress requests that had to wait.
+    /// One run of etcd's `syncWatchers`: gives up to `limit` lagging watchers their history from the backend,
+    /// and cancels those whose history is compacted. Then answers manual progress requests that had to wait.
     pub fn sync_batch(&mut self, store: &Store, batch: &dyn Batch, limit: usize) {
         let chosen = self.choose(limit);
         let (current, compacted) = (store.revision(), store.compact_revision());
@@ -93,7 +94,8 @@ impl Watchers {
         let watcher = self.watcher_mut(id);
         watcher.min_revision = batch.more_revision.unwrap_or(watcher.min_revision.max(current + 1));
         let is_synced = batch.more_revision.is_none();
-        // As in etcd the header says the newest revision, even when this is only a part of the history up to it.
+        // As in etcd the header says the newest revision, even when this is only a part of the history up to
+        // it.
         match self.offer(id, current, std::mem::take(&mut batch.events)) {
             Err(events) => {
                 self.unsynced.remove(&id);
@@ -104,8 +106,8 @@ impl Watchers {
         }
     }
 
-    /// One run of etcd's `moveVictims`: offers what did not fit again. Says whether any victim moved on; then etcd tries
-    /// once more at once, and otherwise sleeps for the victim interval.
+    /// One run of etcd's `moveVictims`: offers what did not fit again. Says whether any victim moved on; then
+    /// etcd tries once more at once, and otherwise sleeps for the victim interval.
     pub fn retry_victims(&mut self, current: Revision) -> bool {
         let mut moved = false;
         for (id, batch) in std::mem::take(&mut self.victims) {
@@ -130,8 +132,8 @@ impl Watchers {
         moved
     }
 
-    /// The store was replaced by a snapshot: who was synced may have missed revisions and must read them. `min_revision`
-    /// stays, so a watch from a future revision still begins there (etcd#20221).
+    /// The store was replaced by a snapshot: who was synced may have missed revisions and must read them.
+    /// `min_revision` stays, so a watch from a future revision still begins there (etcd#20221).
     pub fn restore(&mut self) {
         for id in self.synced.take() {
             let watcher = self.watcher_mut(id);
@@ -140,8 +142,8 @@ impl Watchers {
         }
     }
 
-    /// The periodic progress notification: to each watch that asked for it, is synced, and was sent nothing since the
-    /// last tick.
+    /// The periodic progress notification: to each watch that asked for it, is synced, and was sent nothing
+    /// since the last tick.
     pub fn progress_tick(&mut self, current: Revision) {
         let mut ids = Vec::new();
         for (id, watcher) in &mut self.watchers {
@@ -156,8 +158,8 @@ impl Watchers {
         }
     }
 
-    /// Answers the manual progress requests of those streams that have been given everything. The others wait for the
-    /// next run of the sync or victims task. As in etcd, a stream without watches gets no answer.
+    /// Answers the manual progress requests of those streams that have been given everything. The others wait
+    /// for the next run of the sync or victims task. As in etcd, a stream without watches gets no answer.
     pub(super) fn answer_progress_requests(&mut self, current: Revision) {
         let waiting: Vec<StreamId> = self.progress_requested.iter().copied().collect();
         for stream in waiting {
@@ -166,7 +168,8 @@ impl Watchers {
             if ids.iter().any(lags) {
                 continue;
             }
-            // A watch from a future revision must not hear of progress before it: etcd drops the request then.
+            // A watch from a future revision must not hear of progress before it: etcd drops the request
+            // then.
             let in_future = ids.iter().any(|id| !self.may_tell_progress(*id, current));
             let done = ids.is_empty() || in_future || self.push(stream, None, current, WatchBody::Progress, false);
             if done {
