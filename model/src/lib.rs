@@ -1,1 +1,4 @@
 //! skeleton
+
+pub mod formats;
+pub mod search;
