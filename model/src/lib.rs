@@ -1,7 +1,17 @@
-//! skeleton
-pub mod jsonl;
+//! The judge: what etcd should do, and whether it did.
+//!
+//! The [`spec`]ification is written from etcd's documentation and shares no code with the replica. What clients saw is
+//! checked against it in two tiers (`linearizability` by revision order, [`search`] where there is none), watches against
+//! etcd's watch guarantees, and what members did against Raft's and etcd's invariants. Histories of other systems are
+//! read by [`formats`].
+//!
+//! This crate does not know how a replica works, where its evidence comes from, or who reads the verdict.
+
+pub mod formats;
 mod judge;
+pub mod jsonl;
 pub mod linearizability;
+pub mod search;
 mod serializable;
 pub mod spec;
 mod watch;
