@@ -1,1 +1,6 @@
+//! The integration tests, one binary. Each module says what belongs there.
 
+#[path = "integration/cli.rs"]
+mod cli;
+#[path = "integration/tidy.rs"]
+mod tidy;

@@ -1,0 +1,179 @@
+//! How fast it is, in CPU time of this process, so that a busy machine does not change the figures much.
+//!
+//! The limit comes first: three bare raft-rs members, with nothing around them. The rest are scenarios of their own, run
+//! as `detcd run` runs them, every check on.
+
+mod raft_loop;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use detcd_replica::Bugs;
+use serde::Serialize;
+
+use crate::cli::{Keep, SeedRange};
+use crate::cpu::{per_second, process_time};
+use crate::engine::{self, Host, RunOptions, Verdict, World};
+use crate::exit::Failure;
+use crate::output::lines::{round, RunLine, Totals};
+use crate::run::Batch;
+use crate::scenario::{self, Scenario};
+
+/// One thing to measure.
+pub(crate) struct Case {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// Measures it.
+    pub(crate) measure: fn(&Self) -> Result<Vec<Figure>, Failure>,
+}
+
+/// One figure: `detcd.bench/1`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figure {
+    schema: &'static str,
+    /// The case.
+    pub(crate) case: &'static str,
+    /// What was measured.
+    pub(crate) what: String,
+    /// The figure.
+    pub(crate) figure: f64,
+    /// Of what.
+    pub(crate) unit: &'static str,
+    /// What it should be, or more.
+    pub(crate) aim: Option<f64>,
+    /// CPU time, user and system, of the whole process.
+    pub(crate) cpu_ms: f64,
+    /// Real time.
+    pub(crate) wall_ms: f64,
+    /// Share of the CPU time of each part, percent; empty where it is not measured.
+    pub(crate) parts: BTreeMap<String, f64>,
+}
+
+/// Every case, in the order they are run.
+pub(crate) const CASES: &[Case] = &[
+    Case { name: "raft", measure: raft },
+    Case { name: "full", measure: full },
+    Case { name: "idle", measure: idle },
+    Case { name: "short", measure: short },
+    Case { name: "jobs", measure: jobs },
+];
+
+/// What a measurement took.
+#[derive(Clone, Copy)]
+struct Taken {
+    cpu: Duration,
+    wall: Duration,
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Taken) {
+    let (wall, cpu) = (Instant::now(), process_time());
+    let value = work();
+    (value, Taken { cpu: process_time() - cpu, wall: wall.elapsed() })
+}
+
+fn figure(case: &Case, what: String, figure: f64, unit: &'static str, aim: Option<f64>, taken: Taken) -> Figure {
+    let millis = |time: Duration| round(time.as_secs_f64() * 1e3);
+    Figure {
+        schema: "detcd.bench/1",
+        case: case.name,
+        what,
+        figure: round(figure),
+        unit,
+        aim,
+        cpu_ms: millis(taken.cpu),
+        wall_ms: millis(taken.wall),
+        parts: BTreeMap::new(),
+    }
+}
+
+/// Commits of the bare loop.
+const RAFT_COMMITS: u64 = 100_000;
+/// Clients of the bare loop.
+const RAFT_CLIENTS: u64 = 8;
+
+/// The limit: nothing but raft-rs and a delay line.
+fn raft(case: &Case) -> Result<Vec<Figure>, Failure> {
+    let (outcome, taken) = timed(|| raft_loop::run(RAFT_CLIENTS, RAFT_COMMITS, 1));
+    let what = format!("bare raft-rs, 3 members in memory, {RAFT_CLIENTS} clients, {RAFT_COMMITS} commits");
+    Ok(vec![
+        figure(case, what, per_second(outcome.commits, taken.cpu), "commits per CPU-second", None, taken),
+        figure(
+            case,
+            "the same".into(),
+            per_second(outcome.messages, taken.cpu),
+            "messages per CPU-second",
+            None,
+            taken,
+        ),
+    ])
+}
+
+/// The whole thing: replica, world and every check.
+fn full(case: &Case) -> Result<Vec<Figure>, Failure> {
+    let (totals, taken) = batch("bench-full", 4, NonZeroUsize::MIN)?;
+    let what = "etcd-mix, 3 members, nvme, 16 clients, every check".to_owned();
+    let rate = per_second(totals.operations, taken.cpu);
+    Ok(vec![figure(case, what, rate, "checked operations per CPU-second", Some(50_000.0), taken)])
+}
+
+/// A cluster that nobody asks anything.
+fn idle(case: &Case) -> Result<Vec<Figure>, Failure> {
+    let (totals, taken) = batch("bench-idle", 1, NonZeroUsize::MIN)?;
+    let rate = per_second(totals.simulated_ms, taken.cpu) / 1e3;
+    Ok(vec![figure(case, "idle, etcd's ticks".into(), rate, "simulated time per CPU time", Some(20_000.0), taken)])
+}
+
+/// Many small worlds.
+fn short(case: &Case) -> Result<Vec<Figure>, Failure> {
+    let (totals, taken) = batch("bench-short", 500, NonZeroUsize::MIN)?;
+    let rate = per_second(totals.seeds, taken.cpu);
+    Ok(vec![figure(case, "100 operations, checked".into(), rate, "runs per CPU-second", Some(500.0), taken)])
+}
+
+/// What a second thread is worth.
+fn jobs(case: &Case) -> Result<Vec<Figure>, Failure> {
+    let two = NonZeroUsize::MIN.saturating_add(1);
+    let (_, one) = batch("bench-short", 400, NonZeroUsize::MIN)?;
+    let (_, both) = batch("bench-short", 400, two)?;
+    let gain = one.wall.as_secs_f64() / both.wall.as_secs_f64().max(1e-9);
+    Ok(vec![figure(case, "400 short runs".into(), gain, "times as fast with two jobs", Some(1.8), both)])
+}
+
+/// The sums of a batch.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    seeds: u64,
+    operations: u64,
+    simulated_ms: u64,
+}
+
+/// Runs a built-in scenario with `count` seeds from 1. A figure of runs that fail would mean nothing, so it is refused.
+fn batch(name: &'static str, count: u64, jobs: NonZeroUsize) -> Result<(Sums, Taken), Failure> {
+    let scenario: Scenario<World> = scenario::load(name, &[])?;
+    let host = if engine::has_madsim() { Host::Madsim } else { Host::Bare };
+    let options = RunOptions { bugs: Bugs::NONE, host, trace: false, overrides: BTreeMap::new() };
+    let seeds = SeedRange::new(1, count);
+    let batch = Batch { scenario: &scenario, seeds: &seeds, options: &options, keep: Keep::None, jobs };
+    let mut totals = Totals::default();
+    let mut sums = Sums::default();
+    let (result, taken) = timed(|| {
+        batch.execute(
+            |report| {
+                if report.verdict != Verdict::Pass {
+                    let why = report.violation.as_ref().map_or("", |violation| &violation.summary);
+                    let what = format!("{name} seed {}: {:?} {why}", report.seed, report.verdict);
+                    return Err(Failure { exit: crate::run::exit_of(report.verdict), message: what });
+                }
+                sums.operations += report.operations.ok + report.operations.failed + report.operations.unknown;
+                totals.add(&RunLine::new(&report, None));
+                Ok(())
+            },
+            || (),
+        )
+    });
+    result?;
+    sums.seeds = totals.seeds;
+    sums.simulated_ms = totals.simulated_ms;
+    Ok((sums, taken))
+}

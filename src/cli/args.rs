@@ -1,0 +1,237 @@
+//! The flags of each command, as clap derives them, grouped by heading.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use detcd_replica::Bug;
+
+use super::seeds::{parse_seed, SeedRange};
+use crate::engine::{CheckModel, Host};
+use crate::exit::suggestion;
+use crate::scenario::Setting;
+
+/// Which finished runs leave a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Keep {
+    /// Every run.
+    All,
+    /// Those that did not pass.
+    Failures,
+    /// No run.
+    None,
+}
+
+impl Keep {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Failures => "failures",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What changes the world of a run, beside its seed.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WorldArgs {
+    /// Set a field of the scenario
+    ///
+    /// The path goes through tables (`net.loss`) and arrays (`episodes.0.from`); the value is TOML, and a bare word is a
+    /// string. Repeat it for more; a later one wins.
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = Setting::parse, help_heading = "World")]
+    pub(crate) settings: Vec<Setting>,
+
+    /// Switch a known bug on (repeatable), by name or number
+    ///
+    /// The names: apply_before_wal_fsync_single, send_follower_resp_before_persist, mustsync_ignores_vote,
+    /// commit_old_term_by_count, readindex_before_term_commit, vote_ignores_log_uptodate, ci_saved_before_apply,
+    /// restore_rev_ignores_scheduled, progress_ignores_unsynced, linearizable_read_skips_applywait.
+    #[arg(long = "bug", value_name = "NAME", value_parser = parse_bug, help_heading = "World")]
+    pub(crate) bugs: Vec<Bug>,
+
+    /// Who pumps the event queue; both give the same digests [default: madsim where it is built in]
+    #[arg(long, value_enum, help_heading = "World", hide_possible_values = false)]
+    pub(crate) host: Option<Host>,
+}
+
+/// `detcd run`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    /// A built-in scenario (`detcd scenarios`) or a TOML file
+    #[arg(default_value = "swarm")]
+    pub(crate) scenario: String,
+
+    /// One seed: decimal, 0x hexadecimal, or a git commit
+    #[arg(long, value_name = "S", value_parser = parse_seed, conflicts_with = "seeds", help_heading = "Seeds")]
+    pub(crate) seed: Option<u64>,
+
+    /// Seeds A to B, without B; A..+N is N seeds from A [default: 100 from a random one]
+    #[arg(long, value_name = "A..B", env = "DETCD_SEEDS", help_heading = "Seeds")]
+    pub(crate) seeds: Option<SeedRange>,
+
+    /// Run every seed in two processes with different environments, and compare
+    ///
+    /// The two differ in HOME, TZ, LANG, working directory, size of the environment and number of jobs. Any difference in
+    /// digest, verdict or events is nondeterminism: exit 6, naming the seed.
+    #[arg(long, help_heading = "Seeds")]
+    pub(crate) check_determinism: bool,
+
+    /// Worker threads, one run a thread at a time [default: one a core]
+    #[arg(long, value_name = "N", env = "DETCD_JOBS", help_heading = "Seeds")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+
+    /// Which runs leave a folder with repro, trace, history, verdict and report
+    #[arg(long, value_enum, default_value = "failures", help_heading = "Output")]
+    pub(crate) keep: Keep,
+
+    /// Where folders are made, as DIR/<run>/<seed>/
+    #[arg(long, value_name = "DIR", default_value = "detcd-out", env = "DETCD_OUT", help_heading = "Output")]
+    pub(crate) out: PathBuf,
+}
+
+/// What every command that prints results takes.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// One JSON object a line on stdout, each with its schema
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+
+    /// No progress on stderr
+    #[arg(long, short, help_heading = "Output")]
+    pub(crate) quiet: bool,
+}
+
+/// `detcd replay`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A repro.toml, the folder it is in, or a seed
+    #[arg(value_name = "REPRO|SEED")]
+    pub(crate) target: String,
+
+    /// The scenario of a seed; a repro file has its own
+    #[arg(long, default_value = "swarm", help_heading = "World")]
+    pub(crate) scenario: String,
+
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+
+    /// Write the folder of this run to DIR/<run>/<seed>/
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// `detcd check`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Histories: Jepsen or porcupine logs, Knossos EDN, detcd's own JSONL
+    #[arg(value_name = "FILE", required_unless_present = "expected")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// What they are judged as [default: recognised from the format]
+    #[arg(long, value_enum, help_heading = "Checks")]
+    pub(crate) model: Option<CheckModel>,
+
+    /// Judge the history whole, not key by key
+    #[arg(long, help_heading = "Checks")]
+    pub(crate) no_partition: bool,
+
+    /// A table of file, model and verdict to compare with; without FILE, all its files are checked
+    #[arg(long, value_name = "TSV", help_heading = "Checks")]
+    pub(crate) expected: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `detcd model`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// Stop after so many states; without it every state is reached
+    #[arg(long, value_name = "N", help_heading = "Budget")]
+    pub(crate) max_states: Option<u64>,
+
+    /// Worker threads [default: one a core]
+    #[arg(long, value_name = "N", env = "DETCD_JOBS", help_heading = "Budget")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+
+    /// Switch a known bug on (repeatable), by name or number
+    #[arg(long = "bug", value_name = "NAME", value_parser = parse_bug, help_heading = "World")]
+    pub(crate) bugs: Vec<Bug>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `detcd bench`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Only the cases whose name contains this
+    #[arg(value_name = "CASE")]
+    pub(crate) case: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `detcd disk`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DiskArgs {
+    /// A disk profile: nvme, sata, ebs-gp3, efs, hdd …
+    #[arg(value_name = "PROFILE")]
+    pub(crate) profile: String,
+
+    /// The seed
+    #[arg(long, value_name = "S", value_parser = parse_seed, default_value = "0", help_heading = "Load")]
+    pub(crate) seed: u64,
+
+    /// Appends
+    #[arg(long, value_name = "N", default_value = "10029", value_parser = clap::value_parser!(u64).range(1..=10_000_000),
+          help_heading = "Load")]
+    pub(crate) operations: u64,
+
+    /// Bytes of each append
+    #[arg(long, value_name = "N", default_value = "2300", value_parser = clap::value_parser!(u64).range(1..=1 << 30),
+          help_heading = "Load")]
+    pub(crate) bytes: u64,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `detcd scenarios`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ScenariosArgs {
+    /// Print this one
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `detcd completions`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+fn parse_bug(text: &str) -> Result<Bug, String> {
+    Bug::parse(text).ok_or_else(|| {
+        let hint = suggestion(text, Bug::ALL.iter().map(|bug| bug.name()));
+        let hint = if hint.is_empty() { "; `detcd run --help` lists them".to_owned() } else { hint };
+        format!("no such bug{hint}")
+    })
+}

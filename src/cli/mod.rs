@@ -1,0 +1,184 @@
+//! The command line: what may be typed, and what it means. Does no work.
+//!
+//! Every refusal is one line and exit code 2. Help has two levels: `-h` a line a flag, `--help` with reasons and examples.
+
+mod args;
+mod seeds;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub(crate) use args::{
+    BenchArgs, CheckArgs, CompletionsArgs, DiskArgs, Keep, ModelArgs, ReplayArgs, RunArgs, ScenariosArgs, WorldArgs,
+};
+pub(crate) use seeds::{parse_seed, SeedRange};
+
+use crate::exit::{Failure, EXIT_CODES};
+
+const EXAMPLES: &str = "\
+EXAMPLES
+    detcd run                                   100 runs of `swarm` from a random seed
+    detcd run --seed 42 --json                  one run, one JSON line, one summary line
+    detcd run --seeds 0..2000 --jobs 8          what a CI job does all night
+    detcd replay detcd-out/swarm-42/42/repro.toml
+    detcd check jepsen.log --model cas-register";
+
+const RUN_EXAMPLES: &str = "\
+EXAMPLES
+    detcd run                                          100 seeds of the built-in `swarm`
+    detcd run --seed 0x5eed                            one seed
+    detcd run --seed $(git rev-parse HEAD)             the commit is the seed
+    detcd run --seeds 0..2000 --jobs 2 --json          a line of JSON a run, then a summary
+    detcd run my.toml --set clients=32 --seeds 7..+50  50 seeds from 7 of a scenario of your own
+    detcd run --bug mustsync_ignores_vote              does detcd see this bug?
+    detcd run --seeds 0..50 --check-determinism        two processes, equal results?";
+
+const REPLAY_EXAMPLES: &str = "\
+EXAMPLES
+    detcd replay detcd-out/swarm-42/42/repro.toml   that failure again, and its digest compared
+    detcd replay detcd-out/swarm-42/42              the same
+    detcd replay 42                                 seed 42 of `swarm`";
+
+const CHECK_EXAMPLES: &str = "\
+EXAMPLES
+    detcd check etcd_000.log                       format and model recognised
+    detcd check --model mutex lock.edn             judged as a lock
+    detcd check --expected histories/expected.tsv  a table of files, models and verdicts";
+
+/// A deterministic etcd: a real Raft, WAL and MVCC cluster in a seeded world of partitions, crashes, skewed clocks and
+/// slow disks, judged for linearizability. Every failure replays from its seed.
+#[derive(Debug, Parser)]
+#[command(name = "detcd", version, after_help = "Codes and examples: detcd --help", after_long_help = EXAMPLES)]
+#[command(disable_help_subcommand = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One verb for each question that a person asks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Do these seeds pass? Runs a scenario, judges every run, keeps what is needed to replay failures.
+    #[command(after_long_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Show me that failure again, exactly: runs a repro file (or one seed) and compares the digest.
+    #[command(after_long_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
+    /// Is this history, recorded anywhere, linearizable?
+    #[command(after_long_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Does it hold in every small world? Explores one exhaustively, with the same replica code.
+    Model(ModelArgs),
+    /// How fast is it? Runs, events and operations per CPU-second, against the bare Raft loop as the limit.
+    Bench(BenchArgs),
+    /// What is this simulated disk like? fio's percentiles of appends with fdatasync.
+    Disk(DiskArgs),
+    /// Which scenarios are built in? With a name: prints that file.
+    Scenarios(ScenariosArgs),
+    /// Prints a completion script for a shell.
+    Completions(CompletionsArgs),
+}
+
+/// What was typed.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    /// A command to execute.
+    Command(Command),
+    /// Help or version, to be printed.
+    Help(String),
+}
+
+/// Parses the arguments of the process, the first of which is the program's name.
+///
+/// # Errors
+/// One line that says what is wrong with them.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
+    let matches = definition().try_get_matches_from(args);
+    let parsed = matches.and_then(|matches| <Cli as clap::FromArgMatches>::from_arg_matches(&matches));
+    match parsed {
+        Ok(cli) => Ok(Parsed::Command(cli.command)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                Ok(Parsed::Help(error.render().to_string().trim_end().to_owned()))
+            }
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+                Err(Failure::usage("no command given (detcd --help lists them; `detcd run` is a good start)"))
+            }
+            _ => Err(Failure::usage(one_line(&error.render().to_string()))),
+        },
+    }
+}
+
+/// The command line as clap knows it, with the table of exit codes below each long help.
+pub(crate) fn definition() -> clap::Command {
+    let with_codes = |command: clap::Command| {
+        let examples = command.get_after_long_help().map(|text| format!("{text}\n\n")).unwrap_or_default();
+        command.after_long_help(format!("{examples}{EXIT_CODES}"))
+    };
+    with_codes(Cli::command().mut_subcommands(with_codes))
+}
+
+/// The reason and the hint of clap's report, without its usage paragraphs.
+fn one_line(report: &str) -> String {
+    let kept: Vec<&str> = report
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let line = kept.join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).replace(" tip: ", "; tip: ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    fn refused(line: &str) -> String {
+        let failure = parse(line.split_whitespace().map(OsString::from)).expect_err("it is wrong");
+        assert_eq!(failure.exit, Exit::Usage);
+        failure.to_string()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        for (line, part) in [
+            ("detcd", "no command"),
+            ("detcd fly", "fly"),
+            ("detcd run --sed 4", "--seed"),
+            ("detcd run --seed x", "seed"),
+            ("detcd run --seed 1 --seeds 0..2", "cannot be used with"),
+            ("detcd run --jobs 0", "--jobs"),
+            ("detcd run --set nodes", "path=value"),
+            ("detcd run --bug mustsync_ignores_votes", "mustsync_ignores_vote"),
+            ("detcd run --host mars", "madsim"),
+            ("detcd run --keep some", "failures"),
+            ("detcd disk", "PROFILE"),
+            ("detcd replay", "REPRO"),
+            ("detcd check", "FILE"),
+            ("detcd check x --model regster", "register"),
+            ("detcd completions dos", "bash"),
+        ] {
+            let message = refused(line);
+            assert!(message.contains(part) && !message.contains('\n'), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn every_long_help_has_the_exit_codes() {
+        for command in ["run", "replay", "check", "model", "bench", "disk", "scenarios", "completions"] {
+            match parse(["detcd", command, "--help"].map(OsString::from)) {
+                Ok(Parsed::Help(text)) => assert!(text.contains("EXIT CODES"), "{command}"),
+                other => panic!("{command}: {other:?}"),
+            }
+        }
+    }
+}

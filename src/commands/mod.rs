@@ -1,0 +1,59 @@
+//! The commands, one file each: what was typed in, an exit code out.
+
+mod bench;
+mod check;
+mod disk;
+mod model;
+mod replay;
+mod run;
+mod scenarios;
+
+use std::io::Write;
+
+use crate::cli::{self, Command, WorldArgs};
+use crate::engine::{self, Host};
+use crate::exit::{Exit, Failure};
+
+/// Executes one command.
+pub(crate) fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(args) => run::execute(&args),
+        Command::Replay(args) => replay::execute(&args),
+        Command::Check(args) => check::execute(&args),
+        Command::Model(args) => model::execute(&args),
+        Command::Bench(args) => bench::execute(&args),
+        Command::Disk(args) => disk::execute(&args),
+        Command::Scenarios(args) => scenarios::execute(&args),
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut cli::definition(), "detcd", &mut script);
+            std::io::stdout().write_all(&script).map_err(|error| Failure::output("standard output", error))?;
+            Ok(Exit::Pass)
+        }
+    }
+}
+
+/// The host that was asked for, or the best there is. One line on stderr says so when madsim is not part of the build.
+fn host(args: &WorldArgs) -> Result<Host, Failure> {
+    match args.host {
+        Some(Host::Madsim) if !engine::has_madsim() => {
+            Err(Failure::usage("--host madsim: this build is without madsim (it needs RUSTFLAGS=\"--cfg madsim\")"))
+        }
+        Some(host) => Ok(host),
+        None if engine::has_madsim() => Ok(Host::Madsim),
+        None => {
+            eprintln!("detcd: built without --cfg madsim: the bare host runs the world, with the same digests");
+            Ok(Host::Bare)
+        }
+    }
+}
+
+/// An argument as a shell reads it back.
+fn quoted(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
