@@ -372,7 +372,9 @@ mod tests {
             assert_eq!(label.to_string(), text);
             assert_eq!(text.parse(), Ok(label));
         }
-        for text in ["", "net.delay", "net.delay/1/2/3", "net.delay/x/1", "net.delay/1/-1", "net.dely/1/1", "net.delay/1-/1"] {
+        for text in
+            ["", "net.delay", "net.delay/1/2/3", "net.delay/x/1", "net.delay/1/-1", "net.dely/1/1", "net.delay/1-/1"]
+        {
             assert!(text.parse::<Label>().is_err(), "{text}");
         }
     }

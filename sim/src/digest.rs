@@ -122,7 +122,9 @@ mod tests {
     #[test]
     fn order_length_and_every_bit_matter() {
         let mut seen = BTreeSet::new();
-        for (bytes, numbers) in [(&b"ab"[..], &[1, 2][..]), (b"ab", &[2, 1]), (b"ab\0", &[1, 2]), (b"", &[1, 2]), (b"ab", &[1])] {
+        for (bytes, numbers) in
+            [(&b"ab"[..], &[1, 2][..]), (b"ab", &[2, 1]), (b"ab\0", &[1, 2]), (b"", &[1, 2]), (b"ab", &[1])]
+        {
             let mut digest = Digest::new();
             digest.bytes(bytes);
             numbers.iter().for_each(|&n| digest.number(n));

@@ -423,7 +423,8 @@ mod tests {
             let back = 0.5 * libm::erfc(-inverse_normal(p) / core::f64::consts::SQRT_2);
             assert!((back - p).abs() < 1e-14, "{p} came back as {back}");
         }
-        for (p, z) in [(1e-9, -5.997_807_015_007_687), (0.999, 3.090_232_306_167_813), (1e-15, -7.941_345_326_170_997)] {
+        for (p, z) in [(1e-9, -5.997_807_015_007_687), (0.999, 3.090_232_306_167_813), (1e-15, -7.941_345_326_170_997)]
+        {
             assert!((inverse_normal(p) - z).abs() < 1e-9, "{p}");
         }
     }

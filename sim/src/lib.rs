@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod decide;
 pub mod digest;
+pub mod disk;
 pub mod distribution;
 pub mod net;
 pub mod queue;

@@ -65,10 +65,14 @@ fn a_stream_keeps_order_whatever_is_lost() {
     for seed in 0..50 {
         let mut decider = decider(seed);
         let mut network = network("same_az", &mut decider);
-        network.impair(0, 1, impaired(|i| {
-            (i.loss, i.duplicate, i.reorder) = (Ratio::new(1, 4), Ratio::ONE, Ratio::ONE);
-            i.delay_max = 5 * MS;
-        }));
+        network.impair(
+            0,
+            1,
+            impaired(|i| {
+                (i.loss, i.duplicate, i.reorder) = (Ratio::new(1, 4), Ratio::ONE, Ratio::ONE);
+                i.delay_max = 5 * MS;
+            }),
+        );
         let all = send(&mut network, &mut decider, 300, MS);
         let times: Vec<u64> = all.iter().map(|d| d.times()[0]).collect();
         assert!(all.iter().all(|d| d.times().len() == 1 && d.dropped.is_none()));
@@ -94,10 +98,14 @@ fn datagrams_are_lost_doubled_and_reordered_as_often_as_asked() {
     let mut decider = decider(2);
     let mut network = network("same_az", &mut decider);
     network.set_all(|p| p.mode = Mode::Datagram);
-    network.impair(0, 1, impaired(|i| {
-        (i.loss, i.duplicate, i.reorder) = (Ratio::new(1, 10), Ratio::new(1, 5), Ratio::new(1, 2));
-        i.reorder_window = 20 * MS;
-    }));
+    network.impair(
+        0,
+        1,
+        impaired(|i| {
+            (i.loss, i.duplicate, i.reorder) = (Ratio::new(1, 10), Ratio::new(1, 5), Ratio::new(1, 2));
+            i.reorder_window = 20 * MS;
+        }),
+    );
     let all = send(&mut network, &mut decider, 10_000, MS);
     let count = |n: usize| all.iter().filter(|d| d.times().len() == n).count();
     assert!((850..1150).contains(&count(0)), "{}", count(0));
