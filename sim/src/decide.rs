@@ -1,0 +1,397 @@
+//! Labelled decisions: everything left to chance is asked for by name.
+//!
+//! A [`Decider`] gives for each *(site, subject, ordinal)* one raw number, a function of the seed and that label only:
+//! ChaCha8 with the seed as its key, the hash of site name and subject as its stream, the ordinal as the position in it.
+//! So to remove one fault, or to add a site, moves no other draw. The ordinal of a label is counted here, per site and
+//! subject; a draw whose outcome is certain (a ratio of zero) still takes its number.
+//!
+//! An override names a label and gives its raw number; zero is the **neutral** value of every distribution (no fault,
+//! no skew, least delay, first in order). A whole site can be made neutral too; an override wins over that.
+//!
+//! This file does not know what the numbers are for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::distribution::Distribution;
+
+macro_rules! sites {
+    ($($variant:ident, $name:literal, $sentence:literal;)*) => {
+        /// A place in the program where chance decides. Values depend on the name, never on the order of this list.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Site {
+            $(#[doc = $sentence] $variant,)*
+        }
+
+        impl Site {
+            /// Every site there is.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name in labels.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One sentence on what it decides.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => $sentence,)* }
+            }
+        }
+    };
+}
+
+sites! {
+    NetBase, "net.base", "How long the shortest trip between two nodes takes, for the whole run.";
+    NetAsymmetry, "net.asymmetry", "How much longer the trip is one way than the other.";
+    NetDelay, "net.delay", "By how much a message is later than the shortest trip.";
+    NetExtra, "net.extra", "By how much a delay fault holds a message up.";
+    NetLoss, "net.loss", "Whether a message, or on a stream one of its packets, is lost.";
+    NetRetransmit, "net.retransmit", "Whether a packet that is sent again is lost again.";
+    NetDuplicate, "net.duplicate", "Whether a message arrives twice, and how much later the second time.";
+    NetReorder, "net.reorder", "Whether a message is held back so that later ones overtake it, and how long.";
+    NetTail, "net.tail", "Whether a message meets a full switch buffer, and how long it waits there.";
+    DiskSync, "disk.sync", "How long the device takes for one sync.";
+    DiskBarrier, "disk.barrier", "Whether a sync must wait for all that the device has in its cache.";
+    DiskStall, "disk.stall", "When the device next stands still, and how long.";
+    DiskDegrade, "disk.degrade", "When the device next becomes slow, how long, and how slow.";
+    DiskCrash, "disk.crash", "What kind of loss a power failure brings: none, all, sector by sector, the last write torn.";
+    DiskCrashSector, "disk.crash.sector", "How many of the latest unsynced writes to a sector are lost in a power failure.";
+    DiskCrashLength, "disk.crash.length", "How many of the latest unsynced changes of a file's length are lost.";
+    DiskCrashNames, "disk.crash.names", "Which unsynced creations, renames and removals are lost in a power failure.";
+    ClockOffset, "clock.offset", "How far a node's wall clock is off.";
+    ClockDrift, "clock.drift", "How much faster or slower a node's clocks run.";
+}
+
+/// Whom a decision is about: up to two numbers, for instance a link's two ends, or a node and a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject(pub u64);
+
+impl Subject {
+    /// The run as a whole.
+    pub const RUN: Self = Self(0);
+
+    /// One thing. The same subject as `pair(a, 0)`.
+    pub const fn one(a: u32) -> Self {
+        Self::pair(a, 0)
+    }
+
+    /// Two things, in this order.
+    pub const fn pair(a: u32, b: u32) -> Self {
+        Self((a as u64) << 32 | b as u64)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0 >> 32, self.0 & 0xffff_ffff) {
+            (a, 0) => write!(f, "{a}"),
+            (a, b) => write!(f, "{a}-{b}"),
+        }
+    }
+}
+
+/// The name of one decision. Prints as `net.delay/1-3/17`, and is read back from that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label {
+    /// Where.
+    pub site: Site,
+    /// About whom.
+    pub subject: Subject,
+    /// Which of them, from 0.
+    pub ordinal: u64,
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.site.name(), self.subject, self.ordinal)
+    }
+}
+
+/// Why a text is not a label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelError {
+    /// It does not have the form `site/subject/ordinal`.
+    Form {
+        /// The text.
+        text: String,
+    },
+    /// There is no such site.
+    Site {
+        /// What stands for the site.
+        name: String,
+    },
+}
+
+impl fmt::Display for LabelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Form { text } => write!(f, "label {text:?} is not of the form site/subject/ordinal"),
+            Self::Site { name } => write!(f, "no site is called {name:?}"),
+        }
+    }
+}
+
+impl std::error::Error for LabelError {}
+
+impl FromStr for Label {
+    type Err = LabelError;
+
+    fn from_str(text: &str) -> Result<Self, LabelError> {
+        let form = || LabelError::Form { text: text.to_string() };
+        let number = |part: &str| part.parse::<u32>().map_err(|_| form());
+        let mut parts = text.split('/');
+        let (Some(name), Some(subject), Some(ordinal), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(form());
+        };
+        let site = Site::ALL.iter().copied().find(|site| site.name() == name);
+        let site = site.ok_or_else(|| LabelError::Site { name: name.to_string() })?;
+        let subject = match subject.split_once('-') {
+            Some((a, b)) => Subject::pair(number(a)?, number(b)?),
+            None => Subject::one(number(subject)?),
+        };
+        Ok(Self { site, subject, ordinal: ordinal.parse().map_err(|_| form())? })
+    }
+}
+
+/// The decisions drawn so far about one subject at one site.
+struct Stream {
+    site: Site,
+    subject: Subject,
+    /// Ordinal of the next draw.
+    next: u64,
+    /// Ordinal that the generator stands at.
+    generator_at: u64,
+    generator: ChaCha8Rng,
+    /// Whether any override names this site and subject.
+    overridden: bool,
+}
+
+/// Answers every decision of a run.
+pub struct Decider {
+    seed: u64,
+    overrides: BTreeMap<Label, u64>,
+    neutral: Vec<bool>,
+    streams: Vec<Stream>,
+    /// Open addressing: index into `streams` plus one, or zero. A power of two long, at most half full.
+    slots: Vec<u32>,
+}
+
+impl Decider {
+    /// The decisions of this seed, except for the overrides: raw numbers, zero being neutral.
+    pub fn new(seed: u64, overrides: BTreeMap<Label, u64>) -> Self {
+        let neutral = vec![false; Site::ALL.len()];
+        Self { seed, overrides, neutral, streams: Vec::new(), slots: vec![0; 64] }
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// From now on every decision at this site is neutral, unless an override names it.
+    pub fn neutral(&mut self, site: Site) {
+        self.neutral[site as usize] = true;
+    }
+
+    /// Draws the next decision of this site about this subject.
+    #[inline]
+    pub fn decide<D: Distribution>(&mut self, site: Site, subject: Subject, distribution: &D) -> D::Value {
+        if let Some(value) = distribution.constant() {
+            self.stream(site, subject).next += 1;
+            return value;
+        }
+        distribution.value(self.raw(site, subject))
+    }
+
+    /// The next raw number of this site and subject.
+    pub fn raw(&mut self, site: Site, subject: Subject) -> u64 {
+        let neutral = self.neutral[site as usize];
+        let stream = self.stream(site, subject);
+        let ordinal = stream.next;
+        stream.next += 1;
+        if stream.overridden {
+            if let Some(&raw) = self.overrides.get(&Label { site, subject, ordinal }) {
+                return raw;
+            }
+        }
+        if neutral {
+            return 0;
+        }
+        let stream = self.stream(site, subject);
+        if stream.generator_at != ordinal {
+            // One number is two words of the stream.
+            stream.generator.set_word_pos(u128::from(ordinal) * 2);
+        }
+        stream.generator_at = ordinal + 1;
+        stream.generator.next_u64()
+    }
+
+    /// How many decisions were drawn of each site and subject, in order: what a shrinker may override.
+    pub fn drawn(&self) -> Vec<(Site, Subject, u64)> {
+        let mut all: Vec<_> = self.streams.iter().map(|s| (s.site, s.subject, s.next)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn stream(&mut self, site: Site, subject: Subject) -> &mut Stream {
+        let mask = self.slots.len() - 1;
+        let mut at = place(site, subject) & mask;
+        loop {
+            match self.slots[at] {
+                0 => break,
+                index => {
+                    let index = index as usize - 1;
+                    if self.streams[index].subject == subject && self.streams[index].site == site {
+                        return &mut self.streams[index];
+                    }
+                }
+            }
+            at = (at + 1) & mask;
+        }
+        self.open(site, subject)
+    }
+
+    #[cold]
+    fn open(&mut self, site: Site, subject: Subject) -> &mut Stream {
+        let mut key = *b"--------detcd decisions, ChaCha8";
+        key[..8].copy_from_slice(&self.seed.to_le_bytes());
+        let mut generator = ChaCha8Rng::from_seed(key);
+        generator.set_stream(xxh3_64_with_seed(site.name().as_bytes(), subject.0));
+        let label = |ordinal| Label { site, subject, ordinal };
+        let overridden = self.overrides.range(label(0)..=label(u64::MAX)).next().is_some();
+        self.streams.push(Stream { site, subject, next: 0, generator_at: 0, generator, overridden });
+        if self.streams.len() * 2 > self.slots.len() {
+            self.slots = vec![0; self.slots.len() * 2];
+            (0..self.streams.len()).for_each(|index| self.enter(index));
+        } else {
+            self.enter(self.streams.len() - 1);
+        }
+        self.streams.last_mut().expect("one was just pushed")
+    }
+
+    fn enter(&mut self, index: usize) {
+        let mask = self.slots.len() - 1;
+        let mut at = place(self.streams[index].site, self.streams[index].subject) & mask;
+        while self.slots[at] != 0 {
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = u32::try_from(index + 1).expect("memory ends before four billion streams");
+    }
+}
+
+/// Where the search for a stream starts. Order never shows, so any spread will do.
+fn place(site: Site, subject: Subject) -> usize {
+    let mixed = (subject.0 ^ (site as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ mixed >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distribution::{Below, Ratio};
+
+    fn plain(seed: u64) -> Decider {
+        Decider::new(seed, BTreeMap::new())
+    }
+
+    fn row(decider: &mut Decider, site: Site, subject: Subject, n: usize) -> Vec<u64> {
+        (0..n).map(|_| decider.raw(site, subject)).collect()
+    }
+
+    #[test]
+    fn a_value_depends_on_its_label_alone() {
+        let link = Subject::pair(1, 3);
+        let alone = row(&mut plain(7), Site::NetDelay, link, 100);
+        // The same label among others that are drawn in between, hundreds of them.
+        let mut busy = plain(7);
+        let mut among = Vec::new();
+        for i in 0..100 {
+            row(&mut busy, Site::DiskSync, Subject::one(i * 31), 3);
+            row(&mut busy, Site::NetDelay, Subject::pair(3, i), 1);
+            among.push(busy.raw(Site::NetDelay, link));
+        }
+        assert_eq!(alone, among);
+        assert_ne!(alone, row(&mut plain(8), Site::NetDelay, link, 100));
+        assert_ne!(alone, row(&mut plain(7), Site::NetDelay, Subject::pair(3, 1), 100));
+        assert_ne!(alone, row(&mut plain(7), Site::NetLoss, link, 100));
+    }
+
+    #[test]
+    fn the_numbers_never_change() {
+        // Golden: a recorded seed must mean the same for ever.
+        let mut decider = plain(0xdecd);
+        let first = row(&mut decider, Site::NetDelay, Subject::pair(1, 3), 3);
+        assert_eq!(first, GOLDEN, "{first:#x?}");
+    }
+
+    #[test]
+    fn a_certain_draw_takes_its_number_and_moves_nothing() {
+        let link = Subject::pair(1, 2);
+        let expect = row(&mut plain(1), Site::NetLoss, link, 80);
+        let mut decider = plain(1);
+        for (ordinal, &raw) in expect.iter().enumerate() {
+            if ordinal % 3 == 1 {
+                assert_eq!(decider.raw(Site::NetLoss, link), raw);
+            } else {
+                assert!(!decider.decide(Site::NetLoss, link, &Ratio::ZERO));
+            }
+        }
+    }
+
+    #[test]
+    fn an_override_changes_one_draw_and_neutral_a_site() {
+        let (one, two) = (Subject::one(1), Subject::one(2));
+        let label = Label { site: Site::DiskSync, subject: one, ordinal: 5 };
+        let before = row(&mut plain(3), Site::DiskSync, one, 10);
+        let mut decider = Decider::new(3, BTreeMap::from([(label, 99)]));
+        let mut expect = before.clone();
+        expect[5] = 99;
+        assert_eq!(row(&mut decider, Site::DiskSync, one, 10), expect);
+        assert_eq!(row(&mut decider, Site::DiskSync, two, 10), row(&mut plain(3), Site::DiskSync, two, 10));
+
+        let mut decider = Decider::new(3, BTreeMap::from([(label, 99)]));
+        decider.neutral(Site::DiskSync);
+        assert_eq!(row(&mut decider, Site::DiskSync, one, 7), [0, 0, 0, 0, 0, 99, 0]);
+        assert_eq!(decider.decide(Site::DiskSync, two, &Below(10)), 0);
+        assert_eq!(decider.drawn(), [(Site::DiskSync, one, 7), (Site::DiskSync, two, 1)]);
+    }
+
+    #[test]
+    fn labels_print_and_parse() {
+        for (label, text) in [
+            (Label { site: Site::NetDelay, subject: Subject::pair(1, 3), ordinal: 17 }, "net.delay/1-3/17"),
+            (Label { site: Site::DiskCrash, subject: Subject::one(2), ordinal: 0 }, "disk.crash/2/0"),
+            (Label { site: Site::ClockDrift, subject: Subject::RUN, ordinal: 4 }, "clock.drift/0/4"),
+        ] {
+            assert_eq!(label.to_string(), text);
+            assert_eq!(text.parse(), Ok(label));
+        }
+        for text in
+            ["", "net.delay", "net.delay/1/2/3", "net.delay/x/1", "net.delay/1/-1", "net.dely/1/1", "net.delay/1-/1"]
+        {
+            assert!(text.parse::<Label>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sites_have_unique_names_and_a_sentence() {
+        let names: std::collections::BTreeSet<_> = Site::ALL.iter().map(|site| site.name()).collect();
+        assert_eq!(names.len(), Site::ALL.len());
+        assert!(Site::ALL.iter().all(|site| site.sentence().ends_with('.') && !site.name().contains('/')));
+    }
+
+    #[test]
+    fn ratios_come_out_as_often_as_they_say() {
+        let mut decider = plain(11);
+        let hits = (0..100_000).filter(|_| decider.decide(Site::NetLoss, Subject::RUN, &Ratio::new(1, 20))).count();
+        assert!((4_700..5_300).contains(&hits), "{hits}");
+    }
+
+    const GOLDEN: [u64; 3] = [0x25e2_9e14_c7ea_a202, 0x00d9_939a_7305_bf00, 0x7a87_614c_6bf7_10e9];
+}
