@@ -123,7 +123,7 @@ impl World<'_> {
             return None;
         }
         let choice = Below(found.len() as u64);
-        let choice = self.decider.decide(Site::FaultRole, Subject::one(place as u32 + 1), &choice);
+        let choice = self.decider.decide(Site::FaultResolve, Subject::one(place as u32 + 1), &choice);
         Some(found[choice as usize])
     }
 

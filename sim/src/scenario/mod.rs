@@ -1,0 +1,443 @@
+//! A scenario: every parameter of a run but its seed.
+//!
+//! It is plain data that serde reads and writes; unknown fields are refused, missing ones have their documented
+//! default. The text form (TOML) and the files are the tool's business; the scenarios of [`BUILTIN`] are in the binary.
+//! Nothing here knows how a parameter is obeyed.
+
+mod builtin;
+pub mod chance;
+mod field;
+mod replica;
+pub mod span;
+mod swarm;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use detcd_replica::{Bug, Bugs, Config, MemberId};
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{EpisodeSpec, Kind};
+use field::{section, Amount};
+use span::Time;
+
+pub use builtin::{builtin, BUILTIN};
+pub use chance::Chance;
+pub use field::{Field, ScenarioError};
+pub use replica::Constants;
+
+/// Network profiles that a scenario may name; the first is the default.
+pub const NETWORK_PROFILES: [&str; 5] = ["lan", "loopback", "az", "region", "wan"];
+/// Disk profiles that a scenario may name; the first is the default.
+pub const DISK_PROFILES: [&str; 5] = ["nvme", "sata", "ebs-gp3", "efs", "hdd"];
+
+const MILLION: u64 = 1_000_000;
+const HOUR: u64 = 3_600_000_000_000;
+
+/// What the clients do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mix {
+    /// Reads and puts, with transactions of several operations.
+    #[default]
+    EtcdPut,
+    /// The same with deletes and compare-and-set.
+    EtcdMix,
+    /// What kube-apiserver does: guarded creates, updates and deletes, lists in pages.
+    Kubernetes,
+}
+
+impl Mix {
+    /// Every workload there is.
+    pub const ALL: [Self; 3] = [Self::EtcdPut, Self::EtcdMix, Self::Kubernetes];
+
+    /// Its name in a scenario.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EtcdPut => "etcd-put",
+            Self::EtcdMix => "etcd-mix",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
+}
+
+/// How much drawn faults may take away at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Budget {
+    /// At most a minority is down at a time, unless power fails for a majority at once and comes back.
+    #[default]
+    Recoverable,
+    /// Anything at any time. Everything is still repaired before the liveness act.
+    Unbounded,
+}
+
+/// What a crash leaves of what was written and not synced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retention {
+    /// Power loss: an arbitrary subset of sectors and names, and torn writes.
+    #[default]
+    Arbitrary,
+    /// Power loss at its worst: none of it.
+    Nothing,
+    /// Only the process died: all of it.
+    Everything,
+    /// Each crash draws one of the three.
+    Mixed,
+}
+
+impl Amount for Mix {}
+impl Amount for Budget {}
+impl Amount for Retention {}
+
+section! {
+    /// `[cluster]`: who takes part.
+    Cluster {
+        /// Voting members that bootstrap the cluster, n1, n2 …
+        members: u64 = 3, 1, 7, "members";
+        /// Learners that join after it started. etcd allows one at a time.
+        learners: u64 = 0, 0, 1, "members";
+    }
+}
+
+section! {
+    /// `[clients]`: who asks, and how patiently.
+    Clients {
+        /// Clients that run the workload, each with one operation at a time.
+        count: u64 = 8, 1, 10_000, "clients";
+        /// So many of them stay with one member each, in turn; the others use all members, and fail over.
+        pinned: u64 = 6, 0, 10_000, "clients";
+        /// Operations in all; the safety act ends when they are done.
+        operations: u64 = 500, 0, 1_000_000_000, "operations";
+        /// How long a client waits for an answer, retries included. etcd's robustness tests: 200ms.
+        request_timeout: Time = Time::millis(1_000), 1_000_000, HOUR, "time";
+        /// Mean pause before the next operation; 0 is none.
+        think_time: Time = Time::millis(5), 0, HOUR, "time";
+    }
+}
+
+section! {
+    /// `[workload]`: what they ask for.
+    Workload {
+        /// The mix of requests.
+        name: Mix = Mix::EtcdPut, 0, 0, "etcd-put, etcd-mix or kubernetes";
+        /// Keys in use at a time.
+        keys: u64 = 10, 1, 100_000, "keys";
+        /// Size of each value; a smaller number still leaves room for its unique name.
+        value_bytes: u64 = 0, 0, 1 << 20, "bytes";
+        /// Historical reads go back by less than so many revisions.
+        history_revisions: u64 = 20, 1, 1_000_000, "revisions";
+        /// Objects in one page of a list (kubernetes).
+        page: u64 = 10, 1, 100_000, "keys";
+        /// Mean time between compactions by a client of its own; 0 is none. etcd's robustness tests: 200ms.
+        compaction_period: Time = Time::millis(0), 0, HOUR, "time";
+    }
+}
+
+section! {
+    /// `[watch]`: clients that watch every key of the workload, and resume.
+    Watches {
+        /// Watching clients, each with one stream.
+        count: u64 = 2, 0, 10_000, "clients";
+        /// So many of them stay with one member each; the others fail over.
+        pinned: u64 = 1, 0, 10_000, "clients";
+        /// Watches on each stream.
+        per_stream: u64 = 1, 1, 1_000, "watches";
+        /// Responses that may be on their way to a client.
+        window: u64 = 16, 1, 100_000, "responses";
+        /// Mean time that a client takes before it grants more; 0 is none.
+        consume_delay: Time = Time::millis(0), 0, HOUR, "time";
+        /// Mean time between requests for progress; 0 is none. etcd's robustness tests: 100ms.
+        progress_period: Time = Time::millis(100), 0, HOUR, "time";
+        /// Mean time after which a client starts afresh at another revision; 0 is never.
+        restart_period: Time = Time::millis(0), 0, HOUR, "time";
+        /// A fresh start is so many revisions off the last seen, at most, either way.
+        restart_revisions: u64 = 100, 0, 1_000_000, "revisions";
+        /// Ask for what was there before each change.
+        prev_kv: bool = true, 0, 0, "true or false";
+        /// Ask for progress notifications on the watch itself.
+        progress_notify: bool = true, 0, 0, "true or false";
+    }
+}
+
+section! {
+    /// `[network]`: between members, and between clients and members.
+    Network {
+        /// Latency profile.
+        profile: String = NETWORK_PROFILES[0].to_owned(), 0, 0, "lan, loopback, az, region or wan";
+        /// Messages lost, at all times.
+        loss: u64 = 0, 0, MILLION, "per million";
+        /// Messages that arrive twice, at all times.
+        duplicate: u64 = 0, 0, MILLION, "per million";
+        /// Messages that may be overtaken, at all times.
+        reorder: u64 = 0, 0, MILLION, "per million";
+    }
+}
+
+section! {
+    /// `[disk]`: under each member.
+    Disk {
+        /// Latency profile.
+        profile: String = DISK_PROFILES[0].to_owned(), 0, 0, "nvme, sata, ebs-gp3, efs or hdd";
+        /// Commands that fail with EIO while faults are on.
+        io_error: u64 = 0, 0, MILLION, "per million";
+        /// Writes that fail with ENOSPC while faults are on.
+        no_space: u64 = 0, 0, MILLION, "per million";
+    }
+}
+
+section! {
+    /// `[clock]`: of each member.
+    Clock {
+        /// Drift of a member's clock, drawn once a member within this range either way.
+        drift: u64 = 0, 0, 500_000, "per million";
+    }
+}
+
+section! {
+    /// `[faults]`: what goes wrong, and when. All is repaired before the liveness act.
+    Faults {
+        /// Drawn episodes at most; each is there in `presence` of a million cases.
+        count: u64 = 0, 0, 10_000, "episodes";
+        /// How likely each drawn episode is.
+        presence: u64 = 750_000, 0, MILLION, "per million";
+        /// No drawn episode starts before this.
+        settle: Time = Time::millis(1_000), 0, HOUR, "time";
+        /// Drawn episodes start within so long after `settle`.
+        within: Time = Time::secs(5), 1_000_000, HOUR, "time";
+        /// Mean length of a drawn episode.
+        duration: Time = Time::millis(1_000), 1_000_000, HOUR, "time";
+        /// How much drawn faults may take away at once.
+        budget: Budget = Budget::Recoverable, 0, 0, "recoverable or unbounded";
+        /// What a crash leaves of what was not synced.
+        retention: Retention = Retention::Arbitrary, 0, 0, "arbitrary, nothing, everything or mixed";
+        /// Kinds to draw from, each with its weight: `weights = { crash = 3, pause = 1 }`.
+        weights: BTreeMap<Kind, u64> = BTreeMap::new(), 0, 0, "weight per kind";
+        /// Gofail points that failpoint-crash draws from; none is all of them.
+        failpoints: Vec<String> = Vec::new(), 0, 0, "etcd's names";
+        /// Episodes that happen in any case, beside the drawn ones and outside of the budget.
+        episodes: Vec<EpisodeSpec> = Vec::new(), 0, 0, "episodes";
+    }
+}
+
+section! {
+    /// `[membership]`: members that come and go.
+    Membership {
+        /// Mean time between changes (add a learner, promote it, remove it) or transfers of leadership; 0 is none.
+        churn_period: Time = Time::millis(0), 0, HOUR, "time";
+    }
+}
+
+section! {
+    /// `[acts]`: how long a run may last, in simulated time.
+    Acts {
+        /// The safety act ends here, though operations are left.
+        safety_limit: Time = Time::secs(60), 1_000_000, 1_000 * HOUR, "time";
+        /// The liveness act must reach its goal within this; 0 is a bound derived from the constants and profiles.
+        liveness_bound: Time = Time::millis(0), 0, HOUR, "time";
+    }
+}
+
+/// Every parameter of a run but its seed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// What it shows, in a sentence.
+    pub description: String,
+    /// Draw everything that the file does not state from the seed.
+    pub swarm: bool,
+    /// Bugs switched on, by name or number.
+    pub bugs: Vec<String>,
+    /// Who takes part.
+    pub cluster: Cluster,
+    /// Who asks.
+    pub clients: Clients,
+    /// What they ask for.
+    pub workload: Workload,
+    /// Who watches.
+    pub watch: Watches,
+    /// Constants of every member.
+    pub replica: Constants,
+    /// The network.
+    pub network: Network,
+    /// The disks.
+    pub disk: Disk,
+    /// The clocks.
+    pub clock: Clock,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// Members that come and go.
+    pub membership: Membership,
+    /// How long.
+    pub acts: Acts,
+    /// Paths that the file or the command line states; [`Scenario::drawn`] leaves them alone. The reader fills it in.
+    #[serde(skip)]
+    pub stated: BTreeSet<String>,
+}
+
+impl Scenario {
+    /// The sections with their fields, in the order of the file; the first has no name.
+    pub fn sections() -> [(&'static str, &'static [Field]); 12] {
+        const TOP: &[Field] = &[
+            Field { name: "name", low: 0, high: 0, unit: "text", about: " Its name.\n" },
+            Field { name: "description", low: 0, high: 0, unit: "text", about: " What it shows, in a sentence.\n" },
+            Field {
+                name: "swarm",
+                low: 0,
+                high: 0,
+                unit: "true or false",
+                about: " Draw everything that the file does not state from the seed.\n",
+            },
+            Field {
+                name: "bugs",
+                low: 0,
+                high: 0,
+                unit: "list of text",
+                about: " Bugs switched on, by name or number.\n",
+            },
+        ];
+        [
+            ("", TOP),
+            ("cluster", Cluster::FIELDS),
+            ("clients", Clients::FIELDS),
+            ("workload", Workload::FIELDS),
+            ("watch", Watches::FIELDS),
+            ("replica", Constants::FIELDS),
+            ("network", Network::FIELDS),
+            ("disk", Disk::FIELDS),
+            ("clock", Clock::FIELDS),
+            ("faults", Faults::FIELDS),
+            ("membership", Membership::FIELDS),
+            ("acts", Acts::FIELDS),
+        ]
+    }
+
+    /// Every field by its dotted path, for suggestions and `--set`.
+    pub fn paths() -> Vec<String> {
+        let sections = Self::sections();
+        let each = sections.iter().flat_map(|(section, fields)| fields.iter().map(|f| field::dotted(section, f.name)));
+        each.collect()
+    }
+
+    /// Whether the fields can be together.
+    ///
+    /// # Errors
+    /// The first field that cannot.
+    pub fn validate(&self) -> Result<(), ScenarioError> {
+        self.cluster.check("cluster")?;
+        self.clients.check("clients")?;
+        self.workload.check("workload")?;
+        self.watch.check("watch")?;
+        self.replica.check("replica")?;
+        self.network.check("network")?;
+        self.disk.check("disk")?;
+        self.clock.check("clock")?;
+        self.faults.check("faults")?;
+        self.membership.check("membership")?;
+        self.acts.check("acts")?;
+        one_of("network", &self.network.profile, &NETWORK_PROFILES)?;
+        one_of("disk", &self.disk.profile, &DISK_PROFILES)?;
+        for bug in &self.bugs {
+            if Bug::parse(bug).is_none() {
+                return Err(ScenarioError::new("", "bugs", format!("there is no bug `{bug}`")));
+            }
+        }
+        if self.faults.weights.values().any(|weight| *weight > MILLION) {
+            return Err(ScenarioError::new("faults", "weights", "a weight is at most 1000000"));
+        }
+        for name in &self.faults.failpoints {
+            if crate::fault::failpoint(name).is_none() {
+                return Err(ScenarioError::new("faults", "failpoints", format!("there is no failpoint `{name}`")));
+            }
+        }
+        for (place, episode) in self.faults.episodes.iter().enumerate() {
+            let refuse = |reason| ScenarioError::new("faults", &format!("episodes[{place}]"), reason);
+            episode.resolve(self.cluster.members).map_err(refuse)?;
+        }
+        let member = MemberId(1);
+        let refuse = |error: detcd_replica::ConfigError| ScenarioError::new("replica", error.field, error.reason);
+        self.config(member).validate().map_err(refuse)
+    }
+
+    /// The voters that bootstrap the cluster.
+    pub fn voters(&self) -> Vec<MemberId> {
+        (1..=self.cluster.members).map(MemberId).collect()
+    }
+
+    /// The configuration of a member: etcd's, with what the scenario sets.
+    pub fn config(&self, member: MemberId) -> Config {
+        let mut config = Config::etcd(member, self.voters());
+        self.replica.apply(&mut config);
+        config.bugs = self.bugs.iter().filter_map(|name| Bug::parse(name)).collect::<Bugs>();
+        config
+    }
+}
+
+fn one_of(section: &str, value: &str, known: &[&str]) -> Result<(), ScenarioError> {
+    if known.contains(&value) {
+        return Ok(());
+    }
+    Err(ScenarioError::new(section, "profile", format!("there is no profile `{value}`; known are {}", known.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Kind;
+
+    #[test]
+    fn the_default_is_valid_and_is_etcd() {
+        let scenario = Scenario::default();
+        assert_eq!(scenario.validate(), Ok(()));
+        assert_eq!(scenario.config(MemberId(2)), Config::etcd(MemberId(2), scenario.voters()));
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_by_its_path() {
+        type Change = fn(&mut Scenario);
+        let cases: [(&str, Change); 11] = [
+            ("cluster.members", |s| s.cluster.members = 0),
+            ("cluster.members", |s| s.cluster.members = 8),
+            ("clients.count", |s| s.clients.count = 0),
+            ("clients.request_timeout", |s| s.clients.request_timeout = Time::millis(0)),
+            ("replica.election_ticks", |s| s.replica.election_ticks = Some(1)),
+            ("replica.wal_segment_bytes", |s| s.replica.wal_segment_bytes = Some(512)),
+            ("network.profile", |s| s.network.profile = "moon".into()),
+            ("disk.profile", |s| s.disk.profile = "tape".into()),
+            ("bugs", |s| s.bugs = vec!["M-00".into()]),
+            ("faults.failpoints", |s| s.faults.failpoints = vec!["nowhere".into()]),
+            ("faults.weights", |s| s.faults.weights = [(Kind::Crash, u64::MAX)].into()),
+        ];
+        for (path, change) in cases {
+            let mut scenario = Scenario::default();
+            change(&mut scenario);
+            assert_eq!(scenario.validate().expect_err(path).path, path);
+        }
+    }
+
+    #[test]
+    fn constants_reach_the_configuration() {
+        let mut scenario = Scenario::default();
+        scenario.replica.heartbeat_interval = Some(Time::millis(30));
+        scenario.replica.watch_channel = Some(2);
+        scenario.bugs = vec!["M-01".into()];
+        let config = scenario.config(MemberId(1));
+        assert_eq!(config.heartbeat_interval, Time::millis(30).0);
+        assert_eq!(config.watch_channel, 2);
+        assert!(config.bugs.has(Bug::ApplyBeforeWalFsyncSingle));
+    }
+
+    #[test]
+    fn every_field_says_what_it_means() {
+        for (section, fields) in Scenario::sections() {
+            for field in fields {
+                assert!(!field.about.trim().is_empty() && !field.unit.is_empty(), "{section}.{}", field.name);
+                assert!(field.low <= field.high);
+            }
+        }
+        assert!(Scenario::paths().contains(&"clients.think_time".to_owned()));
+        assert!(Scenario::paths().contains(&"name".to_owned()));
+    }
+}

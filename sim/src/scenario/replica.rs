@@ -1,0 +1,115 @@
+//! The replica's constants as a scenario may set them: every field of [`Config`] but identity and bugs, each optional.
+//!
+//! What is left out keeps etcd's default, so that a scenario states only what it is about.
+
+use detcd_replica::Config;
+
+use super::field::section;
+use super::span::Time;
+
+/// An hour, the longest interval that any constant takes.
+const HOUR: u64 = 3_600_000_000_000;
+/// More than any count that makes sense.
+const MANY: u64 = 1 << 40;
+
+section! {
+    /// `[replica]`: constants of every member. Left out: etcd's default.
+    Constants {
+        /// One Raft tick, which is also the heartbeat interval. etcd: 100ms.
+        heartbeat_interval: Option<Time> = None, 1_000_000, HOUR, "time";
+        /// Election timeout in ticks. etcd: 10.
+        election_ticks: Option<u64> = None, 2, 10_000, "ticks";
+        /// Ask before campaigning. etcd: true.
+        pre_vote: Option<bool> = None, 0, 0, "true or false";
+        /// A leader without a quorum for an election timeout steps down. etcd: true.
+        check_quorum: Option<bool> = None, 0, 0, "true or false";
+        /// Largest total of entries in one append message. etcd: 1 MiB.
+        max_size_per_message: Option<u64> = None, 0, MANY, "bytes";
+        /// Append messages on their way to one follower. etcd: 512.
+        max_inflight_messages: Option<u64> = None, 1, 100_000, "messages";
+        /// Applied entries between snapshots. etcd: 10,000.
+        snapshot_count: Option<u64> = None, 1, MANY, "entries";
+        /// Entries kept in the Raft log behind a snapshot. etcd: 5,000.
+        snapshot_catch_up_entries: Option<u64> = None, 0, MANY, "entries";
+        /// Time between backend commits. etcd: 100ms.
+        backend_batch_interval: Option<Time> = None, 100_000, HOUR, "time";
+        /// Pending backend operations that force a commit. etcd: 10,000.
+        backend_batch_limit: Option<u64> = None, 1, MANY, "operations";
+        /// Keys that one compaction batch removes. etcd: 1,000.
+        compaction_batch_limit: Option<u64> = None, 1, MANY, "keys";
+        /// Pause between compaction batches. etcd: 10ms.
+        compaction_sleep_interval: Option<Time> = None, 0, HOUR, "time";
+        /// Size at which a WAL segment is cut. etcd: 64,000,000.
+        wal_segment_bytes: Option<u64> = None, 4096, MANY, "bytes";
+        /// Operations in one transaction. etcd: 128.
+        max_txn_ops: Option<u64> = None, 0, MANY, "operations";
+        /// Size of one request. etcd: 1.5 MiB.
+        max_request_bytes: Option<u64> = None, 0, MANY, "bytes";
+        /// How long the server works on a request. etcd: 7s.
+        request_timeout: Option<Time> = None, 1_000_000, HOUR, "time";
+        /// How long a read index is waited for before it is asked for again. etcd: 500ms.
+        read_index_retry: Option<Time> = None, 1_000_000, HOUR, "time";
+        /// Committed entries not yet applied beyond which proposals are refused. etcd: 5,000.
+        max_commit_apply_gap: Option<u64> = None, 0, MANY, "entries";
+        /// Entries that the apply task takes in one run; few interleave more. etcd has no such limit; default 64.
+        apply_batch: Option<u64> = None, 1, MANY, "entries";
+        /// Responses that wait for one watch stream before its watchers become victims. etcd: 128.
+        watch_channel: Option<u64> = None, 1, MANY, "responses";
+        /// Watchers taken by one run of the watch sync task. etcd: 512.
+        watch_sync_batch: Option<u64> = None, 1, MANY, "watchers";
+        /// Time between runs of the watch sync task. etcd: 100ms.
+        watch_resync_interval: Option<Time> = None, 100_000, HOUR, "time";
+        /// Time between retries of victims. etcd: 10ms.
+        watch_victim_interval: Option<Time> = None, 100_000, HOUR, "time";
+        /// Revisions in one response to a lagging watcher. etcd: 1,000.
+        watch_batch_revisions: Option<u64> = None, 1, MANY, "revisions";
+        /// Time between progress notifications. etcd: 10m.
+        watch_progress_interval: Option<Time> = None, 1_000_000, HOUR, "time";
+        /// Time between runs of the purge task. etcd: 30s.
+        purge_interval: Option<Time> = None, 1_000_000, HOUR, "time";
+        /// WAL segments and snapshots that the purge task keeps. etcd: 5.
+        purge_keep: Option<u64> = None, 1, MANY, "files";
+    }
+}
+
+impl Constants {
+    /// Writes what is set into a member's configuration.
+    pub fn apply(&self, config: &mut Config) {
+        macro_rules! set {
+            ($($field:ident: $convert:expr),+ $(,)?) => {
+                $( if let Some(value) = self.$field { config.$field = $convert(value); } )+
+            };
+        }
+        let span = |time: Time| time.0;
+        let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        set! {
+            heartbeat_interval: span,
+            election_ticks: |n| u32::try_from(n).unwrap_or(u32::MAX),
+            pre_vote: std::convert::identity,
+            check_quorum: std::convert::identity,
+            max_size_per_message: std::convert::identity,
+            max_inflight_messages: count,
+            snapshot_count: std::convert::identity,
+            snapshot_catch_up_entries: std::convert::identity,
+            backend_batch_interval: span,
+            backend_batch_limit: count,
+            compaction_batch_limit: count,
+            compaction_sleep_interval: span,
+            wal_segment_bytes: std::convert::identity,
+            max_txn_ops: count,
+            max_request_bytes: count,
+            request_timeout: span,
+            read_index_retry: span,
+            max_commit_apply_gap: std::convert::identity,
+            apply_batch: count,
+            watch_channel: count,
+            watch_sync_batch: count,
+            watch_resync_interval: span,
+            watch_victim_interval: span,
+            watch_batch_revisions: count,
+            watch_progress_interval: span,
+            purge_interval: span,
+            purge_keep: count,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Workloads: which request a client makes next.
+//!
+//! The mixes are those of etcd's robustness tests, without leases until there are leases: the shares of PutWithLease and
+//! LeaseRevoke go to Put. The stream variants of lists count as lists. Every value is unique in its run (`c3-17`:
+//! client 3, its 17th value), so that a read names the write that it saw. A workload is a function of its draws and of what
+//! the client has seen; it knows nothing of time, members or faults.
+
+mod churn;
+mod compaction;
+mod etcd;
+mod kubernetes;
+mod seen;
+
+use bytes::Bytes;
+use detcd_replica::api::{PutRequest, RangeRequest, Request, RequestOp};
+
+use crate::scenario::{Chance, Mix, Scenario};
+
+pub use churn::Churn;
+pub use compaction::Compaction;
+pub use etcd::Etcd;
+pub use kubernetes::Kubernetes;
+pub use seen::{Page, Seen};
+
+/// A generator of requests, shared by the clients of a run.
+pub trait Workload {
+    /// The next request of a client.
+    fn next(&mut self, client: u32, seen: &Seen, chance: &mut dyn Chance) -> Request;
+
+    /// What a client asks right after a write that failed or whose outcome is unknown: a list, so that the judge
+    /// learns soon whether it happened. `None`: it just goes on.
+    fn after_failed_write(&self) -> Option<Request>;
+
+    /// Whether it looks at [`Seen::mod_revision`], so that clients must keep track of keys.
+    fn tracks_keys(&self) -> bool;
+}
+
+/// The workload that a scenario names.
+pub fn workload(scenario: &Scenario) -> Box<dyn Workload> {
+    match scenario.workload.name {
+        Mix::EtcdPut | Mix::EtcdMix => Box::new(Etcd::new(&scenario.workload)),
+        Mix::Kubernetes => Box::new(Kubernetes::new(&scenario.workload)),
+    }
+}
+
+/// The prefix of every key that a workload writes, which is what watchers watch.
+pub fn prefix(mix: Mix) -> &'static [u8] {
+    match mix {
+        Mix::EtcdPut | Mix::EtcdMix => etcd::PREFIX,
+        Mix::Kubernetes => kubernetes::PREFIX,
+    }
+}
+
+/// Unique values: each client's own count.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    counts: Vec<u64>,
+    bytes: usize,
+}
+
+impl Names {
+    fn new(bytes: u64) -> Self {
+        Self { counts: Vec::new(), bytes: bytes as usize }
+    }
+
+    /// The client's next name, `c3-17`, after `prefix`.
+    fn next(&mut self, client: u32, prefix: &[u8]) -> Vec<u8> {
+        let place = client as usize;
+        if self.counts.len() <= place {
+            self.counts.resize(place + 1, 0);
+        }
+        self.counts[place] += 1;
+        let mut name = Vec::with_capacity(prefix.len() + 24);
+        name.extend_from_slice(prefix);
+        name.push(b'c');
+        digits(u64::from(client), &mut name);
+        name.push(b'-');
+        digits(self.counts[place], &mut name);
+        name
+    }
+
+    /// The client's next value, padded to the size that the scenario asks for.
+    fn value(&mut self, client: u32) -> Bytes {
+        let mut value = self.next(client, b"");
+        if value.len() < self.bytes {
+            value.resize(self.bytes, b'.');
+        }
+        value.into()
+    }
+}
+
+/// Decimal digits, without the machinery of `format!`: this runs for every value.
+fn digits(mut n: u64, out: &mut Vec<u8>) {
+    let from = out.len();
+    loop {
+        out.push(b'0' + (n % 10) as u8);
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    out[from..].reverse();
+}
+
+/// The entry of a table of shares that a ticket below their sum belongs to.
+fn choose<T: Copy>(shares: &[(T, u64)], mut ticket: u64) -> T {
+    for (choice, share) in shares {
+        match ticket.checked_sub(*share) {
+            Some(rest) => ticket = rest,
+            None => return *choice,
+        }
+    }
+    panic!("the ticket is {ticket} beyond the shares")
+}
+
+fn put(key: Bytes, value: Bytes) -> PutRequest {
+    PutRequest { key, value, lease: 0, prev_kv: false }
+}
+
+fn get(key: Bytes) -> RangeRequest {
+    RangeRequest::of(detcd_replica::api::KeyRange::single(key))
+}
+
+/// Whether a request may change the store or the cluster.
+pub fn writes(request: &Request) -> bool {
+    match request {
+        Request::Range(_) | Request::Status | Request::HashKv { .. } => false,
+        Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(op_writes),
+        _ => true,
+    }
+}
+
+fn op_writes(op: &RequestOp) -> bool {
+    match op {
+        RequestOp::Range(_) => false,
+        RequestOp::Put(_) | RequestOp::DeleteRange(_) => true,
+        RequestOp::Txn(txn) => txn.success.iter().chain(&txn.failure).any(op_writes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_unique_and_named_after_their_client() {
+        let mut names = Names::new(0);
+        assert_eq!(&names.value(3)[..], b"c3-1");
+        assert_eq!(&names.value(3)[..], b"c3-2");
+        assert_eq!(&names.value(0)[..], b"c0-1");
+        assert_eq!(&Names::new(8).value(10)[..], b"c10-1...");
+    }
+
+    #[test]
+    fn a_ticket_chooses_by_share() {
+        let shares = [('a', 1), ('b', 0), ('c', 2)];
+        assert_eq!([0, 1, 2].map(|ticket| choose(&shares, ticket)), ['a', 'c', 'c']);
+    }
+}
