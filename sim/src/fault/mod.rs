@@ -229,7 +229,9 @@ impl EpisodeSpec {
         let mut targets = Vec::with_capacity(self.targets.len());
         for text in &self.targets {
             match Target::parse(text) {
-                Some(Target::Member(member)) if member.0 > members => return Err(format!("there is no member {member}")),
+                Some(Target::Member(member)) if member.0 > members => {
+                    return Err(format!("there is no member {member}"))
+                }
                 Some(target) => targets.push(target),
                 None => return Err(format!("`{text}` is no target: n1, leader, follower or any")),
             }

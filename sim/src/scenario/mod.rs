@@ -26,9 +26,27 @@ pub use field::{Field, ScenarioError};
 pub use replica::Constants;
 
 /// Network profiles that a scenario may name; the first is the default.
-pub const NETWORK_PROFILES: [&str; 5] = ["lan", "loopback", "az", "region", "wan"];
+pub const NETWORK_PROFILES: [&str; 6] = ["same_az", "loopback", "rack", "cross_az", "region", "global"];
 /// Disk profiles that a scenario may name; the first is the default.
-pub const DISK_PROFILES: [&str; 5] = ["nvme", "sata", "ebs-gp3", "efs", "hdd"];
+pub const DISK_PROFILES: [&str; 17] = [
+    "nvme",
+    "sata",
+    "ebs-gp3",
+    "efs",
+    "hdd",
+    "nvme-consumer",
+    "sata-enterprise",
+    "ibm-vm-ssd",
+    "crucial-m4",
+    "ebs-gp3-idle",
+    "ebs-gp2",
+    "io2",
+    "azure-premium",
+    "vm-san",
+    "hdd-etcd",
+    "kubeadm-slow",
+    "overloaded",
+];
 
 const MILLION: u64 = 1_000_000;
 const HOUR: u64 = 3_600_000_000_000;
@@ -164,7 +182,7 @@ section! {
     /// `[network]`: between members, and between clients and members.
     Network {
         /// Latency profile.
-        profile: String = NETWORK_PROFILES[0].to_owned(), 0, 0, "lan, loopback, az, region or wan";
+        profile: String = NETWORK_PROFILES[0].to_owned(), 0, 0, "same_az, loopback, rack, cross_az, region or global";
         /// Messages lost, at all times.
         loss: u64 = 0, 0, MILLION, "per million";
         /// Messages that arrive twice, at all times.
@@ -178,7 +196,7 @@ section! {
     /// `[disk]`: under each member.
     Disk {
         /// Latency profile.
-        profile: String = DISK_PROFILES[0].to_owned(), 0, 0, "nvme, sata, ebs-gp3, efs or hdd";
+        profile: String = DISK_PROFILES[0].to_owned(), 0, 0, "nvme, sata, ebs-gp3, efs, hdd …";
         /// Commands that fail with EIO while faults are on.
         io_error: u64 = 0, 0, MILLION, "per million";
         /// Writes that fail with ENOSPC while faults are on.
@@ -379,7 +397,11 @@ fn one_of(section: &str, value: &str, known: &[&str]) -> Result<(), ScenarioErro
     if known.contains(&value) {
         return Ok(());
     }
-    Err(ScenarioError::new(section, "profile", format!("there is no profile `{value}`; known are {}", known.join(", "))))
+    Err(ScenarioError::new(
+        section,
+        "profile",
+        format!("there is no profile `{value}`; known are {}", known.join(", ")),
+    ))
 }
 
 #[cfg(test)]

@@ -24,8 +24,14 @@ impl Time {
 }
 
 /// Units, the longest first.
-const UNITS: [(&str, u64); 6] =
-    [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
+const UNITS: [(&str, u64); 6] = [
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("ns", 1),
+];
 
 /// Reads a span: a decimal number and a unit (`ns us ms s m h`), or `0`.
 ///
@@ -64,7 +70,10 @@ pub fn format(span: Span) -> String {
     if parse(&short) == Ok(span) {
         return short;
     }
-    UNITS.into_iter().find(|(_, nanos)| span.0 % nanos == 0).map_or(short, |(name, nanos)| format!("{}{name}", span.0 / nanos))
+    UNITS
+        .into_iter()
+        .find(|(_, nanos)| span.0 % nanos == 0)
+        .map_or(short, |(name, nanos)| format!("{}{name}", span.0 / nanos))
 }
 
 impl fmt::Display for Time {

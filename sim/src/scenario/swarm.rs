@@ -4,6 +4,9 @@
 //! out a random half of the fault kinds, because a run that does everything a little does nothing long enough. What the
 //! file or the command line states is kept. The first of each list of choices is the neutral one.
 
+use std::collections::BTreeMap;
+use std::convert::identity as same;
+
 use detcd_replica::time::Span;
 
 use super::span::Time;
@@ -56,7 +59,7 @@ impl Scenario {
 }
 
 fn cluster(draw: &mut Draw<'_>) {
-    draw!(draw, cluster.members, "swarm.members", [3, 3, 3, 1, 5], u64::from);
+    draw!(draw, cluster.members, "swarm.members", [3, 3, 3, 1, 5], same);
 }
 
 fn constants(draw: &mut Draw<'_>) {
@@ -88,32 +91,38 @@ fn surroundings(draw: &mut Draw<'_>) {
     // Near and fast places are drawn more often: far ones leave less room for operations.
     let near = [0, 0, 0, 1, 2, 2, 3, 4].map(|i| NETWORK_PROFILES[i]);
     draw!(draw, network.profile, "swarm.network", near, str::to_owned);
-    draw!(draw, network.loss, "swarm.loss", [0, 0, 100, 5_000, 30_000], u64::from);
-    draw!(draw, network.duplicate, "swarm.duplicate", [0, 0, 1_000, 30_000], u64::from);
-    draw!(draw, network.reorder, "swarm.reorder", [0, 0, 1_000, 50_000], u64::from);
+    draw!(draw, network.loss, "swarm.loss", [0, 0, 100, 5_000, 30_000], same);
+    draw!(draw, network.duplicate, "swarm.duplicate", [0, 0, 1_000, 30_000], same);
+    draw!(draw, network.reorder, "swarm.reorder", [0, 0, 1_000, 50_000], same);
     let fast = [0, 0, 0, 1, 2, 2, 3, 4].map(|i| DISK_PROFILES[i]);
     draw!(draw, disk.profile, "swarm.disk", fast, str::to_owned);
-    draw!(draw, clock.drift, "swarm.drift", [0, 100, 5_000, 50_000], u64::from);
+    draw!(draw, clock.drift, "swarm.drift", [0, 100, 5_000, 50_000], same);
 }
 
 fn traffic(draw: &mut Draw<'_>) {
     let millis = Time::millis;
-    draw!(draw, workload.name, "swarm.workload", [Mix::EtcdPut, Mix::EtcdMix, Mix::EtcdMix, Mix::Kubernetes], Mix::from);
-    draw!(draw, clients.count, "swarm.clients", [8, 4, 12, 16], u64::from);
+    draw!(
+        draw,
+        workload.name,
+        "swarm.workload",
+        [Mix::EtcdPut, Mix::EtcdMix, Mix::EtcdMix, Mix::Kubernetes],
+        Mix::from
+    );
+    draw!(draw, clients.count, "swarm.clients", [8, 4, 12, 16], same);
     let pinned = draw.pick("swarm.pinned", &[3, 4, 2, 0]);
     if draw.free("clients.pinned") {
         draw.scenario.clients.pinned = draw.scenario.clients.count * pinned / 4;
     }
-    draw!(draw, clients.operations, "swarm.operations", [200, 300, 500, 1_000], u64::from);
+    draw!(draw, clients.operations, "swarm.operations", [200, 300, 500, 1_000], same);
     draw!(draw, clients.think_time, "swarm.think_time", [30, 10, 60, 100], millis);
     draw!(draw, clients.request_timeout, "swarm.request_timeout", [1_000, 200, 500, 3_000, 7_500], millis);
-    draw!(draw, workload.value_bytes, "swarm.value_bytes", [0, 0, 100, 2_000], u64::from);
-    draw!(draw, workload.keys, "swarm.keys", [10, 10, 3, 40], u64::from);
+    draw!(draw, workload.value_bytes, "swarm.value_bytes", [0, 0, 100, 2_000], same);
+    draw!(draw, workload.keys, "swarm.keys", [10, 10, 3, 40], same);
     draw!(draw, workload.compaction_period, "swarm.compaction", [0, 100, 200, 1_000], millis);
-    draw!(draw, watch.count, "swarm.watchers", [2, 0, 4, 6], u64::from);
-    draw!(draw, watch.pinned, "swarm.watchers_pinned", [1, 3, 0], u64::from);
-    draw!(draw, watch.per_stream, "swarm.watches_per_stream", [1, 1, 3], u64::from);
-    draw!(draw, watch.window, "swarm.watch_window", [64, 16, 4, 1], u64::from);
+    draw!(draw, watch.count, "swarm.watchers", [2, 0, 4, 6], same);
+    draw!(draw, watch.pinned, "swarm.watchers_pinned", [1, 3, 0], same);
+    draw!(draw, watch.per_stream, "swarm.watches_per_stream", [1, 1, 3], same);
+    draw!(draw, watch.window, "swarm.watch_window", [64, 16, 4, 1], same);
     draw!(draw, watch.consume_delay, "swarm.consume_delay", [0, 0, 10, 200], millis);
     draw!(draw, watch.progress_period, "swarm.progress", [0, 100, 30], millis);
     draw!(draw, watch.restart_period, "swarm.watch_restart", [0, 300, 1_000], millis);
@@ -128,12 +137,13 @@ fn faults(draw: &mut Draw<'_>) {
         draw.scenario.faults.within = Time(guess);
     }
     draw!(draw, faults.settle, "swarm.settle", [1_000, 300, 0], Time::millis);
-    draw!(draw, faults.count, "swarm.episodes", [4, 0, 2, 8, 16], u64::from);
+    draw!(draw, faults.count, "swarm.episodes", [4, 0, 2, 8, 16], same);
     draw!(draw, faults.duration, "swarm.duration", [300, 100, 1_000, 3_000], Time::millis);
-    let modes = [Retention::Arbitrary, Retention::Arbitrary, Retention::Mixed, Retention::Nothing, Retention::Everything];
-    draw!(draw, faults.retention, "swarm.retention", modes, Retention::from);
+    let modes =
+        [Retention::Arbitrary, Retention::Arbitrary, Retention::Mixed, Retention::Nothing, Retention::Everything];
+    draw!(draw, faults.retention, "swarm.retention", modes, same);
     let stated = !draw.free("faults.weights") || draw.scenario.stated.iter().any(|p| p.starts_with("faults.weights."));
-    let mut weights = std::collections::BTreeMap::new();
+    let mut weights = BTreeMap::new();
     for kind in Kind::ALL {
         if draw.chance.ratio("swarm.kind", kind as u64, 1, 2) {
             weights.insert(kind, 1 + draw.chance.below("swarm.weight", kind as u64, 4));

@@ -49,7 +49,8 @@ mod tests {
         let (mut compaction, mut dice) = (Compaction::default(), Dice(8));
         let (mut future, mut again) = (0, 0);
         for n in 0..2_000 {
-            let seen = Seen { revision: 1 + n, ..Seen::new(false) };
+            let mut seen = Seen::new(false);
+            seen.revision = 1 + n;
             let last = compaction.last;
             if let Request::Compact(compact) = compaction.next(0, &seen, &mut dice) {
                 assert!(compact.revision >= last.max(1) && compact.revision < (seen.revision + 5).max(last + 1));

@@ -227,7 +227,8 @@ mod tests {
 
     fn check_shares(name: Mix, expected: &[(&'static str, u64)]) {
         let mut workload = Etcd::new(&scenario::Workload { name, ..scenario::Workload::default() });
-        let seen = Seen { revision: 100, ..Seen::new(true) };
+        let mut seen = Seen::new(true);
+        seen.revision = 100;
         let (mut dice, draws) = (Dice(3), 20_000);
         let mut counts = BTreeMap::new();
         for n in 0..draws {
@@ -276,8 +277,7 @@ mod tests {
     fn deletes_are_sometimes_of_a_range_and_the_pool_keeps_its_size() {
         let mut workload = Etcd::new(&scenario::Workload { name: Mix::EtcdMix, ..scenario::Workload::default() });
         let mut dice = Dice(5);
-        let ranges =
-            (0..1_000).filter(|_| workload.delete(0, &mut dice).range.end != RangeEnd::Single).count();
+        let ranges = (0..1_000).filter(|_| workload.delete(0, &mut dice).range.end != RangeEnd::Single).count();
         assert!((150..250).contains(&ranges), "{ranges} of 1000");
         assert_eq!(workload.keys.len(), 10);
         assert_eq!(workload.keys.iter().collect::<BTreeSet<_>>().len(), 10);

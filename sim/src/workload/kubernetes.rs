@@ -6,9 +6,7 @@
 //! cut is gone on with before anything else. The watch that follows a list is a watch client's affair.
 
 use bytes::Bytes;
-use detcd_replica::api::{
-    DeleteRangeRequest, Key, KeyRange, RangeEnd, RangeRequest, Request, RequestOp,
-};
+use detcd_replica::api::{DeleteRangeRequest, Key, KeyRange, RangeEnd, RangeRequest, Request, RequestOp};
 
 use super::etcd::guarded;
 use super::{choose, get, put, Names, Seen, Workload};
@@ -180,7 +178,8 @@ mod tests {
     fn a_list_that_was_cut_is_gone_on_with() {
         let mut workload = Kubernetes::new(&scenario::Workload::default());
         let page = super::super::Page { start: Bytes::from_static(b"/registry/pods/default/x\0"), revision: 9 };
-        let seen = Seen { page: Some(page.clone()), ..Seen::new(true) };
+        let mut seen = Seen::new(true);
+        seen.page = Some(page.clone());
         let Request::Range(range) = workload.next(1, &seen, &mut Dice(1)) else { panic!("a list is a range") };
         assert_eq!((range.range.start, range.revision, range.limit), (page.start, 9, 10));
         assert_eq!(range.range.end, KeyRange::prefix(PREFIX).end);

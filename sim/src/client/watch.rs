@@ -1,0 +1,328 @@
+//! The client that watches: one stream with some watches on it, resumed whenever it breaks.
+//!
+//! A watch is resumed from one above the last revision it is sure of: that of the last event, of the last progress
+//! notification or, before any, of the answer that created it; after a compaction from one above that. The client consumes as
+//! slowly as it is told to (the member may not send more than it granted), asks for progress now and then,
+//! and may start afresh at some other revision, past or future. Each try is a watch of its own in the history.
+
+use detcd_replica::api::{KeyRange, Revision, WatchBody, WatchCreate, WatchRequest, WatchResponse};
+use detcd_replica::time::Span;
+use detcd_replica::{MemberId, WatchId};
+
+use super::{Action, Turn};
+
+/// Wait before a stream is opened again.
+const BACKOFF: Span = Span::millis(25);
+
+/// How a watch client behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchSettings {
+    /// Its number.
+    pub client: u32,
+    /// The members it uses, in turn; one when it is pinned.
+    pub endpoints: Vec<MemberId>,
+    /// Keys with this prefix are watched.
+    pub prefix: &'static [u8],
+    /// Watches on the stream. The first begins now, the others in the past when they start afresh.
+    pub watches: usize,
+    /// Responses that may be on their way.
+    pub window: u32,
+    /// Mean time before more is granted.
+    pub consume_delay: Span,
+    /// Mean time between requests for progress; zero is never.
+    pub progress_period: Span,
+    /// Mean time until it starts afresh; zero is never.
+    pub restart_period: Span,
+    /// How far from the last revision seen a fresh start is, at most.
+    pub restart_revisions: u64,
+    /// Ask for what was there before.
+    pub prev_kv: bool,
+    /// Ask for progress notifications.
+    pub progress_notify: bool,
+}
+
+/// One watch of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Watched {
+    /// Where it starts when it is asked for again; 0 is from then on.
+    next: Revision,
+    /// The watch in the history that a new one would resume.
+    last: Option<usize>,
+    /// Its place in the history, while it lives.
+    live: Option<usize>,
+}
+
+/// Timers; a value that does not match is of the past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Timers {
+    reopen: u64,
+    grant: u64,
+    progress: u64,
+    restart: u64,
+}
+
+/// One watch client.
+#[derive(Clone, Debug)]
+pub struct WatchClient {
+    settings: WatchSettings,
+    watches: Vec<Watched>,
+    /// The open stream.
+    stream: Option<u64>,
+    member: MemberId,
+    endpoint: usize,
+    /// The newest revision seen.
+    revision: Revision,
+    /// Responses consumed and not granted yet.
+    owed: u32,
+    timers: Timers,
+    numbers: u64,
+    stopping: bool,
+}
+
+impl WatchClient {
+    /// A client that has not started.
+    pub fn new(settings: WatchSettings) -> Self {
+        assert!(!settings.endpoints.is_empty() && settings.watches > 0 && settings.window > 0);
+        Self {
+            watches: vec![Watched { next: 0, last: None, live: None }; settings.watches],
+            stream: None,
+            member: settings.endpoints[0],
+            endpoint: 0,
+            revision: 0,
+            owed: 0,
+            timers: Timers::default(),
+            numbers: 0,
+            stopping: false,
+            settings,
+        }
+    }
+
+    /// Its number.
+    pub fn client(&self) -> u32 {
+        self.settings.client
+    }
+
+    /// The newest revision it has heard of.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Up to which revision the slowest of its watches is sure to have everything; for a liveness goal.
+    pub fn delivered(&self) -> Revision {
+        self.watches.iter().map(|watched| watched.next - 1).min().unwrap_or(0)
+    }
+
+    /// Whether a stream is open.
+    pub fn is_connected(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Begins.
+    pub fn start(&mut self, turn: &mut Turn<'_>) {
+        self.open(turn);
+        self.set_periodic(turn);
+    }
+
+    /// From now on it consumes at once, and neither starts afresh nor opens anew on its own account: for the liveness act.
+    pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.settings.consume_delay = Span::ZERO;
+        self.settings.restart_period = Span::ZERO;
+        self.timers.restart = 0;
+        if let (Some(stream_no), 1..) = (self.stream, self.owed) {
+            turn.out.push(Action::Grant { stream_no, responses: std::mem::take(&mut self.owed) });
+            self.timers.grant = 0;
+        }
+    }
+
+    /// The run is over: watches whose connection is whole are complete.
+    pub fn finish(&mut self, turn: &mut Turn<'_>) {
+        self.stopping = true;
+        for watched in &mut self.watches {
+            if let Some(place) = watched.live.take() {
+                turn.recorder.complete(place);
+            }
+        }
+        turn.out.push(Action::Finished);
+    }
+
+    /// A response arrived on a stream.
+    pub fn on_response(&mut self, stream_no: u64, response: WatchResponse, turn: &mut Turn<'_>) {
+        if self.stream != Some(stream_no) || self.stopping {
+            return;
+        }
+        self.revision = self.revision.max(response.header.revision);
+        self.consumed(stream_no, turn);
+        let Some(WatchId(id)) = response.watch else {
+            for watched in &mut self.watches {
+                if let Some(place) = watched.live {
+                    // A watch that has not heard of its creation cannot rely on progress that may be older.
+                    if watched.next > 0 {
+                        watched.next = watched.next.max(response.header.revision + 1);
+                    }
+                    turn.recorder.watched(place, turn.at, response.clone());
+                }
+            }
+            return;
+        };
+        let Some(watched) = usize::try_from(id).ok().and_then(|place| self.watches.get_mut(place)) else { return };
+        let Some(place) = watched.live else { return };
+        let mut again = false;
+        match &response.body {
+            WatchBody::Created if watched.next == 0 => watched.next = response.header.revision + 1,
+            WatchBody::Created => {}
+            WatchBody::Events(events) => {
+                if let Some(last) = events.last() {
+                    watched.next = watched.next.max(last.kv.mod_revision + 1);
+                }
+            }
+            WatchBody::Progress => watched.next = watched.next.max(response.header.revision + 1),
+            WatchBody::Cancelled { compact_revision, .. } => {
+                watched.next = watched.next.max(compact_revision + 1);
+                watched.last = Some(place);
+                watched.live = None;
+                again = true;
+            }
+        }
+        turn.recorder.watched(place, turn.at, response);
+        if again && self.watches.iter().all(|watched| watched.live.is_none()) {
+            self.close(turn);
+            self.reopen(turn);
+        }
+    }
+
+    /// A stream could not be opened, or broke.
+    pub fn on_disconnect(&mut self, stream_no: u64, turn: &mut Turn<'_>) {
+        if self.stream == Some(stream_no) {
+            self.lost();
+            self.reopen(turn);
+        }
+    }
+
+    /// A timer is due.
+    pub fn on_timer(&mut self, timer: u64, turn: &mut Turn<'_>) {
+        if self.stopping || timer == 0 {
+            return;
+        }
+        if timer == self.timers.reopen {
+            if self.stream.is_none() {
+                self.open(turn);
+            }
+        } else if timer == self.timers.grant {
+            self.timers.grant = 0;
+            if let (Some(stream_no), 1..) = (self.stream, self.owed) {
+                turn.out.push(Action::Grant { stream_no, responses: std::mem::take(&mut self.owed) });
+            }
+        } else if timer == self.timers.progress {
+            self.ask_progress(turn);
+            self.timers.progress = self.set("watch.progress", self.settings.progress_period, turn);
+        } else if timer == self.timers.restart {
+            self.restart(turn);
+            self.timers.restart = self.set("watch.restart", self.settings.restart_period, turn);
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Sets a timer of about this length; none when it is zero.
+    fn set(&mut self, site: &'static str, mean: Span, turn: &mut Turn<'_>) -> u64 {
+        if mean == Span::ZERO {
+            return 0;
+        }
+        // Half of it is sure, so that a neutral draw does not make a timer that is due at once, for ever.
+        let half = mean / 2;
+        let after = half + turn.chance.exponential(site, u64::from(self.settings.client), half);
+        let timer = self.number();
+        turn.out.push(Action::SetTimer { timer, after });
+        timer
+    }
+
+    fn set_periodic(&mut self, turn: &mut Turn<'_>) {
+        self.timers.progress = self.set("watch.progress", self.settings.progress_period, turn);
+        self.timers.restart = self.set("watch.restart", self.settings.restart_period, turn);
+    }
+
+    /// Opens a stream at the next endpoint, and asks for every watch on it.
+    fn open(&mut self, turn: &mut Turn<'_>) {
+        assert_eq!(self.stream, None, "a client has one stream");
+        let (stream_no, member) = (self.number(), self.settings.endpoints[self.endpoint]);
+        self.endpoint = (self.endpoint + 1) % self.settings.endpoints.len();
+        (self.stream, self.member, self.owed) = (Some(stream_no), member, 0);
+        turn.out.push(Action::Open { member, stream_no, window: self.settings.window });
+        for (id, watched) in self.watches.iter_mut().enumerate() {
+            let create = WatchCreate {
+                watch: WatchId(id as i64),
+                range: KeyRange::prefix(self.settings.prefix),
+                start_revision: watched.next,
+                prev_kv: self.settings.prev_kv,
+                progress_notify: self.settings.progress_notify,
+                no_put: false,
+                no_delete: false,
+            };
+            let place = turn.recorder.watch(self.settings.client, member, watched.last, turn.at, create.clone());
+            (watched.live, watched.last) = (Some(place), Some(place));
+            turn.out.push(Action::Stream { stream_no, request: WatchRequest::Create(create) });
+        }
+    }
+
+    /// The stream is gone; its watches are to be resumed.
+    fn lost(&mut self) {
+        self.stream = None;
+        for watched in &mut self.watches {
+            watched.live = None;
+        }
+    }
+
+    fn close(&mut self, turn: &mut Turn<'_>) {
+        if let Some(stream_no) = self.stream {
+            self.lost();
+            turn.out.push(Action::Close { stream_no });
+        }
+    }
+
+    fn reopen(&mut self, turn: &mut Turn<'_>) {
+        self.timers.reopen = self.number();
+        let jitter = turn.chance.below("watch.backoff", u64::from(self.settings.client), BACKOFF.0 / 5);
+        turn.out.push(Action::SetTimer { timer: self.timers.reopen, after: BACKOFF + Span(jitter) });
+    }
+
+    /// One response more is consumed: it is granted now, or with others later.
+    fn consumed(&mut self, stream_no: u64, turn: &mut Turn<'_>) {
+        if self.settings.consume_delay == Span::ZERO {
+            turn.out.push(Action::Grant { stream_no, responses: 1 });
+            return;
+        }
+        self.owed += 1;
+        if self.timers.grant == 0 {
+            self.timers.grant = self.set("watch.consume", self.settings.consume_delay, turn);
+        }
+    }
+
+    fn ask_progress(&mut self, turn: &mut Turn<'_>) {
+        let Some(stream_no) = self.stream else { return };
+        for place in self.watches.iter().filter_map(|watched| watched.live) {
+            turn.recorder.progress_requested(place, turn.at);
+        }
+        turn.out.push(Action::Stream { stream_no, request: WatchRequest::Progress });
+    }
+
+    /// Starts afresh: each watch at a drawn distance from the newest revision, resuming none.
+    fn restart(&mut self, turn: &mut Turn<'_>) {
+        self.close(turn);
+        let (subject, reach) = (u64::from(self.settings.client), self.settings.restart_revisions);
+        for watched in &mut self.watches {
+            // The neutral start is from now on; the past is as likely as the future.
+            let offset = turn.chance.below("watch.offset", subject, 2 * reach + 1) as i64;
+            let revision = if offset % 2 == 0 { offset / 2 } else { -(offset + 1) / 2 } + self.revision;
+            watched.next = if offset == 0 { 0 } else { revision.max(1) };
+            (watched.last, watched.live) = (None, None);
+        }
+        self.reopen(turn);
+    }
+}
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
