@@ -70,13 +70,12 @@ sites! {
     ElectionTimeout, "raft.election_timeout", "A member's randomised election timeout after each reset.";
     ClientDelay, "client.delay", "How long a request or an answer is on its way between a client and a member.";
     ClientThink, "client.think", "How long a client pauses before its next operation.";
-    ClientMember, "client.member", "Which member a client turns to.";
+    ClientBackoff, "client.backoff", "How much longer than usual a client waits before it tries again.";
+    WatchBackoff, "watch.backoff", "How much longer than usual a watching client waits before it connects again.";
     WatchConsume, "watch.consume", "How long a watching client takes before it grants more responses.";
     WatchProgress, "watch.progress", "When a watching client next asks for progress.";
     WatchRestart, "watch.restart", "When a watching client starts afresh at another revision.";
-    WatchRevision, "watch.revision", "At which revision it does.";
-    CompactionPeriod, "compaction.period", "When the compacting client next compacts.";
-    ChurnPeriod, "churn.period", "When the operator next changes the membership.";
+    WatchOffset, "watch.offset", "How far from the last revision it saw it does.";
     FaultResolve, "fault.resolve", "Which member a role stands for when an episode begins.";
     FaultRetention, "fault.retention", "How much a crash leaves of what was not synced.";
     ChurnMoveLeader, "churn.move_leader", "Whether the operator moves leadership instead.";

@@ -27,7 +27,7 @@ pub(crate) fn host<R>(
     acts: impl FnOnce(&mut World<'_>, &mut dyn FnMut(&mut World<'_>) -> bool) -> R,
 ) -> R {
     match host {
-        Host::Bare => acts(world, &mut World::advance),
+        Host::Bare => acts(world, &mut |world| world.advance()),
         Host::Madsim => in_madsim(seed, world, acts),
     }
 }
@@ -60,5 +60,5 @@ fn in_madsim<R>(
     world: &mut World<'_>,
     acts: impl FnOnce(&mut World<'_>, &mut dyn FnMut(&mut World<'_>) -> bool) -> R,
 ) -> R {
-    acts(world, &mut World::advance)
+    acts(world, &mut |world| world.advance())
 }

@@ -8,6 +8,7 @@ use detcd_replica::{Failpoint, Output, Role};
 use crate::decide::{Site, Subject};
 use crate::distribution::{Below, Ratio};
 use crate::fault::{Episode, Kind, Plan, Target};
+use crate::disk::Loss;
 use crate::net::{Impairment, Mode, Partition};
 use crate::scenario::Retention;
 
@@ -18,7 +19,7 @@ use super::{Happening, Tally, World};
 const RESTART_AFTER: u64 = 100_000_000;
 
 /// How far a message may be held back by a reordering fault, nanoseconds.
-const REORDER_WINDOW: u64 = 20_000_000;
+pub(super) const REORDER_WINDOW: u64 = 20_000_000;
 
 /// The plan, and how far it has come.
 pub(super) struct Faults {
@@ -180,13 +181,14 @@ impl World<'_> {
             }
             Kind::DiskStall => {
                 for node in nodes {
-                    self.nodes[*node].disk.set_stall_until(self.now, episode.until.0);
+                    self.nodes[*node].disk.set_stall_until(episode.until.0);
                     self.fired(episode.kind);
                 }
             }
             Kind::DiskSlow => {
                 for node in nodes {
-                    self.nodes[*node].disk.set_slowdown(magnitude as u64);
+                    // Per cent; the disk takes thousandths.
+                    self.nodes[*node].disk.set_slowdown(magnitude as u64 * 10);
                     self.fired(episode.kind);
                 }
             }
@@ -232,7 +234,7 @@ impl World<'_> {
             }
             Kind::Pause => nodes.iter().for_each(|node| self.resume(*node)),
             Kind::Loss | Kind::Duplicate | Kind::Reorder | Kind::Delay => self.impair(),
-            Kind::DiskSlow => nodes.iter().for_each(|node| self.nodes[*node].disk.set_slowdown(100)),
+            Kind::DiskSlow => nodes.iter().for_each(|node| self.nodes[*node].disk.set_slowdown(1_000)),
             Kind::ClockStep | Kind::ClockOffset => {
                 nodes.iter().for_each(|node| self.nodes[*node].clock.step(self.now, -episode.magnitude));
             }
@@ -330,15 +332,16 @@ impl World<'_> {
         };
         match retention {
             Retention::Everything => self.nodes[node].disk.kill(),
-            Retention::Nothing => self.nodes[node].disk.crash_losing_all(),
-            Retention::Arbitrary | Retention::Mixed => self.nodes[node].disk.crash(&mut self.decider),
+            Retention::Nothing => self.nodes[node].disk.crash_with(Loss::Everything, &mut self.decider),
+            Retention::Arbitrary | Retention::Mixed => {
+                self.nodes[node].disk.crash(&mut self.decider);
+            }
         }
     }
 
     /// A member that ended by itself comes back when the operator looks.
     pub(super) fn node_gone(&mut self, node: usize) {
         self.network.reset_node(node);
-        self.disconnect(node);
         if matches!(self.nodes[node].down, Down::Exited(_)) {
             self.queue.push(self.now + RESTART_AFTER, Happening::Restart { node });
         }
@@ -356,7 +359,7 @@ impl World<'_> {
             parameters.loss = Ratio::ZERO;
         });
         for node in 0..self.nodes.len() {
-            self.nodes[node].disk.heal(self.now);
+            self.nodes[node].disk.heal();
             self.nodes[node].clock.set_rate(self.now, 0);
             self.nodes[node].kept_down = 0;
             self.resume(node);

@@ -16,14 +16,13 @@ use detcd_replica::history::{Finding, History, Moment};
 use detcd_replica::time::{Monotonic, Span};
 use detcd_replica::{Chance, Input, MemberId, OpId, Output, PeerMessage, Replica, Role, Task};
 
-use crate::client::Recorder;
 use crate::clock::Clock;
 use crate::decide::{Decider, Site, Subject};
 use crate::digest::Digest;
-use crate::disk::Disk;
+use crate::disk::{self, Disk, Episodes};
 use crate::distribution;
 use crate::fault::Plan;
-use crate::net::Network;
+use crate::net::{self, Network};
 use crate::observer::Observer;
 use crate::queue::Queue;
 use crate::scenario::Scenario;
@@ -37,7 +36,7 @@ pub(crate) enum Happening {
     /// A task of a member is due.
     Wake { node: usize, incarnation: u32, task: Task },
     /// A message arrives.
-    Message(PeerMessage),
+    Message { message: PeerMessage, epoch: u32 },
     /// A member learns that messages to another are lost.
     Unreachable { node: usize, incarnation: u32, member: MemberId },
     /// A member learns how the sending of a database ended.
@@ -96,12 +95,15 @@ impl<'a> World<'a> {
         traced: bool,
     ) -> Self {
         let count = scenario.cluster.members as usize;
-        let network = Network::for_scenario(scenario, count, &mut decider);
+        let network = network(scenario, count, &mut decider);
         let mut nodes = Vec::with_capacity(count);
         for place in 0..count {
             let member = MemberId(place as u64 + 1);
-            let disk = Disk::for_scenario(scenario, place as u32 + 1);
-            let clock = Clock::for_scenario(scenario, place as u32 + 1, &mut decider);
+            let profile = disk::profile(&scenario.disk.profile).expect("the scenario was validated");
+            let disk = Disk::new(place as u32 + 1, profile, Episodes::On, &mut decider);
+            let mut clock = Clock::new(Monotonic(1_000_000_000), 0);
+            let drift = distribution::Symmetric(scenario.clock.drift * 1_000);
+            clock.set_rate(0, decider.decide(Site::ClockDrift, Subject::one(place as u32 + 1), &drift));
             nodes.push(Node::new(scenario.config(member), disk, clock));
         }
         let mut world = Self {
@@ -155,7 +157,7 @@ impl<'a> World<'a> {
             | Happening::Disk { node, incarnation, .. }
             | Happening::Unreachable { node, incarnation, .. }
             | Happening::SnapshotSent { node, incarnation, .. } => (*node, Some(*incarnation)),
-            Happening::Message(message) => (self.place(message.to), None),
+            Happening::Message { message, .. } => (self.place(message.to), None),
             Happening::Traffic(traffic) => {
                 if let Some(node) = traffic.node() {
                     if self.nodes[node].paused {
@@ -181,9 +183,10 @@ impl<'a> World<'a> {
                 *self.nodes[node].wake(task) = None;
                 self.step(node, Input::Run(task));
             }
-            Happening::Message(message) => {
+            Happening::Message { message, epoch } => {
                 let (from, snapshot) = (message.from, message.database.is_some());
-                let delivered = self.nodes[node].is_up();
+                let accepted = self.network.accept(self.place(from), node, epoch);
+                let delivered = accepted && self.nodes[node].is_up();
                 if delivered {
                     self.step(node, Input::Message(message));
                 } else {
@@ -262,6 +265,7 @@ impl<'a> World<'a> {
         }
         let member = self.nodes[node].config.member;
         self.trace_note(node, "crash");
+        self.disconnect(node);
         for token in self.nodes[node].forget() {
             self.queue.cancel(token);
         }
@@ -289,16 +293,16 @@ impl<'a> World<'a> {
     }
 
     fn local_now(&mut self, node: usize) -> Monotonic {
-        Monotonic(self.nodes[node].clock.monotonic(self.now))
+        self.nodes[node].clock.monotonic(self.now)
     }
 
     /// Schedule a task: the sooner of two wake-ups counts.
     fn wake(&mut self, node: usize, task: Task, after: Span) {
-        let mut at = self.nodes[node].clock.after(self.now, after.0);
+        let mut at = self.nodes[node].clock.local_after(self.now, after).expect("clocks are never suspended");
         if after == Span::ZERO {
             // The goroutine becomes runnable; the scheduler gets to it a little later.
             let subject = Subject::pair(node as u32 + 1, task.index() as u32);
-            at += self.decider.decide(Site::SchedTask, subject, &distribution::Below(self.traffic.scheduling_nanos()));
+            at += self.decider.decide(Site::SchedTask, subject, &distribution::Below(SCHEDULING));
         } else if task == Task::Tick && self.nodes[node].wake(task).is_none() && self.faults.first_tick(node) {
             // Every member has its own phase of the tick.
             let phase = distribution::Below(after.0);
@@ -372,12 +376,25 @@ impl<'a> World<'a> {
         if leaders != 1 {
             return Some(format!("{leaders} members lead"));
         }
-        self.traffic.pending()
+        self.traffic_pending()
+    }
+
+    fn count_network(&mut self) {
+        let tally = *self.network.tally();
+        for (name, count) in [
+            ("messages", tally.sent),
+            ("messages_lost", tally.lost),
+            ("messages_duplicated", tally.duplicated),
+            ("messages_reordered", tally.reordered),
+            ("messages_partitioned", tally.partitioned),
+        ] {
+            self.tally.insert(name, count);
+        }
     }
 
     /// Hand over what the run has left.
     pub(crate) fn finish(mut self) -> Remains {
-        self.tally.extend(self.network.tally());
+        self.count_network();
         let faults = self.faults.tally();
         let history = self.traffic.history(self.moment);
         Remains {
@@ -481,5 +498,29 @@ fn quoted(text: &str) -> String {
     json
 }
 
-/// The recorder's name is needed where the traffic is built.
-pub(crate) type Records = Recorder;
+/// How long a goroutine that became runnable waits at most, nanoseconds. Messages that arrive meanwhile share one Ready.
+const SCHEDULING: u64 = 20_000;
+
+/// The network of a scenario.
+fn network(scenario: &Scenario, nodes: usize, decider: &mut Decider) -> Network {
+    let name = match scenario.network.profile.as_str() {
+        "lan" => "rack",
+        "az" => "same_az",
+        "wan" => "global",
+        other => other,
+    };
+    let profile = net::profile(name).expect("the scenario was validated");
+    let mut network = Network::new(nodes, profile, decider);
+    let share = |per_million| distribution::Ratio::new(per_million, 1_000_000);
+    let set = &scenario.network;
+    if set.loss + set.duplicate + set.reorder > 0 {
+        network.set_all(|link| {
+            link.mode = net::Mode::Datagram;
+            link.loss = link.loss.or_more(share(set.loss));
+            link.duplicate = share(set.duplicate);
+            link.reorder = share(set.reorder);
+            link.reorder_window = faults::REORDER_WINDOW;
+        });
+    }
+    network
+}

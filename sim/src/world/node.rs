@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use detcd_replica::{Config, FileName, OpId, Replica, RequestId, StreamId, Task};
+use detcd_replica::{Config, DiskError, FileName, OpId, Replica, RequestId, StreamId, Task};
 
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -47,6 +47,8 @@ pub(super) struct Node {
     pub(super) next_stream: u64,
     /// Syncs under way, for the observer.
     pub(super) syncs: BTreeMap<OpId, Option<FileName>>,
+    /// Commands that failed at once, until the member is told.
+    pub(super) failed: BTreeMap<OpId, DiskError>,
 }
 
 impl Node {
@@ -67,6 +69,7 @@ impl Node {
             streams: BTreeMap::new(),
             next_stream: 0,
             syncs: BTreeMap::new(),
+            failed: BTreeMap::new(),
         }
     }
 
@@ -87,6 +90,7 @@ impl Node {
         self.requests.clear();
         self.streams.clear();
         self.syncs.clear();
+        self.failed.clear();
         let wakes = std::mem::replace(&mut self.wakes, [None; Task::ALL.len()]);
         wakes.into_iter().flatten().map(|(_, token)| token).collect()
     }

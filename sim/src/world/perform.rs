@@ -4,6 +4,7 @@ use detcd_replica::raftpb::MessageType;
 use detcd_replica::{DiskCommand, Event, Input, MemberId, OpId, Output, PeerMessage};
 
 use crate::digest::Digest;
+use crate::disk::Completion;
 
 use super::node::Down;
 use super::{Happening, Stop, World};
@@ -72,18 +73,20 @@ impl World<'_> {
         self.digest.event(self.now, 42, node as u64);
         fold_message(&mut self.digest, &message);
         let delivery = self.network.send(self.now, from, to, message.size(), &mut self.decider);
-        if delivery.lost() {
-            if message.database.is_some() {
-                self.report_snapshot(message.from, to, false);
+        let epoch = delivery.epoch;
+        match delivery.times() {
+            [] if message.database.is_some() => self.report_snapshot(message.from, to, false),
+            [] => {}
+            [at] => {
+                self.queue.push(*at, Happening::Message { message, epoch });
             }
-            return;
+            [first, again @ ..] => {
+                for at in again {
+                    self.queue.push(*at, Happening::Message { message: message.clone(), epoch });
+                }
+                self.queue.push(*first, Happening::Message { message, epoch });
+            }
         }
-        let mut times = delivery.times();
-        let first = times.next().expect("it was not lost");
-        for again in times {
-            self.queue.push(again, Happening::Message(message.clone()));
-        }
-        self.queue.push(first, Happening::Message(message));
     }
 
     /// Nobody listens: the sender's transport finds out and tells its Raft.
@@ -119,14 +122,27 @@ impl World<'_> {
         if syncs {
             self.nodes[node].syncs.insert(op, file);
         }
-        if let Some(at) = performed.answer_at(self.now, syncs) {
-            let incarnation = self.nodes[node].incarnation;
+        let incarnation = self.nodes[node].incarnation;
+        if let Some(error) = performed.error {
+            self.nodes[node].failed.insert(op, error);
+            self.queue.push(self.now, Happening::Disk { node, incarnation, op });
+        } else if let Some(at) = performed.completes_at {
             self.queue.push(at, Happening::Disk { node, incarnation, op });
         }
     }
 
     pub(super) fn disk_done(&mut self, node: usize, op: OpId) {
-        let result = self.nodes[node].disk.complete(op);
+        let result = match self.nodes[node].failed.remove(&op) {
+            Some(error) => Err(error),
+            None => match self.nodes[node].disk.complete(self.now, op) {
+                Completion::Done(result) => result,
+                Completion::Later(at) => {
+                    let incarnation = self.nodes[node].incarnation;
+                    self.queue.push(at, Happening::Disk { node, incarnation, op });
+                    return;
+                }
+            },
+        };
         let file = self.nodes[node].syncs.remove(&op).flatten();
         if let (Ok(()), Some(file)) = (result, file) {
             let member = self.nodes[node].config.member;
@@ -138,6 +154,8 @@ impl World<'_> {
     fn exit(&mut self, node: usize, down: Down) {
         let member = self.nodes[node].config.member;
         self.trace_note(node, "exit");
+        self.disconnect(node);
+        self.nodes[node].disk.kill();
         for token in self.nodes[node].forget() {
             self.queue.cancel(token);
         }

@@ -1,0 +1,376 @@
+//! The clients in the world: their requests travel to members, and answers back, in order per client.
+//!
+//! The way between a client and a member is a connection of its own: partitions cut members from each other, not from
+//! their clients. When a member dies, everybody connected to it finds out.
+
+use detcd_replica::api::{Error, Request, Response, WatchRequest, WatchResponse};
+use detcd_replica::history::{History, Moment};
+use detcd_replica::time::Span;
+use detcd_replica::{Input, MemberId, RequestId, StreamId};
+
+use crate::client::{self, Action, Client, Recorder, Turn, WatchClient};
+use crate::decide::{Decider, Site, Subject};
+use crate::distribution::Exponential;
+use crate::scenario::Scenario;
+use crate::workload::{self, Churn, Compaction, Workload};
+
+use super::World;
+
+/// The shortest way between a client and a member, nanoseconds.
+const CLIENT_BASE: u64 = 60_000;
+/// What a message adds to it on average.
+const CLIENT_JITTER: u64 = 30_000;
+
+/// Something of the clients' that will happen. `slot` is the client's place.
+pub(crate) enum Happening {
+    /// A client's timer is due.
+    Timer { slot: usize, timer: u64 },
+    /// A request arrives at a member; `incarnation` is the life it was sent to.
+    Request { slot: usize, node: usize, incarnation: u32, number: u64, request: Box<Request> },
+    /// Something arrives on a watch stream.
+    ToStream { slot: usize, node: usize, incarnation: u32, number: u64, what: ToStream },
+    /// Something arrives at a client.
+    ToClient { slot: usize, what: Box<ToClient> },
+}
+
+/// What goes to a member on a watch stream.
+pub(crate) enum ToStream {
+    Open { window: u32 },
+    Request(WatchRequest),
+    Grant(u32),
+    Close,
+}
+
+/// What comes to a client.
+pub(crate) enum ToClient {
+    Reply { number: u64, result: Result<Response, Error> },
+    Refused { number: u64 },
+    Disconnected { member: MemberId },
+    Response { number: u64, response: WatchResponse },
+    StreamLost { number: u64 },
+}
+
+impl Happening {
+    /// The member that must be running for it.
+    pub(super) fn node(&self) -> Option<usize> {
+        match self {
+            Self::Request { node, .. } | Self::ToStream { node, .. } => Some(*node),
+            Self::Timer { .. } | Self::ToClient { .. } => None,
+        }
+    }
+}
+
+/// Who a slot is.
+enum Actor {
+    /// Runs the workload that all such clients share.
+    Worker(Client),
+    /// Has a generator of its own: compaction, membership.
+    Operator(Client, Box<dyn Workload>),
+    /// Watches.
+    Watcher(WatchClient),
+}
+
+/// Every client, and what they have seen.
+pub(super) struct Traffic {
+    actors: Vec<Actor>,
+    workload: Box<dyn Workload>,
+    recorder: Recorder,
+    /// Per slot: latest arrival at a member and at the client, which nothing may overtake.
+    arrivals: Vec<(u64, u64)>,
+    /// Per slot: which member each open stream is on.
+    streams: Vec<Option<(u64, usize)>>,
+    workers: usize,
+    finished_workers: usize,
+    actions: Vec<Action>,
+}
+
+impl Traffic {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let workload = workload::workload(scenario);
+        let mut actors: Vec<Actor> =
+            client::clients(scenario, workload.tracks_keys()).into_iter().map(Actor::Worker).collect();
+        let workers = actors.len();
+        let operator = |number: usize, period| client::extra_client(scenario, number as u32, period);
+        let (compaction, churn) = (scenario.workload.compaction_period.0, scenario.membership.churn_period.0);
+        if compaction > Span::ZERO {
+            actors.push(Actor::Operator(operator(actors.len(), compaction), Box::new(Compaction::default())));
+        }
+        if churn > Span::ZERO {
+            let guests = Churn::new(scenario.cluster.members, scenario.cluster.learners);
+            actors.push(Actor::Operator(operator(actors.len(), churn), Box::new(guests)));
+        }
+        let first = actors.len() as u32;
+        actors.extend(client::watch_clients(scenario, first).into_iter().map(Actor::Watcher));
+        let count = actors.len();
+        Self {
+            actors,
+            workload,
+            recorder: Recorder::new(),
+            arrivals: vec![(0, 0); count],
+            streams: vec![None; count],
+            workers,
+            finished_workers: 0,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Whether every worker has done its operations.
+    pub(super) fn done(&self) -> bool {
+        self.finished_workers == self.workers
+    }
+
+    /// What clients have seen, at the end.
+    pub(super) fn history(self, _at: Moment) -> History {
+        self.recorder.into_history()
+    }
+
+    /// One step of a client, and what it wants done.
+    fn turn(
+        &mut self,
+        slot: usize,
+        at: Moment,
+        decider: &mut Decider,
+        step: impl FnOnce(&mut Actor, &mut dyn Workload, &mut Turn<'_>),
+    ) -> Vec<Action> {
+        let mut out = std::mem::take(&mut self.actions);
+        let mut turn = Turn { at, chance: decider, recorder: &mut self.recorder, out: &mut out };
+        step(&mut self.actors[slot], &mut *self.workload, &mut turn);
+        out
+    }
+}
+
+/// A step of an operation client with the generator that is its own, or the shared one.
+fn with_client(
+    actor: &mut Actor,
+    shared: &mut dyn Workload,
+    step: impl FnOnce(&mut Client, &mut dyn Workload),
+) {
+    match actor {
+        Actor::Worker(client) => step(client, shared),
+        Actor::Operator(client, own) => step(client, &mut **own),
+        Actor::Watcher(_) => unreachable!("a watching client has no operations"),
+    }
+}
+
+impl World<'_> {
+    pub(super) fn start_traffic(&mut self) {
+        for slot in 0..self.traffic.actors.len() {
+            self.client_turn(slot, |actor, shared, turn| match actor {
+                Actor::Watcher(watcher) => watcher.start(turn),
+                other => with_client(other, shared, |client, workload| client.start(workload, turn)),
+            });
+        }
+    }
+
+    /// No new operations; watchers take everything at once.
+    pub(crate) fn end_traffic(&mut self) {
+        for slot in 0..self.traffic.actors.len() {
+            self.client_turn(slot, |actor, _, turn| match actor {
+                Actor::Watcher(watcher) => watcher.settle(turn),
+                Actor::Worker(client) | Actor::Operator(client, _) => {
+                    if !client.is_finished() {
+                        client.stop(turn);
+                    }
+                }
+            });
+        }
+    }
+
+    /// Everything due has arrived: watches that are whole are marked so.
+    pub(crate) fn last_look(&mut self) {
+        for slot in 0..self.traffic.actors.len() {
+            self.client_turn(slot, |actor, _, turn| {
+                if let Actor::Watcher(watcher) = actor {
+                    watcher.finish(turn);
+                }
+            });
+        }
+    }
+
+    /// Why the clients have not settled, if so: one waits for an answer, or for events.
+    pub(super) fn traffic_pending(&self) -> Option<String> {
+        let newest = self.nodes.iter().filter_map(|node| node.replica.as_ref()).map(|r| r.view().revision).max();
+        for (slot, actor) in self.traffic.actors.iter().enumerate() {
+            match actor {
+                Actor::Worker(client) | Actor::Operator(client, _) if !client.is_finished() => {
+                    return Some(format!("client c{slot} waits for an answer"));
+                }
+                Actor::Watcher(watcher) if !watcher.is_connected() => {
+                    return Some(format!("client c{slot} has no watch stream"));
+                }
+                Actor::Watcher(watcher) if Some(watcher.delivered()) < newest => {
+                    let (have, newest) = (watcher.delivered(), newest.unwrap_or(0));
+                    return Some(format!("client c{slot} has been told of revision {have} of {newest}"));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    pub(super) fn traffic_happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::Timer { slot, timer } => self.client_turn(slot, |actor, shared, turn| match actor {
+                Actor::Watcher(watcher) => watcher.on_timer(timer, turn),
+                other => with_client(other, shared, |client, workload| client.on_timer(timer, workload, turn)),
+            }),
+            Happening::Request { slot, node, incarnation, number, request } => {
+                if !self.nodes[node].is_up() || self.nodes[node].incarnation != incarnation {
+                    let member = self.nodes[node].config.member;
+                    return self.to_client(slot, ToClient::Disconnected { member });
+                }
+                let node_state = &mut self.nodes[node];
+                node_state.next_request += 1;
+                let id = RequestId(node_state.next_request);
+                node_state.requests.insert(id, (slot, number));
+                self.step(node, Input::Request { id, request: *request });
+            }
+            Happening::ToStream { slot, node, incarnation, number, what } => {
+                if !self.nodes[node].is_up() || self.nodes[node].incarnation != incarnation {
+                    return self.to_client(slot, ToClient::StreamLost { number });
+                }
+                self.to_stream(slot, node, number, what);
+            }
+            Happening::ToClient { slot, what } => self.client_turn(slot, |actor, shared, turn| match *what {
+                ToClient::Reply { number, result } => {
+                    with_client(actor, shared, |client, workload| client.on_reply(number, result, workload, turn));
+                }
+                ToClient::Refused { number } => {
+                    with_client(actor, shared, |client, _| client.on_refused(number, turn));
+                }
+                ToClient::Disconnected { member } => {
+                    with_client(actor, shared, |client, workload| client.on_disconnect(member, workload, turn));
+                }
+                ToClient::Response { number, response } => {
+                    if let Actor::Watcher(watcher) = actor {
+                        watcher.on_response(number, response, turn);
+                    }
+                }
+                ToClient::StreamLost { number } => {
+                    if let Actor::Watcher(watcher) = actor {
+                        watcher.on_disconnect(number, turn);
+                    }
+                }
+            }),
+        }
+    }
+
+    fn to_stream(&mut self, slot: usize, node: usize, number: u64, what: ToStream) {
+        let known = self.nodes[node].streams.iter().find(|(_, owner)| **owner == (slot, number)).map(|(id, _)| *id);
+        match (what, known) {
+            (ToStream::Open { window }, None) => {
+                let node_state = &mut self.nodes[node];
+                node_state.next_stream += 1;
+                let stream = StreamId(node_state.next_stream);
+                node_state.streams.insert(stream, (slot, number));
+                self.step(node, Input::StreamOpen { stream, window });
+            }
+            (ToStream::Request(request), Some(stream)) => self.step(node, Input::StreamRequest { stream, request }),
+            (ToStream::Grant(responses), Some(stream)) => self.step(node, Input::StreamGrant { stream, responses }),
+            (ToStream::Close, Some(stream)) => {
+                self.nodes[node].streams.remove(&stream);
+                self.step(node, Input::StreamClosed { stream });
+            }
+            // The stream is closed already.
+            _ => {}
+        }
+    }
+
+    /// A client takes a step; each is an event of its own, so that calls and answers have an order.
+    fn client_turn(&mut self, slot: usize, step: impl FnOnce(&mut Actor, &mut dyn Workload, &mut Turn<'_>)) {
+        self.moment += 1;
+        self.digest.event(self.now, 60, slot as u64);
+        let mut actions = self.traffic.turn(slot, self.moment, &mut self.decider, step);
+        for action in actions.drain(..) {
+            self.act(slot, action);
+        }
+        self.traffic.actions = actions;
+    }
+
+    fn act(&mut self, slot: usize, action: Action) {
+        match action {
+            Action::Send { member, request_no, request } => {
+                let node = self.place(member);
+                if node >= self.nodes.len() || !self.nodes[node].is_up() {
+                    return self.to_client(slot, ToClient::Refused { number: request_no });
+                }
+                let incarnation = self.nodes[node].incarnation;
+                let request = Box::new(request);
+                let at = self.client_arrival(slot, true);
+                let happening = Happening::Request { slot, node, incarnation, number: request_no, request };
+                self.queue.push(at, super::Happening::Traffic(happening));
+            }
+            Action::Open { member, stream_no, window } => {
+                let node = self.place(member);
+                self.traffic.streams[slot] = Some((stream_no, node));
+                if node >= self.nodes.len() || !self.nodes[node].is_up() {
+                    return self.to_client(slot, ToClient::StreamLost { number: stream_no });
+                }
+                self.on_stream(slot, stream_no, ToStream::Open { window });
+            }
+            Action::Stream { stream_no, request } => self.on_stream(slot, stream_no, ToStream::Request(request)),
+            Action::Grant { stream_no, responses } => self.on_stream(slot, stream_no, ToStream::Grant(responses)),
+            Action::Close { stream_no } => self.on_stream(slot, stream_no, ToStream::Close),
+            Action::SetTimer { timer, after } => {
+                self.queue.push(self.now + after.0, super::Happening::Traffic(Happening::Timer { slot, timer }));
+            }
+            Action::Finished => {
+                if matches!(self.traffic.actors[slot], Actor::Worker(_)) {
+                    self.traffic.finished_workers += 1;
+                }
+            }
+        }
+    }
+
+    fn on_stream(&mut self, slot: usize, number: u64, what: ToStream) {
+        let Some((_, node)) = self.traffic.streams[slot].filter(|(open, _)| *open == number) else { return };
+        if node >= self.nodes.len() || !self.nodes[node].is_up() {
+            return;
+        }
+        let incarnation = self.nodes[node].incarnation;
+        let at = self.client_arrival(slot, true);
+        let happening = Happening::ToStream { slot, node, incarnation, number, what };
+        self.queue.push(at, super::Happening::Traffic(happening));
+    }
+
+    fn to_client(&mut self, slot: usize, what: ToClient) {
+        let at = self.client_arrival(slot, false);
+        let happening = Happening::ToClient { slot, what: Box::new(what) };
+        self.queue.push(at, super::Happening::Traffic(happening));
+    }
+
+    /// When something sent now arrives; nothing overtakes what the same client sent, or was sent, before.
+    fn client_arrival(&mut self, slot: usize, to_member: bool) -> u64 {
+        let subject = Subject::pair(slot as u32 + 1, u32::from(to_member));
+        let delay = CLIENT_BASE + self.decider.decide(Site::ClientDelay, subject, &Exponential(CLIENT_JITTER));
+        let (there, back) = &mut self.traffic.arrivals[slot];
+        let last = if to_member { there } else { back };
+        *last = (self.now + delay).max(*last);
+        *last
+    }
+
+    pub(super) fn reply(&mut self, node: usize, id: RequestId, result: Result<Response, Error>) {
+        let (slot, number) = self.nodes[node].requests.remove(&id).expect("a member answers each request once");
+        self.to_client(slot, ToClient::Reply { number, result });
+    }
+
+    pub(super) fn stream_response(&mut self, node: usize, stream: StreamId, response: WatchResponse) {
+        // A stream that was closed meanwhile has nobody at its other end.
+        let Some((slot, number)) = self.nodes[node].streams.get(&stream).copied() else { return };
+        self.to_client(slot, ToClient::Response { number, response });
+    }
+
+    /// Everybody connected to a member finds out that it is gone.
+    pub(super) fn disconnect(&mut self, node: usize) {
+        let member = self.nodes[node].config.member;
+        let slots: std::collections::BTreeSet<usize> =
+            self.nodes[node].requests.values().map(|(slot, _)| *slot).collect();
+        let streams: Vec<(usize, u64)> = self.nodes[node].streams.values().copied().collect();
+        for slot in slots {
+            self.to_client(slot, ToClient::Disconnected { member });
+        }
+        for (slot, number) in streams {
+            self.to_client(slot, ToClient::StreamLost { number });
+        }
+    }
+}
