@@ -5,7 +5,7 @@
 //! last commit, or of the one in flight, and nothing in between. Like etcd, which holds the batch's lock meanwhile, the
 //! batch takes no writes while a commit is in flight.
 //!
-//! The file is a log of batches under two alternating meta slots (see [`file`]). When the log has outgrown what is alive in
+//! The file is a log of batches under two alternating meta slots (see `file.rs`). When the log has outgrown what is alive in
 //! it, the next commit writes it anew beside the old file and renames it over.
 //!
 //! The backend does not know what keys mean, except for three in the `meta` bucket: the consistent index and its term (what

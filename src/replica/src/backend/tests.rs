@@ -78,8 +78,7 @@ fn no_write_while_a_commit_is_in_flight() {
 #[test]
 fn index_term_and_configuration_come_back() {
     let (mut backend, mut disk) = (Backend::create(), Disk::default());
-    let mut conf_state = raftpb::ConfState::default();
-    conf_state.voters = vec![1, 2, 3];
+    let conf_state = raftpb::ConfState { voters: vec![1, 2, 3], ..Default::default() };
     backend.set_consistent_index(300, 5);
     backend.set_conf_state(&conf_state);
     let of_snapshot = Backend::parse(&backend.snapshot()).unwrap();

@@ -19,9 +19,7 @@ fn state(term: u64, vote: u64, commit: u64) -> raftpb::HardState {
 }
 
 fn conf_state(voters: Vec<u64>) -> raftpb::ConfState {
-    let mut conf_state = raftpb::ConfState::default();
-    conf_state.voters = voters;
-    conf_state
+    raftpb::ConfState { voters, ..Default::default() }
 }
 
 /// Ends syncs until the log waits for none.
@@ -233,14 +231,11 @@ fn crash_story(seed: u64) {
         }
         if dice.below(3) == 0 {
             disk.crash(&mut dice);
-            wal = read(&disk.image(), (0, 0), segment_bytes)
-                .and_then(|all| {
-                    all.repair.into_iter().for_each(|command| {
-                        disk.issue(command);
-                    });
-                    Ok(all.wal)
-                })
-                .unwrap();
+            let all = read(&disk.image(), (0, 0), segment_bytes).unwrap();
+            wal = all.wal;
+            for command in all.repair {
+                disk.issue(command);
+            }
         }
         settle(&mut wal, &mut disk);
         let again = read(&disk.image(), (0, 0), segment_bytes).unwrap();
