@@ -118,6 +118,36 @@ fn every_verdict_on_a_register_is_that_of_trying_every_order() {
 }
 
 #[test]
+fn every_verdict_is_that_of_trying_every_order_when_most_outcomes_are_unknown() {
+    let mut verdicts = [0; 2];
+    for seed in 0..4000 {
+        let mut chance = Chance(seed);
+        let lost = 2 + chance.below(3);
+        let mut ops = Vec::new();
+        let mut when = Vec::new();
+        for at in 0..lost {
+            let (from, to) = (chance.below(3) as u32, chance.below(3) as u32);
+            ops.push(if chance.below(3) > 0 { RegisterOp::Cas(from, to) } else { RegisterOp::Write(to) });
+            when.push((at, None));
+        }
+        for at in 0..2 + chance.below(3) {
+            ops.push(RegisterOp::Read(chance.below(3) as u32));
+            when.push((10 + 2 * at, Some(11 + 2 * at + 2 * chance.below(2))));
+        }
+        let step = |state: &u32, at: usize| match ops[at] {
+            RegisterOp::Read(value) => (value == *state).then_some(value),
+            RegisterOp::Write(value) => Some(value),
+            RegisterOp::Cas(from, to) => (from == *state).then_some(to),
+            RegisterOp::CasFailed(from) => (from != *state).then_some(*state),
+        };
+        let expect = brute(&0, &when, &mut (0..ops.len()).collect(), &step);
+        verdicts[usize::from(expect)] += 1;
+        agree(&Register, &ops, &when, expect, seed);
+    }
+    assert!(verdicts.iter().all(|&count| count > 400), "one verdict hardly occurs: {verdicts:?}");
+}
+
+#[test]
 fn every_verdict_on_a_lock_is_that_of_trying_every_order() {
     let mut verdicts = [0; 2];
     for seed in 0..2000 {
@@ -125,7 +155,7 @@ fn every_verdict_on_a_lock_is_that_of_trying_every_order() {
         let (count, clients, unknown) = (1 + chance.below(7), 1 + chance.below(4), 10 * chance.below(6));
         let times = times(&mut chance, count as usize, clients, unknown);
         let kinds = [MutexOp::Acquire, MutexOp::Release];
-        let ops: Vec<_> = (0..count).map(|at| kinds[(at % 2 ^ u64::from(chance.below(4) == 0)) as usize]).collect();
+        let ops: Vec<_> = (0..count).map(|at| kinds[((at + u64::from(chance.below(4) == 0)) % 2) as usize]).collect();
         let step = |held: &bool, at: usize| (*held == (ops[at] == MutexOp::Release)).then_some(!held);
         let expect = brute(&false, &times, &mut (0..ops.len()).collect(), &step);
         verdicts[usize::from(expect)] += 1;
