@@ -18,9 +18,9 @@ pub(super) enum Edn {
     Keyword(String),
     Text(String),
     /// A vector or a list: histories use either for the same.
-    Sequence(Vec<Edn>),
-    Set(Vec<Edn>),
-    Map(Vec<(Edn, Edn)>),
+    Sequence(Vec<Self>),
+    Set(Vec<Self>),
+    Map(Vec<(Self, Self)>),
 }
 
 impl Edn {

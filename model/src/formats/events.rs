@@ -134,10 +134,7 @@ fn log_line(line: &str, number: usize) -> Result<Option<Event>, FormatError> {
         }
     }
     let mut fields = fields.into_iter();
-    let process = match fields.next() {
-        Some(Edn::Int(process)) => process,
-        _ => return Ok(None),
-    };
+    let Some(Edn::Int(process)) = fields.next() else { return Ok(None) };
     let kind = keyword(fields.next(), ":type", number)?;
     let function = keyword(fields.next(), ":f", number)?;
     Ok(Some(Event { line: number, process, kind, function, key: None, value: fields.next() }))

@@ -109,3 +109,34 @@ impl<const N: usize> Antichain<N> {
         self.members.iter().filter(|member| member.alive).map(|member| member.config)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tables::NOTHING;
+    use super::*;
+
+    #[test]
+    fn more_reads_and_fewer_taken_stand_for_the_rest_in_either_order() {
+        let mut taken = Taken::new();
+        let one = taken.with(NOTHING, 1);
+        let two = taken.with(one, 2);
+        // Slot 0 is a read, slot 1 a mutator.
+        let config = |done, taken| Config { world: 0, taken, done: [done] };
+        for (better, worse) in [
+            (config(0b00, one), config(0b00, two)),
+            (config(0b01, one), config(0b00, one)),
+            (config(0b11, NOTHING), config(0b10, two)),
+        ] {
+            for pair in [[better, worse], [worse, better]] {
+                let mut set = Antichain::new();
+                pair.into_iter().for_each(|config| set.insert(config, &[0b01], &taken));
+                assert_eq!(set.living().collect::<Vec<_>>(), [better]);
+            }
+        }
+        for pair in [[config(0b10, one), config(0b00, one)], [config(0b01, two), config(0b00, one)]] {
+            let mut set = Antichain::new();
+            pair.into_iter().for_each(|config| set.insert(config, &[0b01], &taken));
+            assert_eq!(set.living().count(), 2);
+        }
+    }
+}

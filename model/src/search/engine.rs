@@ -12,7 +12,8 @@ use super::program::{Kind, Op, Program};
 use super::tables::{Interner, Lookup, Mixer, Taken, Worlds, NOTHING};
 use super::{Specification, Verdict, Window};
 
-/// Runs the search on `program` with the narrowest configurations that have a bit for every slot.
+/// Runs the search on `program` with the narrowest configurations that have a bit for every slot. `slice` configurations go on
+/// together; the others wait until these have failed.
 pub(super) fn run<S: Specification>(
     spec: &S,
     program: &Program<S::Op>,
@@ -28,8 +29,6 @@ pub(super) fn run<S: Specification>(
     }
 }
 
-/// How many configurations go on together; the others wait until these have failed.
-pub(super) const SLICE: usize = 512;
 /// How many configurations may wait.
 const WAITING_MAX: usize = 1 << 22;
 /// How many are remembered as seen. Forgetting them costs time, never the verdict.
