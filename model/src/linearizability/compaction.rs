@@ -107,7 +107,8 @@ fn explain_refusal(history: &History, compactions: &Compactions, about: &Operati
     if lowest < compactions.possible(at) {
         return None;
     }
-    let summary = format!("`{}` was refused as compacted, but nobody had compacted that", words::request(&about.request));
+    let summary =
+        format!("`{}` was refused as compacted, but nobody had compacted that", words::request(&about.request));
     let others = history.operations.iter().filter(|other| {
         matches!(other.request, Request::Compact(_)) && matches!(other.outcome, Outcome::Ok { .. }) && other.call < at
     });

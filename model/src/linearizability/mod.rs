@@ -18,6 +18,8 @@ pub(crate) mod words;
 #[cfg(test)]
 pub(crate) mod generate;
 #[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod tests;
 
 use detcd_replica::api::{KeyRange, Revision};

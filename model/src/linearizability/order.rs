@@ -245,7 +245,9 @@ impl Pass<'_> {
         // The latest called first; equal requests do equal things, so one of them stands for all.
         for number in free.iter().rev() {
             let request = &self.operations[*number as usize].request;
-            if !quiet.forbids(request, revision) && !seen.contains(&request) && could_show(request, self.evidence, revision)
+            if !quiet.forbids(request, revision)
+                && !seen.contains(&request)
+                && could_show(request, self.evidence, revision)
             {
                 seen.push(request);
                 left.push(*number);
@@ -349,7 +351,10 @@ impl Pass<'_> {
         let reason = format!(
             "too many writes without an answer could have made revision {first}: the search ended at revision {last}"
         );
-        Trouble::Undecided { reason, window: Window { first: first - 1, last, operations, state: self.store.window(first - 1) } }
+        Trouble::Undecided {
+            reason,
+            window: Window { first: first - 1, last, operations, state: self.store.window(first - 1) },
+        }
     }
 
     /// After trouble, applies the rest of the claimed writes all the same, so that watches can be judged by them.
@@ -357,9 +362,9 @@ impl Pass<'_> {
         let mut revision = self.store.revision() + 1;
         while place(revision) < self.writers.len() {
             let writer = self.writers[place(revision)];
-            let done = self.operations.get(writer as usize).is_some_and(|operation| {
-                matches!(self.store.apply(&operation.request), Ok(applied) if applied.changed)
-            });
+            let done = self.operations.get(writer as usize).is_some_and(
+                |operation| matches!(self.store.apply(&operation.request), Ok(applied) if applied.changed),
+            );
             if !done {
                 let doubt = Choice { revision, left: Vec::new(), width: 2, keys: vec![KeyRange::prefix("")] };
                 self.choices.push(doubt);

@@ -97,7 +97,8 @@ pub(super) fn prev_kv(seen: &Seen<'_>) -> Option<Finding> {
         if right {
             continue;
         }
-        let told = event.prev_kv.as_ref().map_or_else(|| "nothing".to_owned(), crate::linearizability::words::key_value);
+        let told =
+            event.prev_kv.as_ref().map_or_else(|| "nothing".to_owned(), crate::linearizability::words::key_value);
         let was = before.as_ref().map_or_else(|| "nothing".to_owned(), crate::linearizability::words::key_value);
         let summary = if seen.watch.request.prev_kv {
             format!("the event of revision {} says that before it was {told}, but it was {was}", event.kv.mod_revision)

@@ -6,8 +6,6 @@
 
 mod content;
 mod sequence;
-#[cfg(test)]
-mod tests;
 
 use detcd_replica::api::{Revision, WatchBody, WatchEvent, WatchEventKind};
 use detcd_replica::history::{Finding, History, Moment, Side, Watch};
