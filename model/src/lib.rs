@@ -4,6 +4,7 @@
 //! order of revisions. [`judge`] does that and checks serializable reads and every guarantee of watches. The judge shares
 //! no code with the replica: of that crate it knows the types of the API and of histories, nothing else.
 
+pub mod jsonl;
 mod judge;
 pub mod linearizability;
 mod serializable;

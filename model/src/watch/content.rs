@@ -116,7 +116,7 @@ pub(super) fn live(seen: &Seen<'_>) -> Option<Finding> {
         return None;
     }
     let start = seen.start?;
-    let first = seen.events.last().map_or(start, |(_, _, event)| event.kv.mod_revision + 1).max(start);
+    let first = seen.events.last().map_or(start, |(_, _, event)| event.kv.mod_revision.saturating_add(1)).max(start);
     let missing = seen.expected(first, seen.truth.store.revision()).next()?;
     let at = seen.watch.responses.last().map_or(seen.watch.call, |(at, _)| *at);
     let summary = format!("the event of revision {} was never sent", missing.revision());

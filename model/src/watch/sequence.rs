@@ -69,7 +69,7 @@ pub(super) fn bookmarkable(seen: &Seen<'_>) -> Option<Finding> {
             return seen.finding(check, *at, summary, Vec::new());
         }
         let asked = seen.watch.request.start_revision;
-        if asked > 0 && revision + 1 < asked {
+        if asked > 0 && revision.saturating_add(1) < asked {
             let summary = format!("progress was sent at revision {revision}, below the start of the watch at {asked}");
             return seen.finding(check, *at, summary, Vec::new());
         }
@@ -89,7 +89,7 @@ pub(super) fn bookmarkable(seen: &Seen<'_>) -> Option<Finding> {
         }
         if let Some(start) = seen.start {
             // What lies below the last bookmark was looked at with it.
-            let missing = seen.expected(start.max(bookmark + 1), *revision).find(|expected| {
+            let missing = seen.expected(start.max(bookmark.saturating_add(1)), *revision).find(|expected| {
                 let (revision, key) = (expected.revision(), expected.key);
                 let from = told.partition_point(|(r, k, _)| (*r, *k) < (revision, key));
                 !told.get(from).is_some_and(|(r, k, of)| *r == revision && *k == key && of < place)
