@@ -37,7 +37,8 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Option<Finding> {
         }
         let writer = usize::try_from(header).ok().and_then(|header| truth.writers.get(header));
         let writer = writer.and_then(|writer| history.operations.get(*writer as usize));
-        if let Some(writer) = writer.filter(|writer| writer.call > end(operation)) {
+        // A writer that was only found by search may be another one; an answered one is certain.
+        if let Some(writer) = writer.filter(|w| matches!(role(w), Role::Write(_)) && w.call > end(operation)) {
             let summary = format!("`{asked}` shows revision {header}, whose write had not been asked for yet");
             return refuse(operation, summary, Some(writer));
         }

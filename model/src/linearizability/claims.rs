@@ -164,9 +164,11 @@ pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
                     *writer = number;
                 } else {
                     let other = &operations[*writer as usize];
-                    let summary =
-                        format!("revision {revision} is claimed by two writes, `{}` and `{}`",
-                            words::request(&other.request), words::request(&operation.request));
+                    let summary = format!(
+                        "revision {revision} is claimed by two writes, `{}` and `{}`",
+                        words::request(&other.request),
+                        words::request(&operation.request)
+                    );
                     findings.push(violation(operation, summary, [other].into_iter()));
                 }
             }

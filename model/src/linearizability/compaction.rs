@@ -36,23 +36,11 @@ impl Compactions {
             }
         }
         asked.sort_unstable();
-        done.sort_unstable();
-        done_at.sort_unstable();
         for i in 1..asked.len() {
             asked[i].1 = asked[i].1.max(asked[i - 1].1);
         }
-        for list in [&mut done] {
-            for i in 1..list.len() {
-                if list[i - 1].1 > list[i].1 {
-                    (list[i].1, list[i].2) = (list[i - 1].1, list[i - 1].2);
-                }
-            }
-        }
-        for i in 1..done_at.len() {
-            if done_at[i - 1].1 > done_at[i].1 {
-                (done_at[i].1, done_at[i].2) = (done_at[i - 1].1, done_at[i - 1].2);
-            }
-        }
+        highest_so_far(&mut done);
+        highest_so_far(&mut done_at);
         Self { asked, done, done_at }
     }
 
@@ -72,6 +60,16 @@ impl Compactions {
     fn certain_below(&self, header: Revision) -> Option<(Revision, u32)> {
         let known = self.done_at.partition_point(|(at, _, _)| *at < header);
         known.checked_sub(1).map(|last| (self.done_at[last].1, self.done_at[last].2))
+    }
+}
+
+/// Sorts, and lets each entry carry the highest revision up to it.
+fn highest_so_far<T: Ord>(list: &mut [(T, Revision, u32)]) {
+    list.sort_unstable();
+    for i in 1..list.len() {
+        if list[i - 1].1 > list[i].1 {
+            (list[i].1, list[i].2) = (list[i - 1].1, list[i - 1].2);
+        }
     }
 }
 
@@ -101,13 +99,14 @@ fn explain_refusal(history: &History, compactions: &Compactions, about: &Operati
     let lowest = match &about.request {
         Request::Range(range) => range.revision,
         Request::Txn(txn) => lowest(txn)?,
-        Request::Compact(compact) => compact.revision - 1,
+        Request::Compact(compact) => compact.revision.saturating_sub(1),
         _ => return None,
     };
     if lowest < compactions.possible(at) {
         return None;
     }
-    let summary = format!("`{}` was refused as compacted, but nobody had compacted that", words::request(&about.request));
+    let summary =
+        format!("`{}` was refused as compacted, but nobody had compacted that", words::request(&about.request));
     let others = history.operations.iter().filter(|other| {
         matches!(other.request, Request::Compact(_)) && matches!(other.outcome, Outcome::Ok { .. }) && other.call < at
     });
@@ -146,7 +145,7 @@ fn needed(operation: &Operation, body: &ResponseBody) -> Option<Revision> {
         (Request::Range(range), _) if range.revision > 0 => Some(range.revision),
         (Request::Txn(txn), ResponseBody::Txn { succeeded, responses }) => lowest_of(txn, *succeeded, responses),
         // A compaction is refused at the compaction revision, not only below.
-        (Request::Compact(compact), _) => Some(compact.revision - 1),
+        (Request::Compact(compact), _) => Some(compact.revision.saturating_sub(1)),
         _ => None,
     }
 }
@@ -226,12 +225,7 @@ fn newest_shown(history: &History) -> Option<Finding> {
             _ => None,
         })
         .collect();
-    answers.sort_unstable();
-    for i in 1..answers.len() {
-        if answers[i - 1].1 > answers[i].1 {
-            (answers[i].1, answers[i].2) = (answers[i - 1].1, answers[i - 1].2);
-        }
-    }
+    highest_so_far(&mut answers);
     refused.into_iter().find_map(|(about, asked)| {
         let known = answers.partition_point(|(at, _, _)| *at < about.call);
         let (_, shown, by) = answers[known.checked_sub(1)?];

@@ -8,6 +8,7 @@
 //! The cost is near-linear in the history. The search is bounded in steps; past the bound the verdict is undecided, and
 //! names the window that a search of another kind may settle.
 
+mod candidates;
 mod claims;
 mod compaction;
 mod evidence;
@@ -17,6 +18,8 @@ pub(crate) mod words;
 
 #[cfg(test)]
 pub(crate) mod generate;
+#[cfg(test)]
+mod mutations;
 #[cfg(test)]
 mod tests;
 

@@ -5,15 +5,16 @@
 //! that answer; keys of the choices found wanting are added to those that matter, so that nothing is skipped that could
 //! have helped (conflict-directed backjumping, on key ranges).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use detcd_replica::api::{KeyRange, Request, ResponseBody, Revision};
+use detcd_replica::api::{KeyRange, ResponseBody, Revision};
 use detcd_replica::history::{Finding, History, Operation, Outcome};
 
+use super::candidates::{could_show, Candidates, Kind};
 use super::claims::Claims;
 use super::evidence::{each_kv, Evidence, Mark};
 use super::{role, violation, words, Role, Truth, Window, NOBODY};
-use crate::spec::{footprint, overlap_any, Applied, KeyMap, Store};
+use crate::spec::{footprint, overlap_any, Applied, Store};
 
 /// Why there is no order.
 pub(super) enum Trouble {
@@ -44,8 +45,8 @@ pub(super) fn settle(history: &History, claims: &Claims, evidence: &Evidence, st
         writers,
         store: Store::new(),
         choices: Vec::new(),
-        used: BTreeSet::new(),
-        quiet: None,
+        candidates: Candidates::of(&history.operations, claims, evidence),
+        lost: None,
         steps,
         reached: 0,
     };
@@ -68,23 +69,26 @@ struct Pass<'h> {
     writers: Vec<u32>,
     store: Store,
     choices: Vec<Choice>,
-    used: BTreeSet<u32>,
-    quiet: Option<Quiet>,
+    candidates: Candidates,
+    /// The first revision that was passed over after trouble.
+    lost: Option<Revision>,
     /// Operations that may yet be tried again.
     steps: u64,
     /// The highest revision that the pass has been at.
     reached: Revision,
 }
 
-/// A revision without a certain writer, and who may have made it.
+/// A revision without a certain writer, and who was taken for it.
 struct Choice {
     revision: Revision,
-    /// Those still to be tried, the best last.
-    left: Vec<u32>,
-    /// How many there were.
-    width: usize,
-    /// What any of them may read or write.
-    keys: Vec<KeyRange>,
+    /// The candidates from the first on that had been called when the revision was seen.
+    called: usize,
+    /// Which of them was taken; those before it are still to be tried.
+    taken: usize,
+    /// The deletes that were tried. Another delete of the same key would do the same.
+    tried: Vec<Kind>,
+    /// Whether another could have been taken.
+    doubtful: bool,
 }
 
 /// An answer that does not fit, and the keys it depends on.
@@ -129,29 +133,51 @@ impl Pass<'_> {
     fn back(&mut self, keys: &mut Vec<KeyRange>) -> Option<Revision> {
         while let Some(mut choice) = self.choices.pop() {
             let revision = choice.revision;
-            self.used.remove(&self.writers[place(revision)]);
+            self.candidates.free(choice.taken);
             self.writers[place(revision)] = NOBODY;
-            if !overlap_any(&choice.keys, keys) {
+            if !overlap_any(self.candidates.keys(choice.called), keys) {
                 continue;
             }
-            if let Some(next) = choice.left.pop() {
-                self.store.rollback(revision - 1);
-                self.take(revision, next);
-                self.choices.push(choice);
+            self.store.rollback(revision - 1);
+            if let Some(next) = self.next_candidate(revision, choice.taken, &mut choice.tried) {
+                choice.taken = next;
+                self.take(choice);
                 return Some(revision);
             }
-            for range in choice.keys {
-                if !keys.contains(&range) {
-                    keys.push(range);
+            for range in self.candidates.keys(choice.called) {
+                if !keys.contains(range) {
+                    keys.push(range.clone());
                 }
             }
         }
         None
     }
 
-    fn take(&mut self, revision: Revision, writer: u32) {
-        self.writers[place(revision)] = writer;
-        self.used.insert(writer);
+    fn take(&mut self, choice: Choice) {
+        self.writers[place(choice.revision)] = self.claims.unknown[choice.taken];
+        self.candidates.place(choice.taken);
+        self.choices.push(choice);
+    }
+
+    /// The last candidate before `end` that does something at the revision, and all that was seen of it.
+    fn next_candidate(&mut self, revision: Revision, end: usize, tried: &mut Vec<Kind>) -> Option<usize> {
+        (0..end).rev().find(|candidate| {
+            let kind = self.candidates.kind(*candidate);
+            if !self.candidates.may_be(self.operations, *candidate, revision) || tried.contains(&kind) {
+                return false;
+            }
+            if matches!(kind, Kind::Delete(_)) {
+                tried.push(kind);
+            }
+            let request = &self.operations[self.claims.unknown[*candidate] as usize].request;
+            if !could_show(request, self.evidence, revision) {
+                return false;
+            }
+            let applied = self.store.apply(request);
+            let fits = matches!(applied, Ok(applied) if applied.changed) && self.shows_marks(revision);
+            self.store.rollback(revision - 1);
+            fits
+        })
     }
 
     /// The write of a revision, then every read that shows it.
@@ -234,48 +260,13 @@ impl Pass<'_> {
     fn choose(&mut self, revision: Revision) -> Result<(), Conflict> {
         let known_at = self.claims.known_at.get(place(revision)).copied().unwrap_or(u64::MAX);
         let called = self.claims.unknown.partition_point(|number| self.operations[*number as usize].call < known_at);
-        let free: Vec<u32> = self.claims.unknown[..called]
-            .iter()
-            .copied()
-            .filter(|number| !self.evidence.taken.contains(number) && !self.used.contains(number))
-            .collect();
-        let quiet = self.quiet.get_or_insert_with(|| Quiet::of(self.operations));
-        let mut seen: Vec<&Request> = Vec::new();
-        let mut left: Vec<u32> = Vec::new();
-        // The latest called first; equal requests do equal things, so one of them stands for all.
-        for number in free.iter().rev() {
-            let request = &self.operations[*number as usize].request;
-            if !quiet.forbids(request, revision) && !seen.contains(&request) && could_show(request, self.evidence, revision)
-            {
-                seen.push(request);
-                left.push(*number);
-            }
+        let mut tried = Vec::new();
+        if let Some(taken) = self.next_candidate(revision, called, &mut tried) {
+            let doubtful = self.next_candidate(revision, taken, &mut tried.clone()).is_some();
+            self.take(Choice { revision, called, taken, tried, doubtful });
+            return Ok(());
         }
-        left.reverse();
-        let mut keys: Vec<KeyRange> = Vec::new();
-        for number in &self.claims.unknown[..called] {
-            if self.evidence.taken.contains(number) {
-                continue;
-            }
-            for range in footprint(&self.operations[*number as usize].request) {
-                if !keys.contains(&range) {
-                    keys.push(range);
-                }
-            }
-        }
-        let width = left.len();
-        // Those that would do nothing, or not what was seen, are passed over here rather than found out later.
-        while let Some(next) = left.pop() {
-            self.steps = self.steps.saturating_sub(1);
-            let applied = self.store.apply(&self.operations[next as usize].request);
-            let fits = matches!(applied, Ok(applied) if applied.changed) && self.shows_marks(revision);
-            self.store.rollback(revision - 1);
-            if fits {
-                self.take(revision, next);
-                self.choices.push(Choice { revision, left, width, keys });
-                return Ok(());
-            }
-        }
+        let keys = self.candidates.keys(called).to_vec();
         let seen_by = self.operations.iter().find(|operation| match role(operation) {
             Role::Write(header) | Role::Read(header) | Role::Compaction(header) => header >= revision,
             Role::Serializable(_) | Role::Unknown | Role::Nothing => false,
@@ -349,7 +340,10 @@ impl Pass<'_> {
         let reason = format!(
             "too many writes without an answer could have made revision {first}: the search ended at revision {last}"
         );
-        Trouble::Undecided { reason, window: Window { first: first - 1, last, operations, state: self.store.window(first - 1) } }
+        Trouble::Undecided {
+            reason,
+            window: Window { first: first - 1, last, operations, state: self.store.window(first - 1) },
+        }
     }
 
     /// After trouble, applies the rest of the claimed writes all the same, so that watches can be judged by them.
@@ -357,12 +351,11 @@ impl Pass<'_> {
         let mut revision = self.store.revision() + 1;
         while place(revision) < self.writers.len() {
             let writer = self.writers[place(revision)];
-            let done = self.operations.get(writer as usize).is_some_and(|operation| {
-                matches!(self.store.apply(&operation.request), Ok(applied) if applied.changed)
-            });
+            let done = self.operations.get(writer as usize).is_some_and(
+                |operation| matches!(self.store.apply(&operation.request), Ok(applied) if applied.changed),
+            );
             if !done {
-                let doubt = Choice { revision, left: Vec::new(), width: 2, keys: vec![KeyRange::prefix("")] };
-                self.choices.push(doubt);
+                self.lost.get_or_insert(revision);
                 self.store.skip();
             }
             revision += 1;
@@ -370,72 +363,15 @@ impl Pass<'_> {
     }
 
     fn doubts(&self) -> Vec<(Revision, Vec<KeyRange>)> {
-        let unsure = self.choices.iter().filter(|choice| choice.width > 1);
-        unsure.map(|choice| (choice.revision, choice.keys.clone())).collect()
-    }
-}
-
-/// Whether the request could, in some state, do what was seen of the revision.
-fn could_show(request: &Request, evidence: &Evidence, revision: Revision) -> bool {
-    let Some(marks) = evidence.marks.get(&revision) else { return true };
-    let keys = footprint(request);
-    marks.iter().all(|mark| {
-        let (Mark::Put { key, .. } | Mark::Delete { key }) = mark;
-        keys.iter().any(|range| range.contains(key))
-    })
-}
-
-/// When keys are known not to have changed: a read at revision p that shows a key as of m says so of m+1..=p.
-struct Quiet {
-    /// By key, (m, the highest p of this m or a lower one), in order of m.
-    keys: KeyMap<Vec<(Revision, Revision)>>,
-}
-
-impl Quiet {
-    fn of(operations: &[Operation]) -> Self {
-        let mut shown: KeyMap<BTreeMap<Revision, Revision>> = KeyMap::default();
-        let mut order = Vec::new();
-        for operation in operations {
-            let (Role::Read(header), Outcome::Ok { response, .. }) = (role(operation), &operation.outcome) else {
-                continue;
-            };
-            if !matches!(operation.request, Request::Range(_)) {
-                continue;
+        // A second doubt about the same keys adds nothing to the first, and the keys only grow.
+        let mut doubts: Vec<(Revision, Vec<KeyRange>)> = Vec::new();
+        for choice in self.choices.iter().filter(|choice| choice.doubtful) {
+            let keys = self.candidates.keys(choice.called);
+            if doubts.last().is_none_or(|(_, before)| before.len() < keys.len()) {
+                doubts.push((choice.revision, keys.to_vec()));
             }
-            let at = super::claims::shows(operation, header);
-            each_kv(&response.body, &mut |kv| {
-                if !shown.contains_key(&kv.key) {
-                    order.push(kv.key.clone());
-                }
-                let until = shown.entry(kv.key.clone()).or_default().entry(kv.mod_revision).or_insert(at);
-                *until = (*until).max(at);
-            });
         }
-        let mut keys = KeyMap::default();
-        for key in order {
-            let spans = shown.remove(&key).expect("each key is listed once");
-            let mut highest = 0;
-            let spans = spans.into_iter().map(|(from, until)| {
-                highest = until.max(highest);
-                (from, highest)
-            });
-            let spans: Vec<(Revision, Revision)> = spans.collect();
-            keys.insert(key, spans);
-        }
-        Self { keys }
-    }
-
-    /// Whether a put or a delete of one key cannot have been at a revision. Of anything larger this says nothing.
-    fn forbids(&self, request: &Request, revision: Revision) -> bool {
-        let key = match request {
-            Request::Put(put) => &put.key,
-            Request::DeleteRange(delete) if delete.range == KeyRange::single(delete.range.start.clone()) => {
-                &delete.range.start
-            }
-            _ => return false,
-        };
-        let Some(spans) = self.keys.get(key) else { return false };
-        let before = spans.partition_point(|(from, _)| *from < revision);
-        before.checked_sub(1).is_some_and(|last| spans[last].1 >= revision)
+        doubts.extend(self.lost.map(|revision| (revision, vec![KeyRange::prefix("")])));
+        doubts
     }
 }

@@ -21,7 +21,6 @@ use detcd_replica::api::{Error, Key, KeyRange, KeyValue, LeaseId, Request, Respo
 pub(crate) use hash::KeyMap;
 pub(crate) use keys::{footprint, overlap, overlap_any};
 pub use state::State;
-pub(crate) use store::Change;
 pub use store::Store;
 
 /// The newest state, whatever its revision, as a revision to read at.

@@ -283,7 +283,8 @@ fn read(space: &impl Keyspace, request: &RangeRequest, at: Revision) -> Response
 fn write_put(space: &mut impl Keyspace, put: &PutRequest, revision: Revision) -> ResponseBody {
     let before = space.find(&put.key, NEWEST);
     let prev_kv = before.filter(|_| put.prev_kv).map(|record| record.key_value(&put.key));
-    let (create_revision, version) = before.map_or((revision, 1), |record| (record.create_revision, record.version + 1));
+    let (create_revision, version) =
+        before.map_or((revision, 1), |record| (record.create_revision, record.version + 1));
     let record =
         Record { mod_revision: revision, create_revision, version, lease: put.lease, value: put.value.clone() };
     space.write(&put.key, record);

@@ -97,7 +97,8 @@ pub(super) fn prev_kv(seen: &Seen<'_>) -> Option<Finding> {
         if right {
             continue;
         }
-        let told = event.prev_kv.as_ref().map_or_else(|| "nothing".to_owned(), crate::linearizability::words::key_value);
+        let told =
+            event.prev_kv.as_ref().map_or_else(|| "nothing".to_owned(), crate::linearizability::words::key_value);
         let was = before.as_ref().map_or_else(|| "nothing".to_owned(), crate::linearizability::words::key_value);
         let summary = if seen.watch.request.prev_kv {
             format!("the event of revision {} says that before it was {told}, but it was {was}", event.kv.mod_revision)
@@ -115,7 +116,7 @@ pub(super) fn live(seen: &Seen<'_>) -> Option<Finding> {
         return None;
     }
     let start = seen.start?;
-    let first = seen.events.last().map_or(start, |(_, _, event)| event.kv.mod_revision + 1).max(start);
+    let first = seen.events.last().map_or(start, |(_, _, event)| event.kv.mod_revision.saturating_add(1)).max(start);
     let missing = seen.expected(first, seen.truth.store.revision()).next()?;
     let at = seen.watch.responses.last().map_or(seen.watch.call, |(at, _)| *at);
     let summary = format!("the event of revision {} was never sent", missing.revision());

@@ -6,8 +6,6 @@
 
 mod content;
 mod sequence;
-#[cfg(test)]
-mod tests;
 
 use detcd_replica::api::{Revision, WatchBody, WatchEvent, WatchEventKind};
 use detcd_replica::history::{Finding, History, Moment, Side, Watch};
@@ -81,7 +79,7 @@ impl<'h> Seen<'h> {
         for (place, (at, response)) in watch.responses.iter().enumerate() {
             match &response.body {
                 // From now on: the revision after the one at which the watch was made.
-                WatchBody::Created => seen.start = seen.start.or(Some(response.header.revision + 1)),
+                WatchBody::Created => seen.start = seen.start.or(Some(response.header.revision.saturating_add(1))),
                 WatchBody::Events(events) => seen.events.extend(events.iter().map(|event| (*at, place, event))),
                 WatchBody::Progress => seen.progress.push((*at, place, response.header.revision)),
                 WatchBody::Cancelled { .. } => seen.cancelled = seen.cancelled.or(Some(*at)),

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use detcd_replica::api::WatchEventKind;
-use detcd_replica::history::Finding;
+use detcd_replica::api::{Revision, WatchEvent, WatchEventKind};
+use detcd_replica::history::{Finding, Moment};
 
 use super::{event_words, Seen};
 
@@ -18,9 +18,12 @@ pub(super) fn filter(seen: &Seen<'_>) -> Option<Finding> {
         };
         unwanted || !request.range.contains(&event.kv.key)
     })?;
-    seen.finding("watch-filter", *at, "an event was sent that the watch had not asked for".to_owned(), vec![
-        event_words(event),
-    ])
+    seen.finding(
+        "watch-filter",
+        *at,
+        "an event was sent that the watch had not asked for".to_owned(),
+        vec![event_words(event)],
+    )
 }
 
 /// Revisions never go down.
@@ -55,42 +58,56 @@ pub(super) fn atomic(seen: &Seen<'_>) -> Option<Finding> {
 /// A progress notification says that everything up to its revision has been sent.
 pub(super) fn bookmarkable(seen: &Seen<'_>) -> Option<Finding> {
     let check = "watch-bookmarkable";
-    let mut before = 0;
+    let mut told: Vec<_> = seen.events.iter().map(|(_, place, e)| (e.kv.mod_revision, &e.kv.key, *place)).collect();
+    told.sort_unstable();
+    let mut bookmark = 0;
+    let mut next = 0;
+    let mut newest = None;
     for (at, place, revision) in &seen.progress {
-        if *revision < before {
-            let summary = format!("progress went back from revision {before} to {revision}");
+        if *revision < bookmark {
+            let summary = format!("progress went back from revision {bookmark} to {revision}");
             return seen.finding(check, *at, summary, Vec::new());
         }
-        before = *revision;
-        let start = seen.watch.request.start_revision;
-        if start > 0 && revision + 1 < start {
-            let summary = format!("progress was sent at revision {revision}, below the start of the watch at {start}");
+        let asked = seen.watch.request.start_revision;
+        if asked > 0 && revision.saturating_add(1) < asked {
+            let summary = format!("progress was sent at revision {revision}, below the start of the watch at {asked}");
             return seen.finding(check, *at, summary, Vec::new());
         }
-        let earlier = seen.events.partition_point(|(_, of, _)| of < place);
-        if let Some((_, _, event)) = seen.events[..earlier].iter().find(|(_, _, e)| e.kv.mod_revision > *revision) {
+        while let Some((at, _, event)) = seen.events.get(next).filter(|(_, of, _)| of < place) {
+            next += 1;
+            if event.kv.mod_revision <= bookmark {
+                return late(seen, *at, event, bookmark);
+            }
+            if newest.is_none_or(|newest: &WatchEvent| newest.kv.mod_revision < event.kv.mod_revision) {
+                newest = Some(*event);
+            }
+        }
+        if let Some(event) = newest.filter(|event| event.kv.mod_revision > *revision) {
             let told = event.kv.mod_revision;
             let summary = format!("progress was sent at revision {revision} after an event of revision {told}");
             return seen.finding(check, *at, summary, vec![event_words(event)]);
         }
-        if let Some((at, _, event)) = seen.events[earlier..].iter().find(|(_, _, e)| e.kv.mod_revision <= *revision) {
-            let told = event.kv.mod_revision;
-            let summary = format!("an event of revision {told} came after progress at revision {revision}");
-            return seen.finding(check, *at, summary, vec![event_words(event)]);
+        if let Some(start) = seen.start {
+            // What lies below the last bookmark was looked at with it.
+            let missing = seen.expected(start.max(bookmark.saturating_add(1)), *revision).find(|expected| {
+                let (revision, key) = (expected.revision(), expected.key);
+                let from = told.partition_point(|(r, k, _)| (*r, *k) < (revision, key));
+                !told.get(from).is_some_and(|(r, k, of)| *r == revision && *k == key && of < place)
+            });
+            if let Some(missing) = missing {
+                let due = missing.revision();
+                let summary =
+                    format!("progress was sent at revision {revision}, but the event of revision {due} had not been");
+                return seen.finding(check, *at, summary, vec![missing.words()]);
+            }
         }
-        let Some(start) = seen.start else { continue };
-        let told: BTreeSet<_> =
-            seen.events[..earlier].iter().map(|(_, _, e)| (e.kv.mod_revision, &e.kv.key)).collect();
-        // What lies below the last bookmark was looked at with it.
-        if let Some(missing) =
-            seen.expected(start, *revision).find(|expected| !told.contains(&(expected.revision(), expected.key)))
-        {
-            let summary = format!(
-                "progress was sent at revision {revision}, but the event of revision {} had not been",
-                missing.revision()
-            );
-            return seen.finding(check, *at, summary, vec![missing.words()]);
-        }
+        bookmark = *revision;
     }
-    None
+    let (at, _, event) = seen.events[next..].iter().find(|(_, _, event)| event.kv.mod_revision <= bookmark)?;
+    late(seen, *at, event, bookmark)
+}
+
+fn late(seen: &Seen<'_>, at: Moment, event: &WatchEvent, bookmark: Revision) -> Option<Finding> {
+    let summary = format!("an event of revision {} came after progress at revision {bookmark}", event.kv.mod_revision);
+    seen.finding("watch-bookmarkable", at, summary, vec![event_words(event)])
 }

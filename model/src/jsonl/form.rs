@@ -1,0 +1,666 @@
+//! The lines as serde sees them, and what they mean. Each form mirrors a type of the API, field for field.
+
+use bytes::Bytes;
+use detcd_replica::api as of;
+use detcd_replica::history;
+use detcd_replica::{MemberId, WatchId};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+
+/// One line after the first.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Line {
+    Operation(Box<Operation>),
+    Watch(Box<Watch>),
+}
+
+/// Bytes: a string where they are UTF-8, otherwise hexadecimal.
+#[derive(Clone, Default)]
+pub(super) struct Blob(Bytes);
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Ok(text) = std::str::from_utf8(&self.0) {
+            return serializer.serialize_str(text);
+        }
+        let hex: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("hex", &hex)?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BlobVisitor)
+    }
+}
+
+struct BlobVisitor;
+
+impl<'de> Visitor<'de> for BlobVisitor {
+    type Value = Blob;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a string, or {\"hex\": \"00ff\"}")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Blob, E> {
+        Ok(Blob(Bytes::copy_from_slice(text.as_bytes())))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Blob, A::Error> {
+        let Some((name, digits)) = map.next_entry::<String, String>()? else {
+            return Err(de::Error::missing_field("hex"));
+        };
+        if name != "hex" {
+            return Err(de::Error::unknown_field(&name, &["hex"]));
+        }
+        let bytes = unhex(&digits).ok_or_else(|| de::Error::custom("field `hex`: not pairs of hexadecimal digits"))?;
+        if let Some(more) = map.next_key::<String>()? {
+            return Err(de::Error::unknown_field(&more, &["hex"]));
+        }
+        Ok(Blob(bytes.into()))
+    }
+}
+
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = digits.as_bytes().chunks(2);
+    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+}
+
+impl From<&Bytes> for Blob {
+    fn from(bytes: &Bytes) -> Self {
+        Self(bytes.clone())
+    }
+}
+
+impl From<Blob> for Bytes {
+    fn from(blob: Blob) -> Self {
+        blob.0
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_empty<T>(list: &[T]) -> bool {
+    list.is_empty()
+}
+
+fn member(id: &u64) -> MemberId {
+    MemberId(*id)
+}
+
+/// A struct that mirrors another: numbers and flags as they are, the rest through `From`.
+macro_rules! mirror {
+    ($(#[$meta:meta])* $name:ident = $of:path {
+        $(plain $plain:ident: $plain_type:ty,)* ;
+        $(form $form:ident: $form_type:ty,)* ;
+        $(list $list:ident: $list_type:ty,)*
+    }) => {
+        $(#[$meta])*
+        #[derive(Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct $name {
+            $($form: $form_type,)*
+            $(#[serde(default, skip_serializing_if = "is_default")] $plain: $plain_type,)*
+            $(#[serde(default, skip_serializing_if = "is_empty")] $list: Vec<$list_type>,)*
+        }
+
+        impl From<&$of> for $name {
+            fn from(it: &$of) -> Self {
+                Self {
+                    $($form: (&it.$form).into(),)*
+                    $($plain: it.$plain,)*
+                    $($list: it.$list.iter().map(Into::into).collect(),)*
+                }
+            }
+        }
+
+        impl From<$name> for $of {
+            fn from(it: $name) -> Self {
+                Self {
+                    $($form: it.$form.into(),)*
+                    $($plain: it.$plain,)*
+                    $($list: it.$list.into_iter().map(Into::into).collect(),)*
+                }
+            }
+        }
+    };
+}
+
+/// Where a range ends, inside the object of the range.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Range {
+    key: Blob,
+    #[serde(default, skip_serializing_if = "is_default")]
+    from_key: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    range_end: Option<Blob>,
+}
+
+impl From<&of::KeyRange> for Range {
+    fn from(range: &of::KeyRange) -> Self {
+        let (from_key, range_end) = match &range.end {
+            of::RangeEnd::Single => (false, None),
+            of::RangeEnd::Open => (true, None),
+            of::RangeEnd::Before(end) => (false, Some(end.into())),
+        };
+        Self { key: (&range.start).into(), from_key, range_end }
+    }
+}
+
+impl From<Range> for of::KeyRange {
+    fn from(range: Range) -> Self {
+        let end = match (range.from_key, range.range_end) {
+            (true, _) => of::RangeEnd::Open,
+            (false, Some(end)) => of::RangeEnd::Before(end.into()),
+            (false, None) => of::RangeEnd::Single,
+        };
+        Self { start: range.key.into(), end }
+    }
+}
+
+mirror!(KeyValue = of::KeyValue {
+    plain create_revision: i64, plain mod_revision: i64, plain version: i64, plain lease: i64, ;
+    form key: Blob, form value: Blob, ;
+});
+mirror!(RangeRequest = of::RangeRequest {
+    plain limit: u64, plain revision: i64, plain serializable: bool, plain keys_only: bool, plain count_only: bool, ;
+    form range: Range, ;
+});
+mirror!(PutRequest = of::PutRequest { plain lease: i64, plain prev_kv: bool, ; form key: Blob, form value: Blob, ; });
+mirror!(DeleteRangeRequest = of::DeleteRangeRequest { plain prev_kv: bool, ; form range: Range, ; });
+mirror!(CompactRequest = of::CompactRequest { plain revision: i64, plain physical: bool, ; ; });
+mirror!(TxnRequest = of::TxnRequest { ; ; list compare: Compare, list success: RequestOp, list failure: RequestOp, });
+mirror!(Compare = of::Compare { ; form range: Range, form result: CompareResult, form target: CompareTarget, ; });
+
+/// Two enums, variant for variant.
+macro_rules! mirror_enum {
+    ($name:ident = $of:ident { $($unit:ident,)* ; $($variant:ident($inner:ty),)* }) => {
+        #[derive(Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case", deny_unknown_fields)]
+        pub(super) enum $name { $($unit,)* $($variant($inner),)* }
+
+        impl From<&of::$of> for $name {
+            fn from(it: &of::$of) -> Self {
+                match it {
+                    $(of::$of::$unit => Self::$unit,)*
+                    $(of::$of::$variant(inner) => Self::$variant(inner.into()),)*
+                }
+            }
+        }
+
+        impl From<$name> for of::$of {
+            fn from(it: $name) -> Self {
+                match it {
+                    $($name::$unit => Self::$unit,)*
+                    $($name::$variant(inner) => Self::$variant(inner.into()),)*
+                }
+            }
+        }
+    };
+}
+
+mirror_enum!(CompareResult = CompareResult { Equal, Greater, Less, NotEqual, ; });
+mirror_enum!(WatchEventKind = WatchEventKind { Put, Delete, ; });
+mirror_enum!(RequestOp = RequestOp {
+    ; Range(RangeRequest), Put(PutRequest), DeleteRange(DeleteRangeRequest), Txn(Inner),
+});
+mirror_enum!(CompareTarget = CompareTarget {
+    ; Version(Number), Create(Number), Mod(Number), Value(Blob), Lease(Number),
+});
+
+/// A bare number.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Number(i64);
+
+impl From<&i64> for Number {
+    fn from(n: &i64) -> Self {
+        Self(*n)
+    }
+}
+
+impl From<Number> for i64 {
+    fn from(n: Number) -> Self {
+        n.0
+    }
+}
+
+/// A transaction inside another.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Inner(Box<TxnRequest>);
+
+impl From<&Box<of::TxnRequest>> for Inner {
+    fn from(txn: &Box<of::TxnRequest>) -> Self {
+        Self(Box::new((&**txn).into()))
+    }
+}
+
+impl From<Inner> for Box<of::TxnRequest> {
+    fn from(txn: Inner) -> Self {
+        Self::new((*txn.0).into())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Request {
+    Range(RangeRequest),
+    Put(PutRequest),
+    DeleteRange(DeleteRangeRequest),
+    Txn(TxnRequest),
+    Compact(CompactRequest),
+    MemberAdd { id: u64, is_learner: bool },
+    MemberRemove { id: u64 },
+    MemberPromote { id: u64 },
+    MoveLeader { target: u64 },
+    Status,
+    HashKv { revision: i64 },
+}
+
+impl From<&of::Request> for Request {
+    fn from(request: &of::Request) -> Self {
+        match request {
+            of::Request::Range(it) => Self::Range(it.into()),
+            of::Request::Put(it) => Self::Put(it.into()),
+            of::Request::DeleteRange(it) => Self::DeleteRange(it.into()),
+            of::Request::Txn(it) => Self::Txn(it.into()),
+            of::Request::Compact(it) => Self::Compact(it.into()),
+            of::Request::MemberAdd { id, is_learner } => Self::MemberAdd { id: id.0, is_learner: *is_learner },
+            of::Request::MemberRemove { id } => Self::MemberRemove { id: id.0 },
+            of::Request::MemberPromote { id } => Self::MemberPromote { id: id.0 },
+            of::Request::MoveLeader { target } => Self::MoveLeader { target: target.0 },
+            of::Request::Status => Self::Status,
+            of::Request::HashKv { revision } => Self::HashKv { revision: *revision },
+        }
+    }
+}
+
+impl From<Request> for of::Request {
+    fn from(request: Request) -> Self {
+        match request {
+            Request::Range(it) => Self::Range(it.into()),
+            Request::Put(it) => Self::Put(it.into()),
+            Request::DeleteRange(it) => Self::DeleteRange(it.into()),
+            Request::Txn(it) => Self::Txn(it.into()),
+            Request::Compact(it) => Self::Compact(it.into()),
+            Request::MemberAdd { id, is_learner } => Self::MemberAdd { id: MemberId(id), is_learner },
+            Request::MemberRemove { id } => Self::MemberRemove { id: MemberId(id) },
+            Request::MemberPromote { id } => Self::MemberPromote { id: MemberId(id) },
+            Request::MoveLeader { target } => Self::MoveLeader { target: MemberId(target) },
+            Request::Status => Self::Status,
+            Request::HashKv { revision } => Self::HashKv { revision },
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Body {
+    Range {
+        #[serde(default, skip_serializing_if = "is_empty")]
+        kvs: Vec<KeyValue>,
+        #[serde(default, skip_serializing_if = "is_default")]
+        more: bool,
+        #[serde(default, skip_serializing_if = "is_default")]
+        count: u64,
+    },
+    Put {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prev_kv: Option<KeyValue>,
+    },
+    DeleteRange {
+        #[serde(default, skip_serializing_if = "is_default")]
+        deleted: u64,
+        #[serde(default, skip_serializing_if = "is_empty")]
+        prev_kvs: Vec<KeyValue>,
+    },
+    Txn {
+        #[serde(default, skip_serializing_if = "is_default")]
+        succeeded: bool,
+        #[serde(default, skip_serializing_if = "is_empty")]
+        responses: Vec<Self>,
+    },
+    Compact,
+    Members {
+        voters: Vec<u64>,
+        learners: Vec<u64>,
+    },
+    Status {
+        leader: Option<u64>,
+        raft_applied_index: u64,
+        raft_index: u64,
+    },
+    HashKv {
+        hash: u32,
+        compact_revision: i64,
+    },
+}
+
+impl From<&of::ResponseBody> for Body {
+    fn from(body: &of::ResponseBody) -> Self {
+        let kvs = |kvs: &[of::KeyValue]| kvs.iter().map(Into::into).collect();
+        let ids = |ids: &[MemberId]| ids.iter().map(|id| id.0).collect();
+        match body {
+            of::ResponseBody::Range { kvs: list, more, count } => {
+                Self::Range { kvs: kvs(list), more: *more, count: *count }
+            }
+            of::ResponseBody::Put { prev_kv } => Self::Put { prev_kv: prev_kv.as_ref().map(Into::into) },
+            of::ResponseBody::DeleteRange { deleted, prev_kvs } => {
+                Self::DeleteRange { deleted: *deleted, prev_kvs: kvs(prev_kvs) }
+            }
+            of::ResponseBody::Txn { succeeded, responses } => {
+                Self::Txn { succeeded: *succeeded, responses: responses.iter().map(Into::into).collect() }
+            }
+            of::ResponseBody::Compact => Self::Compact,
+            of::ResponseBody::Members { voters, learners } => {
+                Self::Members { voters: ids(voters), learners: ids(learners) }
+            }
+            of::ResponseBody::Status { leader, raft_applied_index, raft_index } => Self::Status {
+                leader: leader.map(|id| id.0),
+                raft_applied_index: *raft_applied_index,
+                raft_index: *raft_index,
+            },
+            of::ResponseBody::HashKv { hash, compact_revision } => {
+                Self::HashKv { hash: *hash, compact_revision: *compact_revision }
+            }
+        }
+    }
+}
+
+impl From<Body> for of::ResponseBody {
+    fn from(body: Body) -> Self {
+        let kvs = |kvs: Vec<KeyValue>| kvs.into_iter().map(Into::into).collect();
+        let ids = |ids: Vec<u64>| ids.iter().map(member).collect();
+        match body {
+            Body::Range { kvs: list, more, count } => Self::Range { kvs: kvs(list), more, count },
+            Body::Put { prev_kv } => Self::Put { prev_kv: prev_kv.map(Into::into) },
+            Body::DeleteRange { deleted, prev_kvs } => Self::DeleteRange { deleted, prev_kvs: kvs(prev_kvs) },
+            Body::Txn { succeeded, responses } => {
+                Self::Txn { succeeded, responses: responses.into_iter().map(Into::into).collect() }
+            }
+            Body::Compact => Self::Compact,
+            Body::Members { voters, learners } => Self::Members { voters: ids(voters), learners: ids(learners) },
+            Body::Status { leader, raft_applied_index, raft_index } => {
+                Self::Status { leader: leader.map(MemberId), raft_applied_index, raft_index }
+            }
+            Body::HashKv { hash, compact_revision } => Self::HashKv { hash, compact_revision },
+        }
+    }
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    member: u64,
+    revision: i64,
+    raft_term: u64,
+}
+
+impl From<of::Header> for Header {
+    fn from(of::Header { member, revision, raft_term }: of::Header) -> Self {
+        Self { member: member.0, revision, raft_term }
+    }
+}
+
+impl From<Header> for of::Header {
+    fn from(Header { member, revision, raft_term }: Header) -> Self {
+        Self { member: MemberId(member), revision, raft_term }
+    }
+}
+
+/// The errors by their names in this format.
+pub(super) const ERRORS: [(of::Error, &str); 19] = [
+    (of::Error::EmptyKey, "EmptyKey"),
+    (of::Error::TooManyOps, "TooManyOps"),
+    (of::Error::DuplicateKey, "DuplicateKey"),
+    (of::Error::RequestTooLarge, "RequestTooLarge"),
+    (of::Error::Compacted, "Compacted"),
+    (of::Error::FutureRevision, "FutureRevision"),
+    (of::Error::LeaseNotFound, "LeaseNotFound"),
+    (of::Error::TooManyRequests, "TooManyRequests"),
+    (of::Error::NoLeader, "NoLeader"),
+    (of::Error::LeaderChanged, "LeaderChanged"),
+    (of::Error::NotLeader, "NotLeader"),
+    (of::Error::Timeout, "Timeout"),
+    (of::Error::Stopped, "Stopped"),
+    (of::Error::MemberNotFound, "MemberNotFound"),
+    (of::Error::MemberExists, "MemberExists"),
+    (of::Error::MemberNotLearner, "MemberNotLearner"),
+    (of::Error::LearnerNotReady, "LearnerNotReady"),
+    (of::Error::TooManyLearners, "TooManyLearners"),
+    (of::Error::UnhealthyCluster, "UnhealthyCluster"),
+];
+
+struct Refusal(of::Error);
+
+impl Serialize for Refusal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let name = ERRORS.iter().find(|(error, _)| *error == self.0).expect("every error has a name").1;
+        serializer.serialize_str(name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Refusal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let known = ERRORS.iter().find(|(_, known)| *known == name);
+        known
+            .map(|(error, _)| Self(*error))
+            .ok_or_else(|| de::Error::custom(format!("field `error`: no error `{name}`")))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Outcome {
+    Ok {
+        at: u64,
+        header: Header,
+        body: Body,
+    },
+    Failed {
+        at: u64,
+        error: Refusal,
+    },
+    Unknown {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<u64>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Operation {
+    client: u32,
+    member: u64,
+    call: u64,
+    request: Request,
+    outcome: Outcome,
+}
+
+impl From<&history::Operation> for Operation {
+    fn from(it: &history::Operation) -> Self {
+        let outcome = match &it.outcome {
+            history::Outcome::Ok { at, response } => {
+                Outcome::Ok { at: *at, header: response.header.into(), body: (&response.body).into() }
+            }
+            history::Outcome::Failed { at, error } => Outcome::Failed { at: *at, error: Refusal(*error) },
+            history::Outcome::Unknown { at } => Outcome::Unknown { at: *at },
+        };
+        Self { client: it.client, member: it.member.0, call: it.call, request: (&it.request).into(), outcome }
+    }
+}
+
+impl From<Operation> for history::Operation {
+    fn from(it: Operation) -> Self {
+        let outcome = match it.outcome {
+            Outcome::Ok { at, header, body } => {
+                history::Outcome::Ok { at, response: of::Response { header: header.into(), body: body.into() } }
+            }
+            Outcome::Failed { at, error } => history::Outcome::Failed { at, error: error.0 },
+            Outcome::Unknown { at } => history::Outcome::Unknown { at },
+        };
+        Self { client: it.client, member: member(&it.member), call: it.call, request: it.request.into(), outcome }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Event {
+    kind: WatchEventKind,
+    kv: KeyValue,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prev_kv: Option<KeyValue>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum WatchBody {
+    Created,
+    Events(Vec<Event>),
+    Progress,
+    Cancelled { compact_revision: i64, reason: String },
+}
+
+/// The reasons that a watch can be cancelled for, as far as this version knows them.
+fn reason(text: &str) -> &'static str {
+    let known = ERRORS.iter().map(|(error, _)| error.message());
+    let known = known.chain(["", "mvcc: required revision has been compacted"]);
+    let mut known = known.filter(|known| *known == text);
+    known.next().unwrap_or("for a reason that this version does not know")
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WatchResponse {
+    at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    watch: Option<i64>,
+    header: Header,
+    body: WatchBody,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Watch {
+    client: u32,
+    member: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) resumes: Option<usize>,
+    call: u64,
+    watch: i64,
+    range: Range,
+    #[serde(default, skip_serializing_if = "is_default")]
+    start_revision: i64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    prev_kv: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    progress_notify: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    no_put: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    no_delete: bool,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    responses: Vec<WatchResponse>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    progress_requests: Vec<u64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    complete: bool,
+}
+
+impl From<&(u64, of::WatchResponse)> for WatchResponse {
+    fn from((at, it): &(u64, of::WatchResponse)) -> Self {
+        let body = match &it.body {
+            of::WatchBody::Created => WatchBody::Created,
+            of::WatchBody::Events(events) => {
+                let event = |event: &of::WatchEvent| Event {
+                    kind: (&event.kind).into(),
+                    kv: (&event.kv).into(),
+                    prev_kv: event.prev_kv.as_ref().map(Into::into),
+                };
+                WatchBody::Events(events.iter().map(event).collect())
+            }
+            of::WatchBody::Progress => WatchBody::Progress,
+            of::WatchBody::Cancelled { compact_revision, reason } => {
+                WatchBody::Cancelled { compact_revision: *compact_revision, reason: (*reason).to_owned() }
+            }
+        };
+        Self { at: *at, watch: it.watch.map(|watch| watch.0), header: it.header.into(), body }
+    }
+}
+
+impl From<WatchResponse> for (u64, of::WatchResponse) {
+    fn from(it: WatchResponse) -> Self {
+        let body = match it.body {
+            WatchBody::Created => of::WatchBody::Created,
+            WatchBody::Events(events) => {
+                let event = |event: Event| of::WatchEvent {
+                    kind: event.kind.into(),
+                    kv: event.kv.into(),
+                    prev_kv: event.prev_kv.map(Into::into),
+                };
+                of::WatchBody::Events(events.into_iter().map(event).collect())
+            }
+            WatchBody::Progress => of::WatchBody::Progress,
+            WatchBody::Cancelled { compact_revision, reason: text } => {
+                of::WatchBody::Cancelled { compact_revision, reason: reason(&text) }
+            }
+        };
+        (it.at, of::WatchResponse { watch: it.watch.map(WatchId), header: it.header.into(), body })
+    }
+}
+
+impl From<&history::Watch> for Watch {
+    fn from(it: &history::Watch) -> Self {
+        Self {
+            client: it.client,
+            member: it.member.0,
+            resumes: it.resumes,
+            call: it.call,
+            watch: it.request.watch.0,
+            range: (&it.request.range).into(),
+            start_revision: it.request.start_revision,
+            prev_kv: it.request.prev_kv,
+            progress_notify: it.request.progress_notify,
+            no_put: it.request.no_put,
+            no_delete: it.request.no_delete,
+            responses: it.responses.iter().map(Into::into).collect(),
+            progress_requests: it.progress_requests.clone(),
+            complete: it.complete,
+        }
+    }
+}
+
+impl From<Watch> for history::Watch {
+    fn from(it: Watch) -> Self {
+        let request = of::WatchCreate {
+            watch: WatchId(it.watch),
+            range: it.range.into(),
+            start_revision: it.start_revision,
+            prev_kv: it.prev_kv,
+            progress_notify: it.progress_notify,
+            no_put: it.no_put,
+            no_delete: it.no_delete,
+        };
+        Self {
+            client: it.client,
+            member: member(&it.member),
+            resumes: it.resumes,
+            call: it.call,
+            request,
+            responses: it.responses.into_iter().map(Into::into).collect(),
+            progress_requests: it.progress_requests,
+            complete: it.complete,
+        }
+    }
+}
