@@ -1,7 +1,7 @@
 //! `detcd`: the tool. Parses the command line, runs one command, and ends with one of the documented exit codes.
 //!
-//! Only this package prints, parses flags and touches real files, clocks and threads. What a replica, a world or a judge
-//! is, it asks of the other packages through [`engine`], its one door to them.
+//! Only this package prints, parses flags and touches real files, clocks and threads. What a replica, a world or a
+//! judge is, it asks of the other packages through [`engine`], its one door to them.
 
 mod bench;
 mod cli;

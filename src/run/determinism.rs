@@ -49,7 +49,8 @@ impl Pair {
         })
     }
 
-    /// The next seed, by the account of the first process; nondeterminism when the second one's differs. `None` at the end.
+    /// The next seed, by the account of the first process; nondeterminism when the second one's differs. `None` at
+    /// the end.
     pub(crate) fn next(&mut self) -> Result<Option<RunLine>, Failure> {
         let (first, second) = (self.first.next()?, self.second.next()?);
         let (Some(first), Some(second)) = (first, second) else {
