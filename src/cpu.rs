@@ -12,10 +12,12 @@ pub(crate) fn process_time() -> Duration {
         libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
         usage.assume_init()
     };
-    let micros = |time: libc::timeval| {
-        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs().into())
+    // The type of tv_usec differs between systems; below a million, it fits everywhere.
+    let duration = |time: libc::timeval| {
+        let micros = u32::try_from(time.tv_usec).expect("less than a second");
+        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(1) * micros
     };
-    micros(usage.ru_utime) + micros(usage.ru_stime)
+    duration(usage.ru_utime) + duration(usage.ru_stime)
 }
 
 /// Not known here: wall-clock time since the first call stands in.

@@ -92,7 +92,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value = "failures", help_heading = "Output")]
     pub(crate) keep: Keep,
 
-    /// Where folders are made, as DIR/<run>/<seed>/
+    /// Where folders are made, as DIR/RUN/SEED/
     #[arg(long, value_name = "DIR", default_value = "detcd-out", env = "DETCD_OUT", help_heading = "Output")]
     pub(crate) out: PathBuf,
 }
@@ -126,7 +126,7 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 
-    /// Write the folder of this run to DIR/<run>/<seed>/
+    /// Write the folder of this run to DIR/RUN/SEED/
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub(crate) out: Option<PathBuf>,
 }
