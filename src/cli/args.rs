@@ -68,7 +68,7 @@ pub(crate) struct RunArgs {
     pub(crate) seed: Option<u64>,
 
     /// Seeds A to B, without B; A..+N is N seeds from A [default: 100 from a random one]
-    #[arg(long, value_name = "A..B", env = "DETCD_SEEDS", help_heading = "Seeds")]
+    #[arg(long, value_name = "A..B", help_heading = "Seeds")]
     pub(crate) seeds: Option<SeedRange>,
 
     /// Run every seed in two processes with different environments, and compare

@@ -12,7 +12,6 @@ fn detcd_in(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_detcd"))
         .args(args)
         .current_dir(folder)
-        .env_remove("DETCD_SEEDS")
         .env_remove("DETCD_JOBS")
         .env_remove("DETCD_OUT")
         .output()
