@@ -17,7 +17,8 @@ mod scenario;
 
 use std::process::ExitCode;
 
-/// Measured on the bare Raft loop: 1.3 times the commits per CPU-second of glibc's malloc.
+/// On a bare Raft loop with boxed messages it was measured at 1.15 to 1.25 times the commits per CPU-second of glibc's
+/// malloc.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
