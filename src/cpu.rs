@@ -3,27 +3,52 @@
 use std::time::Duration;
 
 /// User and system time of the whole process, every thread of it, up to now.
-#[cfg(unix)]
 pub(crate) fn process_time() -> Duration {
+    usage(Whose::Process)
+}
+
+/// The same of the child processes that have ended and were waited for.
+pub(crate) fn children_time() -> Duration {
+    usage(Whose::Children)
+}
+
+#[derive(Clone, Copy)]
+enum Whose {
+    Process,
+    Children,
+}
+
+#[cfg(unix)]
+fn usage(whose: Whose) -> Duration {
+    let whose = match whose {
+        Whose::Process => libc::RUSAGE_SELF,
+        Whose::Children => libc::RUSAGE_CHILDREN,
+    };
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: getrusage writes one rusage to the pointer, which is valid for it; all zeroes is a valid rusage too.
     #[expect(unsafe_code, reason = "the standard library has no CPU time")]
     let usage = unsafe {
-        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        libc::getrusage(whose, usage.as_mut_ptr());
         usage.assume_init()
     };
-    let micros = |time: libc::timeval| {
-        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs().into())
+    // The type of tv_usec differs between systems; below a million, it fits everywhere.
+    let duration = |time: libc::timeval| {
+        let micros = u32::try_from(time.tv_usec).expect("less than a second");
+        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(1) * micros
     };
-    micros(usage.ru_utime) + micros(usage.ru_stime)
+    duration(usage.ru_utime) + duration(usage.ru_stime)
 }
 
 /// Not known here: wall-clock time since the first call stands in.
+/// Not known here: real time since the first call stands in, and nothing for children.
 #[cfg(not(unix))]
-pub(crate) fn process_time() -> Duration {
+fn usage(whose: Whose) -> Duration {
     use std::sync::OnceLock;
     static START: OnceLock<std::time::Instant> = OnceLock::new();
-    START.get_or_init(std::time::Instant::now).elapsed()
+    match whose {
+        Whose::Process => START.get_or_init(std::time::Instant::now).elapsed(),
+        Whose::Children => Duration::ZERO,
+    }
 }
 
 /// `count` per second of `time`; 0 when no time was measured.

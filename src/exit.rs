@@ -109,7 +109,11 @@ impl fmt::Display for Failure {
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|name| (strsim::jaro_winkler(word, name), name))
+        .map(|name| {
+            // Short words with one slip are alike to people, though little of them is left in place.
+            let slip = if strsim::osa_distance(word, name) <= 1 { 0.9 } else { 0.0 };
+            (strsim::jaro_winkler(word, name).max(slip), name)
+        })
         .filter(|(score, _)| *score >= 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, name)| name)
@@ -144,6 +148,7 @@ mod tests {
     #[test]
     fn a_near_miss_is_suggested_and_a_far_one_is_not() {
         assert_eq!(nearest("swrm", ["scale", "swarm"]), Some("swarm"));
+        assert_eq!(nearest("rnu", ["replay", "run"]), Some("run"));
         assert_eq!(nearest("zzz", ["scale", "swarm"]), None);
     }
 }

@@ -187,6 +187,9 @@ pub(crate) fn locate(origin: &str, text: &str, error: &toml::de::Error) -> Strin
 /// One line of a parser's message; when it refuses a name and lists those it knows, also the one that was meant.
 fn explain(message: &str) -> String {
     let line = message.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    if line.is_empty() {
+        return "not TOML from here on".to_owned();
+    }
     let Some((refused, known)) = line.split_once(", expected ") else {
         return line;
     };

@@ -1,7 +1,7 @@
 //! How fast it is, in CPU time of this process, so that a busy machine does not change the figures much.
 //!
-//! The limit comes first: three bare raft-rs members, with nothing around them. The rest are scenarios of their own, run
-//! as `detcd run` runs them, every check on.
+//! The limit comes first: three bare raft-rs members, with nothing around them. The rest are scenarios of their own,
+//! run as `detcd run` runs them, every check on.
 
 mod raft_loop;
 

@@ -38,8 +38,8 @@ impl Keep {
 pub(crate) struct WorldArgs {
     /// Set a field of the scenario
     ///
-    /// The path goes through tables (`net.loss`) and arrays (`episodes.0.from`); the value is TOML, and a bare word is a
-    /// string. Repeat it for more; a later one wins.
+    /// The path goes through tables (`net.loss`) and arrays (`episodes.0.from`); the value is TOML, and a bare word
+    /// is a string. Repeat it for more; a later one wins.
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = Setting::parse, help_heading = "World")]
     pub(crate) settings: Vec<Setting>,
 
@@ -68,13 +68,13 @@ pub(crate) struct RunArgs {
     pub(crate) seed: Option<u64>,
 
     /// Seeds A to B, without B; A..+N is N seeds from A [default: 100 from a random one]
-    #[arg(long, value_name = "A..B", env = "DETCD_SEEDS", help_heading = "Seeds")]
+    #[arg(long, value_name = "A..B", help_heading = "Seeds")]
     pub(crate) seeds: Option<SeedRange>,
 
     /// Run every seed in two processes with different environments, and compare
     ///
-    /// The two differ in HOME, TZ, LANG, working directory, size of the environment and number of jobs. Any difference in
-    /// digest, verdict or events is nondeterminism: exit 6, naming the seed.
+    /// The two differ in HOME, TZ, LANG, working directory, size of the environment and number of jobs. Any
+    /// difference in digest, verdict or events is nondeterminism: exit 6, naming the seed.
     #[arg(long, help_heading = "Seeds")]
     pub(crate) check_determinism: bool,
 
@@ -92,7 +92,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value = "failures", help_heading = "Output")]
     pub(crate) keep: Keep,
 
-    /// Where folders are made, as DIR/<run>/<seed>/
+    /// Where folders are made, as DIR/RUN/SEED/
     #[arg(long, value_name = "DIR", default_value = "detcd-out", env = "DETCD_OUT", help_heading = "Output")]
     pub(crate) out: PathBuf,
 }
@@ -126,7 +126,7 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 
-    /// Write the folder of this run to DIR/<run>/<seed>/
+    /// Write the folder of this run to DIR/RUN/SEED/
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -196,13 +196,11 @@ pub(crate) struct DiskArgs {
     pub(crate) seed: u64,
 
     /// Appends
-    #[arg(long, value_name = "N", default_value = "10029", value_parser = clap::value_parser!(u64).range(1..=10_000_000),
-          help_heading = "Load")]
+    #[arg(long, value_name = "N", default_value = "10029", value_parser = count(10_000_000), help_heading = "Load")]
     pub(crate) operations: u64,
 
     /// Bytes of each append
-    #[arg(long, value_name = "N", default_value = "2300", value_parser = clap::value_parser!(u64).range(1..=1 << 30),
-          help_heading = "Load")]
+    #[arg(long, value_name = "N", default_value = "2300", value_parser = count(1 << 30), help_heading = "Load")]
     pub(crate) bytes: u64,
 
     #[command(flatten)]
@@ -234,4 +232,9 @@ fn parse_bug(text: &str) -> Result<Bug, String> {
         let hint = if hint.is_empty() { "; `detcd run --help` lists them".to_owned() } else { hint };
         format!("no such bug{hint}")
     })
+}
+
+/// A number from 1 to `most`.
+fn count(most: u64) -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(1..=most)
 }

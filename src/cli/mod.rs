@@ -1,6 +1,7 @@
 //! The command line: what may be typed, and what it means. Does no work.
 //!
-//! Every refusal is one line and exit code 2. Help has two levels: `-h` a line a flag, `--help` with reasons and examples.
+//! Every refusal is one line and exit code 2. Help has two levels: `-h` a line a flag, `--help` with reasons and
+//! examples.
 
 mod args;
 mod seeds;
@@ -15,7 +16,7 @@ pub(crate) use args::{
 };
 pub(crate) use seeds::{parse_seed, SeedRange};
 
-use crate::exit::{Failure, EXIT_CODES};
+use crate::exit::{suggestion, Failure, EXIT_CODES};
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -105,6 +106,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
             }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
                 Err(Failure::usage("no command given (detcd --help lists them; `detcd run` is a good start)"))
+            }
+            ErrorKind::InvalidSubcommand => {
+                let line = one_line(&error.render().to_string());
+                let word = line.split('\'').nth(1).unwrap_or_default();
+                let definition = definition();
+                let hint = suggestion(word, definition.get_subcommands().map(clap::Command::get_name));
+                Err(Failure::usage(format!("no command `{word}`{hint} (detcd --help lists them)")))
             }
             _ => Err(Failure::usage(one_line(&error.render().to_string()))),
         },

@@ -1,6 +1,7 @@
 //! Seeds as people write them: decimal, hexadecimal, a git commit, a range.
 //!
-//! A seed is any `u64`. A commit is folded to one, always the same way, so that "the commit is the seed" needs no table.
+//! A seed is any `u64`. A commit is folded to one, always the same way, so that "the commit is the seed" needs no
+//! table.
 
 use std::fmt;
 use std::ops::Range;

@@ -48,6 +48,13 @@ fn host(args: &WorldArgs) -> Result<Host, Failure> {
     }
 }
 
+/// The flags that make this world again, each after a blank.
+fn world_flags(world: &WorldArgs) -> String {
+    let settings = world.settings.iter().map(|setting| format!(" --set {}", quoted(setting.text())));
+    let bugs = world.bugs.iter().map(|bug| format!(" --bug {}", bug.name()));
+    settings.chain(bugs).collect()
+}
+
 /// An argument as a shell reads it back.
 fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&byte);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use detcd_replica::{Bug, Bugs};
 
-use super::{host, quoted};
+use super::{host, quoted, world_flags};
 use crate::cli::{parse_seed, Keep, ReplayArgs, WorldArgs};
 use crate::engine::{Host, RunOptions, RunReport, Verdict, World};
 use crate::exit::{suggestion, Exit, Failure};
@@ -18,17 +18,8 @@ use crate::{engine, identity};
 
 /// The command that replays a seed for which no folder was written.
 pub(super) fn command(seed: u64, scenario: &str, world: &WorldArgs) -> String {
-    let mut words = vec!["detcd".to_owned(), "replay".to_owned(), seed.to_string()];
-    if scenario != "swarm" {
-        words.extend(["--scenario".to_owned(), quoted(scenario)]);
-    }
-    for setting in &world.settings {
-        words.extend(["--set".to_owned(), quoted(setting.text())]);
-    }
-    for bug in &world.bugs {
-        words.extend(["--bug".to_owned(), bug.name().to_owned()]);
-    }
-    words.join(" ")
+    let scenario = if scenario == "swarm" { String::new() } else { format!(" --scenario {}", quoted(scenario)) };
+    format!("detcd replay {seed}{scenario}{}", world_flags(world))
 }
 
 /// What a repro file recorded, beside the run itself.

@@ -54,13 +54,14 @@ pub(super) fn execute(args: &RunArgs) -> Result<Exit, Failure> {
     let result = if args.check_determinism { session.compare_processes(&seeds) } else { session.run_batch(&seeds) };
     session.progress.finish();
     let wall = started.0.elapsed();
-    let cpu = if args.check_determinism { wall * 2 } else { cpu::process_time() - started.1 };
+    let cpu = cpu::process_time() - started.1 + cpu::children_time();
     session.summarise(wall, cpu, result)
 }
 
 /// The seed first, and where JSON has stdout to itself, on stderr.
 fn announce(args: &RunArgs, scenario: &str, seeds: &SeedRange) -> Result<(), Failure> {
-    let text = format!("detcd run {} --seeds {seeds}   ({} seeds)", quoted(scenario), seeds.count());
+    let plural = if seeds.count() == 1 { "" } else { "s" };
+    let text = format!("detcd run {} --seeds {seeds}   ({} seed{plural})", quoted(scenario), seeds.count());
     if args.output.json {
         if !args.output.quiet {
             eprintln!("{text}");
@@ -168,9 +169,15 @@ impl Session<'_> {
     }
 
     fn replay_command(&self, line: &RunLine) -> String {
+        let (scenario, world) = (&self.args.scenario, &self.args.world);
         match &line.repro {
+            // Where two processes differed, one run shows nothing.
+            _ if self.args.check_determinism && line.verdict == Verdict::Nondeterminism => {
+                let world = super::world_flags(world);
+                format!("detcd run {} --seed {}{world} --check-determinism", quoted(scenario), line.seed)
+            }
             Some(path) => format!("detcd replay {}", quoted(path)),
-            None => super::replay::command(line.seed, &self.args.scenario, &self.args.world),
+            None => super::replay::command(line.seed, scenario, world),
         }
     }
 

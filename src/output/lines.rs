@@ -122,7 +122,7 @@ pub(crate) struct SummaryLine {
     pub(crate) stats: Stats,
     /// Real time.
     pub(crate) wall_ms: u64,
-    /// CPU time of the process (in a check of determinism: real time times two, for its two processes).
+    /// CPU time of the process, and in a check of determinism of its two children.
     pub(crate) cpu_ms: u64,
     /// Whether Ctrl-C ended it early.
     pub(crate) interrupted: bool,

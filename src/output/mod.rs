@@ -1,6 +1,7 @@
 //! What the tool says: lines for programs, lines for people, and a folder for each run worth keeping.
 //!
-//! One set of facts ([`lines::RunLine`], [`lines::SummaryLine`]) feeds both forms. Nothing here runs a world or judges it.
+//! One set of facts ([`lines::RunLine`], [`lines::SummaryLine`]) feeds both forms. Nothing here runs a world or
+//! judges it.
 
 pub(crate) mod block;
 pub(crate) mod console;

@@ -1,7 +1,7 @@
 //! The check of determinism: every seed in two processes of this same program, whose environments differ in all that a
 //! run must not depend on.
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -49,7 +49,8 @@ impl Pair {
         })
     }
 
-    /// The next seed, by the account of the first process; nondeterminism when the second one's differs. `None` at the end.
+    /// The next seed, by the account of the first process; nondeterminism when the second one's differs. `None` at
+    /// the end.
     pub(crate) fn next(&mut self) -> Result<Option<RunLine>, Failure> {
         let (first, second) = (self.first.next()?, self.second.next()?);
         let (Some(first), Some(second)) = (first, second) else {
@@ -118,7 +119,7 @@ impl Process {
             .current_dir(&environment.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| failed("a second process", error))?;
         let stdout = child.stdout.take().expect("it was piped");
         Ok(Self { child, lines: BufReader::new(stdout).lines(), stats: Stats::default(), ended: false })
@@ -131,8 +132,7 @@ impl Process {
         }
         let broken = |why: String| Failure { exit: Exit::Nondeterminism, message: format!("a child process {why}") };
         let Some(line) = self.lines.next() else {
-            let status = self.child.wait().map(|status| status.to_string()).unwrap_or_default();
-            return Err(broken(format!("ended without a summary: {status}")));
+            return Err(self.reason());
         };
         let line = line.map_err(|error| broken(format!("cannot be read: {error}")))?;
         let object: serde_json::Value =
@@ -147,6 +147,28 @@ impl Process {
                 Ok(None)
             }
             other => Err(broken(format!("wrote a line of schema {other:?}"))),
+        }
+    }
+}
+
+impl Process {
+    /// Why the process ended without a summary: what it refused is refused here, anything else breaks the promise.
+    fn reason(&mut self) -> Failure {
+        let mut errors = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            let _ = stderr.read_to_string(&mut errors);
+        }
+        let said = errors.lines().last().unwrap_or("nothing").trim_start_matches("detcd: error: ");
+        match self.child.wait().map(|status| (status.code(), status)) {
+            Ok((Some(code), _)) if code == Exit::Usage as i32 => Failure::usage(said),
+            Ok((Some(code), _)) if code == Exit::OutputIo as i32 => {
+                Failure { exit: Exit::OutputIo, message: said.to_owned() }
+            }
+            Ok((_, status)) => {
+                let message = format!("a child process ended without a summary ({status}) and said: {said}");
+                Failure { exit: Exit::Nondeterminism, message }
+            }
+            Err(error) => Failure { exit: Exit::Nondeterminism, message: format!("a child process is lost: {error}") },
         }
     }
 }

@@ -51,7 +51,8 @@ pub(crate) fn run_one(
     Ok(second)
 }
 
-/// One run, whose panics become a verdict. The engine reports those of replicas itself; what arrives here is the tool's.
+/// One run, whose panics become a verdict. The engine reports those of replicas itself; what arrives here is the
+/// tool's.
 fn guarded(scenario: &Scenario<World>, seed: u64, options: &RunOptions) -> Result<RunReport, EngineError> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -12,7 +12,6 @@ fn detcd_in(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_detcd"))
         .args(args)
         .current_dir(folder)
-        .env_remove("DETCD_SEEDS")
         .env_remove("DETCD_JOBS")
         .env_remove("DETCD_OUT")
         .output()
@@ -149,7 +148,8 @@ fn a_wrong_scenario_is_refused_in_one_line() {
 fn a_wrong_repro_is_refused_in_one_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let good = "schema = \"detcd.repro/1\"\ndetcd = \"0.1.0\"\nsource = \"00\"\nname = \"swarm\"\nseed = \"7\"\n\
-        host = \"bare\"\nbugs = []\n[expected]\nverdict = \"violation\"\ndigest = \"00000000000000000000000000000000\"\n\
+        host = \"bare\"\nbugs = []\n[expected]\nverdict = \"violation\"\n\
+        digest = \"00000000000000000000000000000000\"\n\
         [overrides]\n[scenario]\n";
     let table: &[(&str, &str, &[&str])] = &[
         ("seed = \"7\"", "seed = \"seven\"", &["repro.toml:5:8: ", "`seed`"]),

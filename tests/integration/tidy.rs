@@ -175,7 +175,7 @@ fn the_architecture_names_every_folder() {
             let entry = entry.expect(folder);
             let name = entry.file_name().to_string_lossy().into_owned();
             let ours = entry.path().is_dir() && !["target", ".git", "detcd-out"].contains(&name.as_str());
-            if ours && !map.contains(&format!("`{name}/`")) && !map.contains(&format!("/{name}/`")) {
+            if ours && !map.contains(&format!("`{name}/")) && !map.contains(&format!("/{name}/`")) {
                 findings.push(format!("ARCHITECTURE.md does not name {folder}/{name}/"));
             }
         }

@@ -113,7 +113,8 @@ pub enum Output {
     Point(Failpoint),
     /// Something happened that a trace, a checker or a trigger may want to know. Performing it does nothing.
     Event(Event),
-    /// The member stops by itself, as etcd does on a failed write (`lg.Fatal`) or when it was removed. Last output of all.
+    /// The member stops by itself, as etcd does on a failed write (`lg.Fatal`) or when it was removed. Last output of
+    /// all.
     Exit {
         /// Why, in etcd's words.
         reason: &'static str,

@@ -42,8 +42,8 @@ pub struct View<'a> {
     pub revision: i64,
     /// The store's compaction revision, -1 when never compacted.
     pub compact_revision: i64,
-    /// Hash of the key space as clients see it: live keys with their revisions, versions, values and leases. Members that
-    /// have applied the same entries have the same hash, whatever their history, compaction or incarnation.
+    /// Hash of the key space as clients see it: live keys with their revisions, versions, values and leases. Members
+    /// that have applied the same entries have the same hash, whatever their history, compaction or incarnation.
     pub state_hash: u64,
     /// The index that the last backend batch will carry when it commits.
     pub consistent_index: u64,
