@@ -1,7 +1,9 @@
-//! R3 and R4: what is known to be committed, by index, and what that demands of leaders, logs and the apply loops.
+//! R3 and R4: what is known to be committed, by index, and what that demands of leaders, logs and the apply
+//! loops.
 //!
-//! An entry is known to be committed once any member's commit index has passed it. The first member to know is the leader
-//! that committed it, so its term then is the term *in which* the entry was committed, which may be above the entry's own.
+//! An entry is known to be committed once any member's commit index has passed it. The first member to know
+//! is the leader that committed it, so its term then is the term *in which* the entry was committed, which
+//! may be above the entry's own.
 
 use std::collections::VecDeque;
 
@@ -58,7 +60,8 @@ impl Committed {
         }
     }
 
-    /// The highest index committed in a term below `term`: every leader of `term` must have it (Raft §5.4, figure 3).
+    /// The highest index committed in a term below `term`: every leader of `term` must have it (Raft §5.4,
+    /// figure 3).
     pub(super) fn before_term(&self, term: u64) -> u64 {
         match self.entries.back() {
             Some(last) if last.committed_in >= term => {

@@ -1,7 +1,7 @@
 //! R5's evidence: what each member's WAL would give back after a crash at this moment.
 //!
-//! A save is pending until a sync of its file, issued after it, has ended well. Saves become durable in the order in which
-//! they were written, since a WAL is read only up to its first hole.
+//! A save is pending until a sync of its file, issued after it, has ended well. Saves become durable in the
+//! order in which they were written, since a WAL is read only up to its first hole.
 
 use std::collections::VecDeque;
 
@@ -175,7 +175,8 @@ impl Durable {
         })
     }
 
-    /// The member has booted with this log; from `written` on the boot itself has written it, so it is not durable.
+    /// The member has booted with this log; from `written` on the boot itself has written it, so it is not
+    /// durable.
     pub(super) fn booted(&mut self, log: &LogView<'_>, written: u64, hard_state: (u64, MemberId)) {
         self.restart_at(log.start.0);
         let high = log.last_index().min(written - 1);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use detcd_replica::raftpb::{Message, MessageType};
 use detcd_replica::{MemberId, Role, View};
 
-/// Terms whose leader is remembered. A member that leads in a term older than that would have to have missed this many
-/// elections between its candidacy and its victory.
+/// Terms whose leader is remembered. A member that leads in a term older than that would have to have missed
+/// this many elections between its candidacy and its victory.
 const TERMS_MAX: usize = 4096;
 
 /// Who led in which term.
@@ -68,8 +68,8 @@ impl Votes {
             MessageType::MsgRequestVoteResponse if !message.reject => MemberId(message.to),
             _ => MemberId::NONE,
         };
-        // The only voter elects itself and leads without a word, and a leader sends to its learners before it has saved:
-        // such a term may be lost in a crash. It leads in that term again, and nobody else can.
+        // The only voter elects itself and leads without a word, and a leader sends to its learners before it
+        // has saved: such a term may be lost in a crash. It leads in that term again, and nobody else can.
         let alone = view.role == Role::Leader && view.voters.len() == 1;
         if !alone {
             self.sent = self.sent.max(message.term);
@@ -90,7 +90,7 @@ impl Votes {
         self.cast = (term, candidate);
         match durable {
             Some((on_disk, vote)) if on_disk < term || (on_disk == term && vote != candidate) => Err(format!(
-                "{member} sent its vote for {candidate} in term {term} while its disk had term {on_disk} and vote {vote}"
+                "{member} sent its vote for {candidate} in term {term} while its disk had term {on_disk}, vote {vote}"
             )),
             _ => Ok(()),
         }

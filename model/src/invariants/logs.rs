@@ -1,9 +1,10 @@
-//! R2, log matching: a shadow of every member's log as (term, entry hash, prefix hash), and one ledger for all of them that
-//! says which prefix belongs to an (index, term).
+//! R2, log matching: a shadow of every member's log as (term, entry hash, prefix hash), and one ledger for
+//! all of them that says which prefix belongs to an (index, term).
 //!
-//! A prefix hash covers every term and entry up to its index, so equal hashes mean equal logs, and one look at an index
-//! compares everything before it. A log that starts after a snapshot takes its first prefix from the ledger. Where nobody
-//! remembers it the prefix is [`UNKNOWN`], and is not compared until the ledger knows an entry after it.
+//! A prefix hash covers every term and entry up to its index, so equal hashes mean equal logs, and one look
+//! at an index compares everything before it. A log that starts after a snapshot takes its first prefix from
+//! the ledger. Where nobody remembers it the prefix is [`UNKNOWN`], and is not compared until the ledger
+//! knows an entry after it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -77,7 +78,8 @@ impl Shadow {
         self.slots.get(index.checked_sub(self.start + 1)? as usize)
     }
 
-    /// Follow the log of the view. Gives the lowest index that was written anew, above the last one when none was.
+    /// Follow the log of the view. Gives the lowest index that was written anew, above the last one when none
+    /// was.
     pub(super) fn follow(&mut self, log: &LogView<'_>, ledger: &mut Ledger) -> Result<u64, Mismatch> {
         if log.start.0 != self.start {
             self.move_start(log.start, ledger);

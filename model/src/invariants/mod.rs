@@ -23,27 +23,30 @@
 //! | M2 | revisions never go back, not over a restart either |
 //! | M3 | a revision reads the same on every member and at every time |
 //!
-//! The cost of a step is proportional to what changed in it, and memory to the length of the logs. It is an observer: it
-//! knows views and events, nothing of how a replica works, and never changes one. It takes what a member boots with for
-//! durable; a world in which a crash leaves pages in a cache that a later crash may lose must say so by `disk_damaged`.
-//! When a voter has lost what it had promised (damage, wiping), Raft's premise is gone: from then on only M2 is checked.
+//! The cost of a step is proportional to what changed in it, and memory to the length of the logs. It is an
+//! observer: it knows views and events, nothing of how a replica works, and never changes one. It takes what
+//! a member boots with for durable; a world in which a crash leaves pages in a cache that a later crash may
+//! lose must say so by `disk_damaged`. When a voter has lost what it had promised (damage, wiping), Raft's
+//! premise is gone: from then on only M2 is checked.
 
 mod commits;
 mod durable;
 mod elections;
+mod events;
+mod findings;
 mod logs;
 mod reads;
 mod states;
 #[cfg(test)]
 mod tests;
 
-use detcd_replica::api::ResponseBody;
-use detcd_replica::history::{Finding, Moment, Side};
-use detcd_replica::{DiskCommand, Event, FileName, MemberId, OpId, Output, PeerMessage, Role, View};
+use detcd_replica::history::{Finding, Moment};
+use detcd_replica::{Event, FileName, MemberId, OpId, Output, Role, View};
 
-use commits::{Committed, Conflict};
+use commits::Committed;
 use durable::Durable;
 use elections::{Leaders, Votes};
+use findings::{commit_conflict, equal_states, finding, incomplete_leader};
 use logs::{Ledger, Mismatch, Shadow};
 use reads::Reads;
 use states::{Progress, States};
@@ -239,7 +242,8 @@ impl Invariants {
         self.members[place] = Member::new(member);
     }
 
-    /// A disk fault may have changed or undone what was durable: bit rot, a lost or misdirected write, a lying sync.
+    /// A disk fault may have changed or undone what was durable: bit rot, a lost or misdirected write, a
+    /// lying sync.
     pub fn disk_damaged(&mut self, member: MemberId) {
         let place = self.place(member);
         self.members[place].damaged = true;
@@ -293,8 +297,9 @@ impl Invariants {
         self.outputs(at, place, view, outputs, committed)
     }
 
-    /// Whether Raft has taken a snapshot that its log does not show yet: the commit index is already the snapshot's, and
-    /// the entries are still the old ones, which the snapshot contradicts. Raft would not have taken it otherwise.
+    /// Whether Raft has taken a snapshot that its log does not show yet: the commit index is already the
+    /// snapshot's, and the entries are still the old ones, which the snapshot contradicts. Raft would not
+    /// have taken it otherwise.
     fn is_restoring(&mut self, place: usize, view: &View<'_>) -> bool {
         let received = &mut self.members[place].received;
         if received.is_empty() {
@@ -410,164 +415,6 @@ impl Invariants {
         Err(finding("R5", at, summary, details))
     }
 
-    // ---- What a step did.
-
-    fn outputs(
-        &mut self,
-        at: Moment,
-        place: usize,
-        view: &View<'_>,
-        outputs: &[Output],
-        committed: u64,
-    ) -> Result<(), Finding> {
-        let mut answered = false;
-        for (number, output) in outputs.iter().enumerate() {
-            match output {
-                Output::Send(message) => self.sent(at, place, view, message)?,
-                Output::Disk { command, .. } => self.disk(place, command),
-                Output::Event(event) => {
-                    if let Event::Applied { index, .. } = event {
-                        self.answered(at, view, std::mem::take(&mut answered), *index)?;
-                    }
-                    self.event(at, place, view, event, &outputs[..number], committed)?;
-                }
-                Output::Reply { result: Ok(response), .. } => answered |= is_write(&response.body),
-                _ => {}
-            }
-        }
-        let member = &mut self.members[place];
-        let progress = member.progress.follow(view);
-        if member.tainted {
-            return Ok(());
-        }
-        progress.map_err(|what| finding("M2", at, what, Vec::new()))
-    }
-
-    fn sent(&mut self, at: Moment, place: usize, view: &View<'_>, sent: &PeerMessage) -> Result<(), Finding> {
-        if self.premise_lost {
-            return Ok(());
-        }
-        let member = &mut self.members[place];
-        let durable = (!member.damaged).then_some(member.durable.hard_state);
-        let vote = member.votes.sent(view, &sent.message, durable);
-        vote.map_err(|what| finding("R6", at, what, Vec::new()))
-    }
-
-    fn disk(&mut self, place: usize, command: &DiskCommand) {
-        let member = &mut self.members[place];
-        match command {
-            DiskCommand::Create { file: FileName::SnapDb { index } } => member.received.push(*index),
-            DiskCommand::Rename { from, to } => member.durable.renamed(*from, *to),
-            _ => {}
-        }
-    }
-
-    /// A client that hears of its write must be able to rely on it: the answer is given when the entry at `index` is
-    /// applied, so that must have been proved durable.
-    fn answered(&self, at: Moment, view: &View<'_>, answered: bool, index: u64) -> Result<(), Finding> {
-        if !answered || index <= self.proved || self.premise_lost {
-            return Ok(());
-        }
-        let id = view.member;
-        let summary = format!("{id} answers the write at index {index} before a quorum has it on disk");
-        Err(finding("R5", at, summary, vec![format!("proved up to index {}", self.proved)]))
-    }
-
-    fn event(
-        &mut self,
-        at: Moment,
-        place: usize,
-        view: &View<'_>,
-        event: &Event,
-        before: &[Output],
-        committed: u64,
-    ) -> Result<(), Finding> {
-        let member = &mut self.members[place];
-        match event {
-            Event::RoleChanged { role: Role::Leader, term, .. } if !self.premise_lost => {
-                return self.leads(at, view.member, *term);
-            }
-            Event::WalSaved { op, entries, hard_state: (term, vote, _) } => {
-                member.durable.saved(*op, file_of(before, *op), *entries, (*term, *vote), &view.log);
-            }
-            Event::WalSnapshotSaved { op, index } => {
-                let installed = view.log.start.0 == *index;
-                member.durable.snapshot_saved(*op, file_of(before, *op), *index, installed);
-            }
-            Event::Applied { index, term, entry_hash, state_hash, revision } => {
-                return self.applied(at, place, (*index, *term, *entry_hash), (*state_hash, *revision));
-            }
-            Event::ReadIndexRequested { context } => member.reads.requested(*context, committed),
-            Event::ReadIndexConfirmed { context, index } => {
-                let least = member.reads.confirmed(*context).unwrap_or(0);
-                if *index < least && !self.premise_lost {
-                    let id = view.member;
-                    let summary =
-                        format!("{id} got read index {index} for a read that began when index {least} was committed");
-                    return Err(finding("R7", at, summary, vec![format!("context {context:x}")]));
-                }
-            }
-            Event::SnapshotInstalled { .. } => {
-                member.replay_until = view.consistent_index;
-                member.tainted = false;
-            }
-            Event::BackendCommitted { consistent_index } => {
-                member.progress.committed(*consistent_index, self.states.get(*consistent_index));
-            }
-            Event::ConfigurationChanged { voters, .. } => {
-                if view.applied >= self.voters.0 && view.applied >= self.founders && !voters.is_empty() {
-                    self.voters.0 = view.applied;
-                    self.voters.1.clone_from(voters);
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// R4 and M1: an entry was applied.
-    fn applied(
-        &mut self,
-        at: Moment,
-        place: usize,
-        (index, term, hash): (u64, u64, u64),
-        state: states::State,
-    ) -> Result<(), Finding> {
-        if self.premise_lost {
-            return Ok(());
-        }
-        let member = &self.members[place];
-        let id = member.id;
-        match self.committed.get(index).map(|commit| commit.entry) {
-            Some(entry) if (entry.term, entry.hash) != (term, hash) => {
-                let summary = format!("{id} applied another entry at index {index} than the one that is committed");
-                let committed = format!("committed: term {}, hash {:016x}", entry.term, entry.hash);
-                return Err(finding(
-                    "R4",
-                    at,
-                    summary,
-                    vec![committed, format!("applied: term {term}, hash {hash:016x}")],
-                ));
-            }
-            None if index > self.committed.last() => {
-                let summary = format!("{id} applied index {index}, which is not known to be committed");
-                let details = vec![format!("committed up to index {}", self.committed.last())];
-                return Err(finding("R4", at, summary, details));
-            }
-            _ => {}
-        }
-        if index < member.replay_until || member.tainted {
-            return Ok(());
-        }
-        self.states.note(index, state).or_else(|other| equal_states(at, id, index, state, other))?;
-        if self.states.is_long() {
-            let live = self.members.iter().filter(|member| member.live);
-            let low = live.map(|member| member.applied.max(member.replay_until)).min().unwrap_or(0);
-            self.states.prune(low);
-        }
-        Ok(())
-    }
-
     /// No log that is live goes back behind the lowest start; one that boots later adopts what it finds.
     fn prune(&mut self) {
         let low = self.members.iter().filter(|member| member.live).map(|member| member.log.start()).min();
@@ -576,53 +423,4 @@ impl Invariants {
             self.committed.prune(low);
         }
     }
-}
-
-/// The file that the write `op` went to. It is among the step's last outputs, if it was seen at all.
-fn file_of(before: &[Output], op: OpId) -> Option<FileName> {
-    before.iter().rev().find_map(|output| match output {
-        Output::Disk { op: number, command: DiskCommand::Write { file, .. } } if *number == op => Some(*file),
-        _ => None,
-    })
-}
-
-fn is_write(body: &ResponseBody) -> bool {
-    matches!(body, ResponseBody::Put { .. } | ResponseBody::DeleteRange { .. } | ResponseBody::Txn { .. })
-}
-
-fn equal_states(
-    at: Moment,
-    member: MemberId,
-    index: u64,
-    state: states::State,
-    other: states::State,
-) -> Result<(), Finding> {
-    if state == other {
-        return Ok(());
-    }
-    let summary = format!("{member} has another state at applied index {index} than the member that was there first");
-    let show = |(hash, revision): states::State| format!("revision {revision}, state hash {hash:016x}");
-    Err(finding("M1", at, summary, vec![format!("{member}: {}", show(state)), format!("first: {}", show(other))]))
-}
-
-fn commit_conflict(at: Moment, view: &View<'_>, conflict: Conflict) -> Finding {
-    let Conflict { index, committed, found } = conflict;
-    let summary = format!("{}'s log contradicts the committed entry at index {index}", view.member);
-    let found = found.map_or("nothing".to_owned(), |term| format!("term {term}"));
-    let details = vec![
-        format!("committed: term {committed}; in the log: {found}"),
-        format!("commit index {}, term {}", view.commit, view.term),
-    ];
-    finding("R4", at, summary, details)
-}
-
-fn incomplete_leader(at: Moment, member: MemberId, term: u64, conflict: Conflict) -> Finding {
-    let Conflict { index, committed, found } = conflict;
-    let summary = format!("{member} leads in term {term} without the committed entry at index {index}");
-    let found = found.map_or("nothing".to_owned(), |term| format!("term {term}"));
-    finding("R3", at, summary, vec![format!("committed: term {committed}; in its log: {found}")])
-}
-
-fn finding(check: &'static str, at: Moment, summary: String, details: Vec<String>) -> Finding {
-    Finding { check, side: Side::WhiteBox, at, summary, details }
 }

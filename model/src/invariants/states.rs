@@ -104,7 +104,7 @@ impl Progress {
         for (earlier, had) in [committed, seen] {
             if index >= earlier && revision < had {
                 return Err(format!(
-                    "{member} boots at consistent index {index} with revision {revision}; at index {earlier} it had {had}"
+                    "{member} boots at index {index} with revision {revision}; at index {earlier} it had {had}"
                 ));
             }
         }

@@ -2,7 +2,7 @@
 
 use detcd_replica::api::{Header, Response, ResponseBody};
 use detcd_replica::raftpb::{Entry, Message, MessageType};
-use detcd_replica::{LogView, RequestId};
+use detcd_replica::{DiskCommand, LogView, PeerMessage, RequestId};
 
 use super::*;
 
@@ -66,11 +66,7 @@ struct Story {
 }
 
 fn entry(index: u64, term: u64, data: &str) -> Entry {
-    let mut entry = Entry::default();
-    entry.index = index;
-    entry.term = term;
-    entry.data = data.as_bytes().to_vec().into();
-    entry
+    Entry { index, term, data: data.as_bytes().to_vec().into(), ..Entry::default() }
 }
 
 fn n(number: u64) -> MemberId {
@@ -217,10 +213,7 @@ impl Story {
     }
 
     fn send(&mut self, number: u64, kind: MessageType, to: u64, term: u64) {
-        let mut message = Message::default();
-        message.msg_type = kind;
-        message.to = to;
-        message.term = term;
+        let message = Message { msg_type: kind, to, term, ..Message::default() };
         let sent = PeerMessage { from: n(number), to: n(to), message: Box::new(message), database: None };
         self.step(number, &[Output::Send(sent)]);
     }
