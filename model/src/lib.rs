@@ -8,6 +8,7 @@
 //! This crate does not know how a replica works, where its evidence comes from, or who reads the verdict.
 
 pub mod formats;
+pub mod invariants;
 mod judge;
 pub mod jsonl;
 pub mod linearizability;
