@@ -1,7 +1,8 @@
 //! The client that watches: one stream with some watches on it, resumed whenever it breaks.
 //!
 //! A watch is resumed from one above the last revision it is sure of: that of the last event, of the last progress
-//! notification or, before any, of the answer that created it; after a compaction from one above that. The client consumes as
+//! notification or, before any, of the answer that created it; after a compaction from one above that. When a member
+//! ends one watch of a stream, the stream is opened anew with all of them. The client consumes as
 //! slowly as it is told to (the member may not send more than it granted), asks for progress now and then,
 //! and may start afresh at some other revision, past or future. Each try is a watch of its own in the history.
 
@@ -107,9 +108,10 @@ impl WatchClient {
         self.revision
     }
 
-    /// Up to which revision the slowest of its watches is sure to have everything; for a liveness goal.
+    /// Up to which revision the slowest of its watches has everything that is due to it; for a liveness goal. A watch
+    /// that starts in the future has nothing due before its start.
     pub fn delivered(&self) -> Revision {
-        self.watches.iter().map(|watched| watched.next - 1).min().unwrap_or(0)
+        self.watches.iter().map(|watched| (watched.next - 1).max(0)).min().unwrap_or(0)
     }
 
     /// Whether a stream is open.
@@ -184,7 +186,7 @@ impl WatchClient {
             }
         }
         turn.recorder.watched(place, turn.at, response);
-        if again && self.watches.iter().all(|watched| watched.live.is_none()) {
+        if again {
             self.close(turn);
             self.reopen(turn);
         }

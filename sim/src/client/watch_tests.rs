@@ -128,6 +128,16 @@ fn a_watch_resumes_above_what_it_is_sure_of() {
 }
 
 #[test]
+fn when_one_watch_of_a_stream_ends_all_are_resumed() {
+    let mut story = Story::new(|settings| settings.watches = 2);
+    story.hears(Some(0), 7, WatchBody::Created);
+    story.hears(Some(1), 9, WatchBody::Created);
+    story.hears(Some(0), 50, WatchBody::Cancelled { compact_revision: 40, reason: "compacted" });
+    assert_eq!(story.reopens(), [41, 10]);
+    assert_eq!(story.client.delivered(), 9);
+}
+
+#[test]
 fn a_slow_client_grants_later_and_all_at_once() {
     let mut story = Story::new(|settings| settings.consume_delay = Span::millis(10));
     let first = story.hears(Some(0), 7, WatchBody::Created);

@@ -54,7 +54,7 @@ pub enum Kind {
     /// The targets' wall clocks jump at `from`, and back at `until`. Magnitude: nanoseconds, signed.
     ClockStep,
     /// The target crashes when it passes `failpoint` for the time that magnitude says (1 is the first) after `from`,
-    /// and boots at `until`, or a while later when that is at once. Disarmed at `until`.
+    /// and boots at `until`. Disarmed at `until`.
     FailpointCrash,
 }
 
@@ -169,7 +169,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// One fault, from its start to its end. Times are of the world, since the run began.
+/// One fault, from its start to its end. Times are of the world, since the safety act began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Episode {
     /// What.
@@ -208,7 +208,7 @@ pub struct EpisodeSpec {
     /// Whom: `n1`, `leader`, `follower` or `any`.
     #[serde(default)]
     pub targets: Vec<String>,
-    /// From when, since the run began.
+    /// From when, since the safety act began.
     pub from: Time,
     /// Until when.
     pub until: Time,

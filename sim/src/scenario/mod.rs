@@ -219,8 +219,8 @@ section! {
         count: u64 = 0, 0, 10_000, "episodes";
         /// How likely each drawn episode is.
         presence: u64 = 750_000, 0, MILLION, "per million";
-        /// No drawn episode starts before this.
-        settle: Time = Time::millis(1_000), 0, HOUR, "time";
+        /// No drawn episode starts before this, counted from the start of the safety act.
+        settle: Time = Time::millis(300), 0, HOUR, "time";
         /// Drawn episodes start within so long after `settle`.
         within: Time = Time::secs(5), 1_000_000, HOUR, "time";
         /// Mean length of a drawn episode.

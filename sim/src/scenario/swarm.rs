@@ -113,7 +113,7 @@ fn traffic(draw: &mut Draw<'_>) {
     if draw.free("clients.pinned") {
         draw.scenario.clients.pinned = draw.scenario.clients.count * pinned / 4;
     }
-    draw!(draw, clients.operations, "swarm.operations", [200, 300, 500, 1_000], same);
+    draw!(draw, clients.operations, "swarm.operations", [300, 200, 500, 1_000], same);
     draw!(draw, clients.think_time, "swarm.think_time", [30, 10, 60, 100], millis);
     draw!(draw, clients.request_timeout, "swarm.request_timeout", [1_000, 200, 500, 3_000, 7_500], millis);
     draw!(draw, workload.value_bytes, "swarm.value_bytes", [0, 0, 100, 2_000], same);
@@ -132,11 +132,11 @@ fn faults(draw: &mut Draw<'_>) {
     // Faults are of no use when the traffic is over: they start while it lasts, by a guess of what an operation takes.
     let clients = &draw.scenario.clients;
     let each = clients.operations / clients.count.max(1) + 1;
-    let guess = Span((clients.think_time.0 .0 + 20_000_000) * each).max(Span::secs(1));
+    let guess = ((clients.think_time.0 + Span::millis(10)) * each).max(Span::millis(500));
     if draw.free("faults.within") {
         draw.scenario.faults.within = Time(guess);
     }
-    draw!(draw, faults.settle, "swarm.settle", [1_000, 300, 0], Time::millis);
+    draw!(draw, faults.settle, "swarm.settle", [200, 0, 600], Time::millis);
     draw!(draw, faults.count, "swarm.episodes", [4, 0, 2, 8, 16], same);
     draw!(draw, faults.duration, "swarm.duration", [300, 100, 1_000, 3_000], Time::millis);
     let modes =
