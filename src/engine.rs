@@ -5,11 +5,47 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use detcd_replica::Bugs;
+use detcd_model::formats::{self, ModelName};
+use detcd_model::invariants::{self, Invariants};
+use detcd_model::{jsonl, JudgeOptions};
+use detcd_replica::history::{Finding, Moment, Side};
+use detcd_replica::{Bugs, FileName, MemberId, OpId, Output, View};
+use detcd_sim::decide::Label;
+use detcd_sim::{disk, fault, Failure, Observer};
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::{Scenario, Setting};
+
 /// A scenario as the world reads it.
-pub(crate) type World = toml::Table;
+pub(crate) type World = detcd_sim::scenario::Scenario;
+
+/// Loads a scenario for the world, built in or from a file, with settings.
+///
+/// # Errors
+/// One line, exit 2.
+pub(crate) fn load(name: &str, settings: &[Setting]) -> Result<Scenario<World>, crate::exit::Failure> {
+    let mut scenario: Scenario<World> = crate::scenario::load(name, settings)?;
+    prepare(&mut scenario.world, &scenario.table)?;
+    Ok(scenario)
+}
+
+/// Completes a scenario that was read from `table`: what it states is kept where a swarm draws the rest.
+///
+/// # Errors
+/// The first field that cannot be.
+pub(crate) fn prepare(world: &mut World, table: &toml::Table) -> Result<(), EngineError> {
+    fn paths(prefix: &str, table: &toml::Table, all: &mut std::collections::BTreeSet<String>) {
+        for (key, value) in table {
+            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            if let toml::Value::Table(inner) = value {
+                paths(&path, inner, all);
+            }
+            all.insert(path);
+        }
+    }
+    paths("", table, &mut world.stated);
+    world.validate().map_err(|error| EngineError::Scenario(error.to_string()))
+}
 
 /// Who pumps the world's event queue. Both give the same digests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -166,7 +202,28 @@ pub(crate) const fn has_madsim() -> bool {
 
 /// Every kind of fault the world knows, for the list of those that never fired.
 pub(crate) fn fault_kinds() -> Vec<&'static str> {
-    Vec::new()
+    fault::Kind::ALL.iter().map(|kind| kind.name()).collect()
+}
+
+/// The white-box judge, plugged into the world.
+struct WhiteBox(Invariants);
+
+impl Observer for WhiteBox {
+    fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
+        self.0.on_step(moment, view, outputs).err()
+    }
+
+    fn synced(&mut self, moment: Moment, member: MemberId, file: FileName, op: OpId) -> Option<Finding> {
+        self.0.on_synced(moment, member, file, op).err()
+    }
+
+    fn crashed(&mut self, moment: Moment, member: MemberId) -> Option<Finding> {
+        self.0.on_crash(moment, member).err()
+    }
+
+    fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
+        self.0.on_boot(moment, view, outputs).err()
+    }
 }
 
 /// One run. A function of its arguments.
@@ -174,13 +231,91 @@ pub(crate) fn fault_kinds() -> Vec<&'static str> {
 /// # Errors
 /// The scenario cannot be run. A panic of a replica is a verdict, not an error.
 pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) -> Result<RunReport, EngineError> {
-    let _ = (world, seed, options);
-    Err(EngineError::Scenario(format!("{name}: the world is not part of this build")))
+    let mut scenario = world.clone();
+    scenario.bugs.extend(options.bugs.iter().map(|bug| bug.name().to_owned()));
+    let mut overrides = BTreeMap::new();
+    for (label, value) in &options.overrides {
+        let label: Label = label.parse().map_err(|_| EngineError::Scenario(format!("`{label}` names no decision")))?;
+        overrides.insert(label, *value);
+    }
+    let host = match options.host {
+        Host::Madsim => detcd_sim::Host::Madsim,
+        Host::Bare => detcd_sim::Host::Bare,
+    };
+    let asked = detcd_sim::Options { seed, host, traced: options.trace, overrides };
+    let outcome = detcd_sim::run(&scenario, &asked, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
+        Box::new(WhiteBox(Invariants::new(founders)))
+    });
+    let mut checks: Vec<&'static str> = invariants::names().to_vec();
+    let judgement = detcd_model::judge(&outcome.history, &JudgeOptions::default());
+    checks.extend(judgement.checks);
+    checks.push("liveness");
+    let count = |key: &str| outcome.tally.get(key).copied().unwrap_or(0);
+    let (verdict, finding) = match (outcome.failure, judgement.findings.into_iter().next()) {
+        (Some(Failure::Panic(finding)), _) => (Verdict::Panic, Some(finding)),
+        (Some(Failure::Finding(finding)), _) => (Verdict::Violation, Some(finding)),
+        (_, Some(finding)) => (Verdict::Violation, Some(finding)),
+        (Some(Failure::Liveness(finding)), None) => (Verdict::Liveness, Some(finding)),
+        (None, None) => match judgement.undecided {
+            Some(reason) => (Verdict::Undecided, Some(undecided(reason, outcome.events))),
+            None => (Verdict::Pass, None),
+        },
+    };
+    let mut history = Vec::new();
+    if options.trace {
+        jsonl::write(&outcome.history, &mut history).expect("memory can always be written to");
+    }
+    Ok(RunReport {
+        scenario: name.to_owned(),
+        seed,
+        verdict,
+        digest: outcome.digest,
+        events: outcome.events,
+        simulated_ms: outcome.simulated.as_millis(),
+        wall_ms: 0,
+        operations: Operations {
+            ok: judgement.operations.ok,
+            failed: judgement.operations.failed,
+            unknown: judgement.operations.unknown,
+        },
+        faults: outcome.faults.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+        checks,
+        violation: finding.map(Violation::from),
+        stats: Stats {
+            // The first leader of a run is no change.
+            leader_changes: count("leader_changes").saturating_sub(1),
+            snapshots_installed: count("snapshots_installed"),
+            crashes: count("crashes"),
+            recoveries: count("recoveries"),
+        },
+        trace: outcome.trace,
+        history: String::from_utf8(history).expect("JSON is UTF-8"),
+    })
+}
+
+fn undecided(reason: String, at: Moment) -> Finding {
+    Finding { check: "linearizability", side: Side::BlackBox, at, summary: reason, details: Vec::new() }
+}
+
+impl From<Finding> for Violation {
+    fn from(finding: Finding) -> Self {
+        let side = match finding.side {
+            Side::BlackBox => "black-box",
+            Side::WhiteBox => "white-box",
+        };
+        Self {
+            check: finding.check.to_owned(),
+            side: side.to_owned(),
+            at: Some(finding.at),
+            summary: finding.summary,
+            details: finding.details,
+        }
+    }
 }
 
 /// The disk profiles there are.
 pub(crate) fn disk_profiles() -> Vec<&'static str> {
-    Vec::new()
+    disk::PROFILES.iter().map(|profile| profile.name).collect()
 }
 
 /// The latencies, in nanoseconds, of `count` appends of `bytes` bytes, each followed by fdatasync, on an idle disk.
@@ -188,8 +323,10 @@ pub(crate) fn disk_profiles() -> Vec<&'static str> {
 /// # Errors
 /// There is no such profile.
 pub(crate) fn disk_latencies(profile: &str, seed: u64, count: u64, bytes: u64) -> Result<Vec<u64>, EngineError> {
-    let _ = (seed, count, bytes);
-    Err(EngineError::Unknown(profile.to_owned(), disk_profiles().into_iter().map(str::to_owned).collect()))
+    match disk::profile(profile) {
+        Some(profile) => Ok(disk::sync_latencies(profile, seed, count, bytes)),
+        None => Err(EngineError::Unknown(profile.to_owned(), disk_profiles().into_iter().map(str::to_owned).collect())),
+    }
 }
 
 /// What a history is checked against.
@@ -208,6 +345,12 @@ pub(crate) enum CheckModel {
 }
 
 impl CheckModel {
+    /// By the name that the judge gives it.
+    fn named(name: &str) -> Self {
+        let all = [Self::Register, Self::CasRegister, Self::Kv, Self::Mutex, Self::Etcd];
+        all.into_iter().find(|model| model.name() == name).expect("the two lists are the same")
+    }
+
     /// Its name on the command line and in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -258,18 +401,56 @@ pub(crate) struct CheckReport {
     pub(crate) window: Vec<String>,
 }
 
-/// Checks one history. The format is recognised from `name` and the bytes; so is the model when none is given.
+/// Steps that the search for an order may take: some seconds of work, and the same verdict on every machine.
+const CHECK_STEPS: u64 = 100_000_000;
+
+/// Checks one history. The format is recognised by its content; so is the model when none is given.
 ///
 /// # Errors
 /// The history cannot be read: line and reason.
-pub(crate) fn check(
-    name: &str,
-    bytes: &[u8],
-    model: Option<CheckModel>,
-    partition: bool,
-) -> Result<CheckReport, EngineError> {
-    let _ = (bytes, model, partition);
-    Err(EngineError::History(1, 1, format!("{name}: no reader for this format")))
+pub(crate) fn check(bytes: &[u8], model: Option<CheckModel>, partition: bool) -> Result<CheckReport, EngineError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        EngineError::History(line, 1, "the text is not UTF-8".to_owned())
+    })?;
+    if text.lines().next().is_some_and(jsonl::recognises) {
+        return check_etcd(text, model);
+    }
+    let wanted = model.map(|model| ModelName::from_name(model.name()).expect("the two lists are the same"));
+    let report = formats::check_foreign(text, wanted, partition, CHECK_STEPS)
+        .map_err(|error| EngineError::History(error.line, error.column.unwrap_or(1), error.reason))?;
+    Ok(CheckReport {
+        model: CheckModel::named(report.model.name()),
+        verdict: match report.verdict {
+            formats::Outcome::Linearizable => CheckVerdict::Linearizable,
+            formats::Outcome::Violation => CheckVerdict::Violation,
+            formats::Outcome::Undecided => CheckVerdict::Undecided,
+        },
+        operations: report.operations as u64,
+        steps: report.steps,
+        window: report.window,
+    })
+}
+
+/// Our own format: a history of etcd, by every black-box check.
+fn check_etcd(text: &str, model: Option<CheckModel>) -> Result<CheckReport, EngineError> {
+    if let Some(other) = model.filter(|model| *model != CheckModel::Etcd) {
+        let reason = format!("this is a history of etcd; it cannot be checked against {}", other.name());
+        return Err(EngineError::History(1, 1, reason));
+    }
+    let history =
+        jsonl::read(text.as_bytes()).map_err(|error| EngineError::History(error.line, 1, error.message))?;
+    let judgement = detcd_model::judge(&history, &JudgeOptions::default());
+    let (verdict, window) = match (judgement.findings.into_iter().next(), judgement.undecided) {
+        (Some(finding), _) => {
+            let summary = format!("{}: {}", finding.check, finding.summary);
+            (CheckVerdict::Violation, std::iter::once(summary).chain(finding.details).collect())
+        }
+        (None, Some(reason)) => (CheckVerdict::Undecided, vec![reason]),
+        (None, None) => (CheckVerdict::Linearizable, Vec::new()),
+    };
+    let operations = history.operations.len() as u64;
+    Ok(CheckReport { model: CheckModel::Etcd, verdict, operations, steps: operations, window })
 }
 
 /// A small world to explore whole.

@@ -9,10 +9,10 @@ pub trait Observer {
     fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding>;
 
     /// A sync ended well: every write to `file` that was issued before `op` lasts.
-    fn synced(&mut self, moment: Moment, member: MemberId, file: FileName, op: OpId);
+    fn synced(&mut self, moment: Moment, member: MemberId, file: FileName, op: OpId) -> Option<Finding>;
 
     /// A member is gone, and with it what it had not synced.
-    fn crashed(&mut self, moment: Moment, member: MemberId);
+    fn crashed(&mut self, moment: Moment, member: MemberId) -> Option<Finding>;
 
     /// A member is back, from its disk.
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding>;
@@ -27,9 +27,13 @@ impl Observer for Unobserved {
         None
     }
 
-    fn synced(&mut self, _: Moment, _: MemberId, _: FileName, _: OpId) {}
+    fn synced(&mut self, _: Moment, _: MemberId, _: FileName, _: OpId) -> Option<Finding> {
+        None
+    }
 
-    fn crashed(&mut self, _: Moment, _: MemberId) {}
+    fn crashed(&mut self, _: Moment, _: MemberId) -> Option<Finding> {
+        None
+    }
 
     fn booted(&mut self, _: Moment, _: &View<'_>, _: &[Output]) -> Option<Finding> {
         None

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use detcd_replica::history::{Finding, History, Moment, Side};
 use detcd_replica::time::Span;
+use detcd_replica::MemberId;
 
 use crate::decide::{Decider, Label};
 use crate::fault::Plan;
@@ -62,12 +63,17 @@ pub enum Failure {
     Liveness(Finding),
 }
 
-/// Run a scenario.
-pub fn run(scenario: &Scenario, options: &Options, observer: &mut dyn Observer) -> Outcome {
+/// Run a scenario. `observer` makes the observer of a cluster that these members found.
+pub fn run(
+    scenario: &Scenario,
+    options: &Options,
+    observer: &mut dyn FnMut(&[MemberId]) -> Box<dyn Observer>,
+) -> Outcome {
     let mut decider = Decider::new(options.seed, options.overrides.clone());
     let scenario = scenario.drawn(&mut decider);
     let plan = Plan::draw(&scenario, &mut decider);
-    let mut world = World::new(&scenario, plan, decider, observer, options.traced);
+    let mut observer = observer(&scenario.voters());
+    let mut world = World::new(&scenario, plan, decider, &mut *observer, options.traced);
     let stuck = host(options.host, options.seed, &mut world, |world, advance| acts(&scenario, world, advance));
     let remains = world.finish();
     outcome(scenario.clone(), remains, stuck)

@@ -150,7 +150,7 @@ struct Sums {
 
 /// Runs a built-in scenario with `count` seeds from 1. A figure of runs that fail would mean nothing, so it is refused.
 fn batch(name: &'static str, count: u64, jobs: NonZeroUsize) -> Result<(Sums, Taken), Failure> {
-    let scenario: Scenario<World> = scenario::load(name, &[])?;
+    let scenario = engine::load(name, &[])?;
     let host = if engine::has_madsim() { Host::Madsim } else { Host::Bare };
     let options = RunOptions { bugs: Bugs::NONE, host, trace: false, overrides: BTreeMap::new() };
     let seeds = SeedRange::new(1, count);

@@ -42,7 +42,7 @@ pub(super) fn execute(args: &CheckArgs) -> Result<Exit, Failure> {
         let file = task.path.display().to_string();
         let bytes = std::fs::read(&task.path).map_err(|error| Failure::usage(format!("{file}: {error}")))?;
         let started = Instant::now();
-        let report = engine::check(&file, &bytes, task.model, !args.no_partition).map_err(|error| match error {
+        let report = engine::check(&bytes, task.model, !args.no_partition).map_err(|error| match error {
             EngineError::History(line, column, reason) => Failure::usage(format!("{file}:{line}:{column}: {reason}")),
             other => Failure::usage(format!("{file}: {other}")),
         })?;

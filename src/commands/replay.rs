@@ -119,7 +119,7 @@ fn plan(args: &ReplayArgs) -> Result<Plan, Failure> {
     let seed = parse_seed(&args.target)
         .map_err(|reason| Failure::usage(format!("{}: no such file, and as a seed: {reason}", args.target)))?;
     Ok(Plan {
-        scenario: scenario::load(&args.scenario, &args.world.settings)?,
+        scenario: engine::load(&args.scenario, &args.world.settings)?,
         seed,
         options: RunOptions {
             bugs: args.world.bugs.iter().copied().collect(),
@@ -140,8 +140,9 @@ fn from_file(args: &ReplayArgs, file: &PathBuf) -> Result<Plan, Failure> {
     let bytes = std::fs::read(file).map_err(|error| Failure::usage(format!("repro {origin}: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|_| Failure::usage(format!("repro {origin}: not UTF-8")))?;
     // Twice: as plain TOML, which a folder embeds again, and as the world reads it.
-    let repro: Repro<World> = repro::read(&origin, &text)?;
+    let mut repro: Repro<World> = repro::read(&origin, &text)?;
     let plain: Repro<toml::Table> = repro::read(&origin, &text)?;
+    engine::prepare(&mut repro.scenario, &plain.scenario)?;
     let bugs = repro.bugs.iter().map(|name| bug(&origin, &text, name)).collect::<Result<Bugs, Failure>>()?;
     let recorded =
         Recorded { is_from_other_code: repro.is_from_other_code(), version: version(&repro), expected: repro.expected };

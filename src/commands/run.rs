@@ -25,7 +25,7 @@ const SEEDS_DEFAULT: u64 = 100;
 const LINES_MAX: u64 = 200;
 
 pub(super) fn execute(args: &RunArgs) -> Result<Exit, Failure> {
-    let scenario: Scenario<World> = scenario::load(&args.scenario, &args.world.settings)?;
+    let scenario = engine::load(&args.scenario, &args.world.settings)?;
     let seeds = match (args.seed, &args.seeds) {
         (Some(seed), _) => SeedRange::new(seed, 1),
         (None, Some(seeds)) => seeds.clone(),

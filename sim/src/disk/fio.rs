@@ -48,14 +48,21 @@ impl FioReport {
 
 /// Runs the test on an idle disk of this kind.
 pub fn fio(profile: &'static Profile, seed: u64) -> FioReport {
+    let latencies = sync_latencies(profile, seed, APPENDS, BLOCK as u64);
+    let elapsed = latencies.iter().sum();
+    report(latencies, elapsed)
+}
+
+/// The latencies of so many appends of so many bytes, each followed by fdatasync, on an idle disk of this kind.
+pub fn sync_latencies(profile: &'static Profile, seed: u64, appends: u64, bytes: u64) -> Vec<u64> {
     let mut decider = Decider::new(seed, BTreeMap::new());
     let mut disk = Disk::new(1, profile, Episodes::Off, &mut decider);
     let file = FileName::Wal { seq: 0, index: 0 };
-    let block = Bytes::from(vec![0x5a; BLOCK as usize]);
+    let block = Bytes::from(vec![0x5a; bytes as usize]);
     disk.perform(0, OpId(0), DiskCommand::Create { file }, &mut decider);
     let mut now = 0;
-    let mut latencies = Vec::with_capacity(APPENDS as usize);
-    for i in 0..APPENDS {
+    let mut latencies = Vec::with_capacity(appends as usize);
+    for i in 0..appends {
         // Overwriting one block keeps the file small; the device sees no difference.
         let write = DiskCommand::Write { file, offset: 0, data: block.clone() };
         disk.perform(now, OpId(2 * i + 1), write, &mut decider);
@@ -65,7 +72,7 @@ pub fn fio(profile: &'static Profile, seed: u64) -> FioReport {
         latencies.push(end - now);
         now = end;
     }
-    report(latencies, now)
+    latencies
 }
 
 fn report(mut latencies: Vec<u64>, elapsed: u64) -> FioReport {

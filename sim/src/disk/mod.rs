@@ -22,7 +22,7 @@ use crate::distribution::{Below, Ratio, Weighted};
 use device::{Device, Work, NOTHING};
 use file::File;
 
-pub use fio::{fio, FioReport, FIO_PERCENTILES};
+pub use fio::{fio, sync_latencies, FioReport, FIO_PERCENTILES};
 pub use profile::{profile, Episode, Profile, PROFILES};
 
 /// Whether a device has the stalls and degraded periods of its profile.

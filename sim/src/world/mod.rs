@@ -259,7 +259,7 @@ impl<'a> World<'a> {
     }
 
     /// A member loses power, or its process dies: what it had in memory is gone, and part of what it had not synced.
-    pub(crate) fn crash(&mut self, node: usize, down: Down) {
+    fn crash(&mut self, node: usize, down: Down) {
         if !self.nodes[node].is_up() {
             return;
         }
@@ -273,7 +273,8 @@ impl<'a> World<'a> {
         self.nodes[node].incarnation += 1;
         self.crash_disk(node);
         self.digest.event(self.now, 2, node as u64);
-        self.observer.crashed(self.moment, member);
+        let finding = self.observer.crashed(self.moment, member);
+        self.stop_on(finding);
         *self.tally.entry("crashes").or_default() += 1;
         self.node_gone(node);
     }
@@ -337,9 +338,11 @@ impl<'a> World<'a> {
         self.now
     }
 
-    /// Events so far.
-    pub(crate) fn moment(&self) -> Moment {
-        self.moment
+    /// A finding of the observer ends the run; the first one counts.
+    fn stop_on(&mut self, finding: Option<Finding>) {
+        if self.stop.is_none() {
+            self.stop = finding.map(Stop::Finding);
+        }
     }
 
     /// Why the run cannot go on, if so.

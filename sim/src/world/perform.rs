@@ -146,7 +146,8 @@ impl World<'_> {
         let file = self.nodes[node].syncs.remove(&op).flatten();
         if let (Ok(()), Some(file)) = (result, file) {
             let member = self.nodes[node].config.member;
-            self.observer.synced(self.moment, member, file, op);
+            let finding = self.observer.synced(self.moment, member, file, op);
+            self.stop_on(finding);
         }
         self.step(node, Input::Disk { op, result });
     }
@@ -162,7 +163,8 @@ impl World<'_> {
         self.nodes[node].down = down;
         self.nodes[node].incarnation += 1;
         self.digest.event(self.now, 44, node as u64);
-        self.observer.crashed(self.moment, member);
+        let finding = self.observer.crashed(self.moment, member);
+        self.stop_on(finding);
         self.node_gone(node);
     }
 
