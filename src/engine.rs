@@ -2,14 +2,16 @@
 //!
 //! Everything here is plain data and functions. The tool knows of the other packages only what these types say.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 
 use detcd_model::formats::{self, ModelName};
 use detcd_model::invariants::{self, Invariants};
-use detcd_model::{jsonl, JudgeOptions};
-use detcd_replica::history::{Finding, Moment, Side};
-use detcd_replica::{Bugs, FileName, MemberId, OpId, Output, View};
+use detcd_model::{jsonl, JudgeOptions, Judgement};
+use detcd_replica::history::{Finding, History, Moment, Side};
+use detcd_replica::{Bugs, Event, FileName, MemberId, OpId, Output, View};
 use detcd_sim::decide::Label;
 use detcd_sim::{disk, fault, Failure, Observer};
 use serde::{Deserialize, Serialize};
@@ -205,24 +207,58 @@ pub(crate) fn fault_kinds() -> Vec<&'static str> {
     fault::Kind::ALL.iter().map(|kind| kind.name()).collect()
 }
 
-/// The white-box judge, plugged into the world.
-struct WhiteBox(Invariants);
+/// The white-box judge, plugged into the world, and the log as it was applied.
+struct WhiteBox {
+    invariants: Invariants,
+    log: Rc<RefCell<Log>>,
+}
+
+/// The data of every entry, in the order of application: the first member to apply an index writes it down.
+#[derive(Default)]
+struct Log {
+    applied: u64,
+    entries: Vec<bytes::Bytes>,
+}
+
+impl Log {
+    fn note(&mut self, view: &View<'_>, outputs: &[Output]) {
+        for output in outputs {
+            let Output::Event(Event::Applied { index, .. }) = output else { continue };
+            if *index == self.applied + 1 {
+                if let Some(entry) = view.log.entry(*index) {
+                    self.applied = *index;
+                    self.entries.push(entry.data.clone());
+                }
+            }
+        }
+    }
+
+    /// The requests of clients in it; membership changes and empty entries are none.
+    fn requests(&self) -> Vec<detcd_replica::api::Request> {
+        self.entries
+            .iter()
+            .filter_map(|data| detcd_replica::wire::decode(data).ok())
+            .map(|(_, request)| request)
+            .collect()
+    }
+}
 
 impl Observer for WhiteBox {
     fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
-        self.0.on_step(moment, view, outputs).err()
+        self.log.borrow_mut().note(view, outputs);
+        self.invariants.on_step(moment, view, outputs).err()
     }
 
     fn synced(&mut self, moment: Moment, member: MemberId, file: FileName, op: OpId) -> Option<Finding> {
-        self.0.on_synced(moment, member, file, op).err()
+        self.invariants.on_synced(moment, member, file, op).err()
     }
 
     fn crashed(&mut self, moment: Moment, member: MemberId) -> Option<Finding> {
-        self.0.on_crash(moment, member).err()
+        self.invariants.on_crash(moment, member).err()
     }
 
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
-        self.0.on_boot(moment, view, outputs).err()
+        self.invariants.on_boot(moment, view, outputs).err()
     }
 }
 
@@ -242,12 +278,13 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
         Host::Madsim => detcd_sim::Host::Madsim,
         Host::Bare => detcd_sim::Host::Bare,
     };
+    let log = Rc::new(RefCell::new(Log::default()));
     let asked = detcd_sim::Options { seed, host, traced: options.trace, overrides };
     let outcome = detcd_sim::run(&scenario, &asked, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
-        Box::new(WhiteBox(Invariants::new(founders)))
+        Box::new(WhiteBox { invariants: Invariants::new(founders), log: log.clone() })
     });
     let mut checks: Vec<&'static str> = invariants::names().to_vec();
-    let judgement = detcd_model::judge(&outcome.history, &JudgeOptions::default());
+    let judgement = judge(&outcome.history, &log.borrow());
     checks.extend(judgement.checks);
     checks.push("liveness");
     let count = |key: &str| outcome.tally.get(key).copied().unwrap_or(0);
@@ -291,6 +328,17 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
         trace: outcome.trace,
         history: String::from_utf8(history).expect("JSON is UTF-8"),
     })
+}
+
+/// What clients saw decides; only where it leaves too much open is the log heard as a witness.
+fn judge(history: &History, log: &Log) -> Judgement {
+    let judgement = detcd_model::judge(history, &JudgeOptions::default());
+    if judgement.undecided.is_none() {
+        return judgement;
+    }
+    let mut heard = history.clone();
+    heard.watches.push(detcd_model::witness(history, &log.requests()));
+    detcd_model::judge(&heard, &JudgeOptions::default())
 }
 
 fn undecided(reason: String, at: Moment) -> Finding {
@@ -438,8 +486,7 @@ fn check_etcd(text: &str, model: Option<CheckModel>) -> Result<CheckReport, Engi
         let reason = format!("this is a history of etcd; it cannot be checked against {}", other.name());
         return Err(EngineError::History(1, 1, reason));
     }
-    let history =
-        jsonl::read(text.as_bytes()).map_err(|error| EngineError::History(error.line, 1, error.message))?;
+    let history = jsonl::read(text.as_bytes()).map_err(|error| EngineError::History(error.line, 1, error.message))?;
     let judgement = detcd_model::judge(&history, &JudgeOptions::default());
     let (verdict, window) = match (judgement.findings.into_iter().next(), judgement.undecided) {
         (Some(finding), _) => {

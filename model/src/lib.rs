@@ -9,12 +9,14 @@
 
 pub mod formats;
 pub mod invariants;
-mod judge;
 pub mod jsonl;
+mod judge;
 pub mod linearizability;
 pub mod search;
 mod serializable;
 pub mod spec;
 mod watch;
+mod witness;
 
 pub use judge::{judge, JudgeOptions, Judgement, OperationCounts};
+pub use witness::witness;

@@ -80,11 +80,7 @@ pub fn run(
 }
 
 /// The three acts. Gives why the cluster did not settle, if it did not.
-fn acts(
-    scenario: &Scenario,
-    world: &mut World<'_>,
-    advance: &mut dyn FnMut(&mut World<'_>) -> bool,
-) -> Option<String> {
+fn acts(scenario: &Scenario, world: &mut World<'_>, advance: &mut dyn FnMut(&mut World<'_>) -> bool) -> Option<String> {
     let limit = scenario.acts.safety_limit.0 .0;
     while !world.traffic_done() && world.now() < limit {
         if !advance(world) {
@@ -128,9 +124,10 @@ fn outcome(scenario: Scenario, remains: Remains, stuck: Option<String>) -> Outco
         Some(Stop::Panic { member, message }) => {
             Some(Failure::Panic(white("panic", format!("{member} panicked: {message}"))))
         }
-        Some(Stop::Refused { member, reason }) => {
-            Some(Failure::Finding(white("boot", format!("{member} does not start, though no fault damaged its disk: {reason}"))))
-        }
+        Some(Stop::Refused { member, reason }) => Some(Failure::Finding(white(
+            "boot",
+            format!("{member} does not start, though no fault damaged its disk: {reason}"),
+        ))),
         None => stuck.map(|reason| Failure::Liveness(white("liveness", reason))),
     };
     Outcome {

@@ -6,9 +6,9 @@ use detcd_replica::time::Span;
 use detcd_replica::{Failpoint, Output, Role};
 
 use crate::decide::{Site, Subject};
+use crate::disk::Loss;
 use crate::distribution::{Below, Ratio};
 use crate::fault::{Episode, Kind, Plan, Target};
-use crate::disk::Loss;
 use crate::net::{Impairment, Mode, Partition};
 use crate::scenario::Retention;
 

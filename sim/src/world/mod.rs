@@ -329,7 +329,12 @@ impl<'a> World<'a> {
 
     fn trace_note(&mut self, node: usize, what: &str) {
         if let Some(trace) = &mut self.trace {
-            trace.push(format!("{{\"n\":{},\"t\":{},\"node\":{},\"note\":\"{what}\"}}", self.moment, self.now, node + 1));
+            trace.push(format!(
+                "{{\"n\":{},\"t\":{},\"node\":{},\"note\":\"{what}\"}}",
+                self.moment,
+                self.now,
+                node + 1
+            ));
         }
     }
 

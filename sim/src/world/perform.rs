@@ -196,12 +196,7 @@ impl World<'_> {
     fn trace_event(&mut self, node: usize, event: &Event) {
         if let Some(trace) = &mut self.trace {
             let what = super::quoted(&format!("{event:?}"));
-            trace.push(format!(
-                "{{\"n\":{},\"t\":{},\"node\":{},\"event\":{what}}}",
-                self.moment,
-                self.now,
-                node + 1
-            ));
+            trace.push(format!("{{\"n\":{},\"t\":{},\"node\":{},\"event\":{what}}}", self.moment, self.now, node + 1));
         }
     }
 }

@@ -140,11 +140,7 @@ impl Traffic {
 }
 
 /// A step of an operation client with the generator that is its own, or the shared one.
-fn with_client(
-    actor: &mut Actor,
-    shared: &mut dyn Workload,
-    step: impl FnOnce(&mut Client, &mut dyn Workload),
-) {
+fn with_client(actor: &mut Actor, shared: &mut dyn Workload, step: impl FnOnce(&mut Client, &mut dyn Workload)) {
     match actor {
         Actor::Worker(client) => step(client, shared),
         Actor::Operator(client, own) => step(client, &mut **own),

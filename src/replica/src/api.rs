@@ -300,7 +300,7 @@ pub enum ResponseBody {
         /// Whether the compares held.
         succeeded: bool,
         /// One answer an operation.
-        responses: Vec<ResponseBody>,
+        responses: Vec<Self>,
     },
     /// A compaction.
     Compact,

@@ -22,8 +22,8 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::wal::Commands;
 pub use crate::mvcc::Bucket;
+use crate::wal::Commands;
 use crate::{raftpb, BootError, Dir, DiskCommand, DiskImage, FileName, OpId};
 
 const CONSISTENT_INDEX: &[u8] = b"consistent_index";

@@ -253,7 +253,8 @@ impl Replica {
                 if self.store.compaction_pending() {
                     self.out.wake_now(Task::Compaction);
                 }
-                let done: Vec<_> = self.compacting.iter().filter(|(_, at)| *at <= revision).map(|(id, _)| *id).collect();
+                let done: Vec<_> =
+                    self.compacting.iter().filter(|(_, at)| *at <= revision).map(|(id, _)| *id).collect();
                 self.compacting.retain(|(_, at)| *at > revision);
                 for id in done {
                     self.reply_body(id, ResponseBody::Compact);
@@ -270,7 +271,8 @@ impl Replica {
         };
         let metadata = snapshot.get_metadata();
         assert!(metadata.index > self.applied, "a snapshot at {} under applied {}", metadata.index, self.applied);
-        let database = self.applying.databases.remove(&metadata.index).expect("Raft saw the snapshot after its database");
+        let database =
+            self.applying.databases.remove(&metadata.index).expect("Raft saw the snapshot after its database");
         self.applying.databases.clear();
         self.install(metadata.index, metadata.term, database);
     }

@@ -43,15 +43,8 @@ impl Replica {
     /// # Errors
     /// What etcd refuses to start from: a WAL that is damaged in the middle, a database that cannot be read or is older
     /// than the snapshot it must have. Nothing is changed then.
-    pub fn boot(
-        config: Config,
-        image: &DiskImage,
-        now: Monotonic,
-        out: &mut Vec<Output>,
-    ) -> Result<Self, BootError> {
-        config
-            .validate()
-            .map_err(|error| BootError::Config { reason: format!("{} {}", error.field, error.reason) })?;
+    pub fn boot(config: Config, image: &DiskImage, now: Monotonic, out: &mut Vec<Output>) -> Result<Self, BootError> {
+        config.validate().map_err(|error| BootError::Config { reason: format!("{} {}", error.field, error.reason) })?;
         let mut outputs = Outputs::default();
         outputs.start(out);
         let recovered = match wal::exists(image) {
@@ -127,9 +120,8 @@ fn founding(config: &Config) -> (HardState, Vec<Entry>) {
         entry.entry_type = EntryType::EntryConfChange;
         entry.term = 1;
         entry.index = place as u64 + 1;
-        entry.data = protobuf::Message::write_to_bytes(&change)
-            .expect("a message in memory can always be written")
-            .into();
+        entry.data =
+            protobuf::Message::write_to_bytes(&change).expect("a message in memory can always be written").into();
         entries.push(entry);
     }
     hard_state.term = 1;
@@ -270,8 +262,7 @@ fn founders(entries: &[Entry], commit: u64) -> ConfState {
         if entry.entry_type != EntryType::EntryConfChange {
             break;
         }
-        let change: ConfChange =
-            protobuf::Message::parse_from_bytes(&entry.data).expect("bootstrap wrote this entry");
+        let change: ConfChange = protobuf::Message::parse_from_bytes(&entry.data).expect("bootstrap wrote this entry");
         conf_state.voters.push(change.node_id);
     }
     conf_state

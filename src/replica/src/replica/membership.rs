@@ -114,7 +114,8 @@ fn parse_key(key: &[u8]) -> Option<MemberId> {
 impl Replica {
     /// `applyConfChange`. Every member sees the same members at the same index, so all refuse the same changes.
     pub(super) fn apply_conf_change(&mut self, data: &[u8], fresh: bool) {
-        let change: ConfChange = protobuf::Message::parse_from_bytes(data).expect("a member proposes only what it has encoded");
+        let change: ConfChange =
+            protobuf::Message::parse_from_bytes(data).expect("a member proposes only what it has encoded");
         let waiter = self.proposed.remove(&change.id);
         if fresh {
             if let Err(error) = self.membership.check(&request_of(&change)) {
@@ -127,9 +128,8 @@ impl Replica {
                 }
             }
         }
-        let conf_state = match self.raft.apply_conf_change(&change) {
-            Ok(conf_state) => conf_state,
-            Err(_) => panic!("Raft refuses a change that the membership has taken: {change:?}"),
+        let Ok(conf_state) = self.raft.apply_conf_change(&change) else {
+            panic!("Raft refuses a change that the membership has taken: {change:?}")
         };
         self.after_raft();
         if fresh {
@@ -167,7 +167,8 @@ impl Replica {
                     false => "",
                 };
                 let (id, name) = (member.0, member);
-                let json = format!("{{\"id\":{id},\"peerURLs\":[\"http://{name}:2380\"]{learner},\"name\":\"{name}\"}}");
+                let json =
+                    format!("{{\"id\":{id},\"peerURLs\":[\"http://{name}:2380\"]{learner},\"name\":\"{name}\"}}");
                 self.backend.put(Bucket::Members, key, json.into_bytes().into());
             }
         }

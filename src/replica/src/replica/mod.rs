@@ -238,8 +238,8 @@ impl Replica {
             }
             Request::HashKv { revision } => {
                 let result = self.store.hash_kv(&self.backend, revision);
-                let result = result
-                    .map(|(hash, compact_revision)| api::ResponseBody::HashKv { hash, compact_revision });
+                let result =
+                    result.map(|(hash, compact_revision)| api::ResponseBody::HashKv { hash, compact_revision });
                 match result {
                     Ok(body) => self.reply_body(id, body),
                     Err(error) => self.reply(id, Err(error)),
@@ -249,11 +249,7 @@ impl Replica {
     }
 
     fn header(&self) -> api::Header {
-        api::Header {
-            member: self.config.member,
-            revision: self.store.revision(),
-            raft_term: self.raft.raft.term,
-        }
+        api::Header { member: self.config.member, revision: self.store.revision(), raft_term: self.raft.raft.term }
     }
 
     fn reply(&mut self, id: RequestId, result: Result<api::Response, Error>) {

@@ -16,8 +16,7 @@ impl Replica {
             return self.receive_database(peer);
         }
         let message = &mut *peer.message;
-        let asks_vote =
-            matches!(message.msg_type, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        let asks_vote = matches!(message.msg_type, MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
         if asks_vote && self.config.bugs.has(Bug::VoteIgnoresLogUptodate) {
             let log = &self.raft.raft.raft_log;
             message.index = message.index.max(log.last_index());

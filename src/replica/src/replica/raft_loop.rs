@@ -117,7 +117,14 @@ impl Replica {
             self.disk.insert(*sync, Waiting::RaftSave);
         }
         let snapshot = has_snapshot.then_some(snapshot);
-        let saving = Saving { number, syncs, messages: persisted, last_entry: entries.last().cloned(), founding: None, snapshot };
+        let saving = Saving {
+            number,
+            syncs,
+            messages: persisted,
+            last_entry: entries.last().cloned(),
+            founding: None,
+            snapshot,
+        };
         if saving.syncs.is_empty() {
             self.finish(saving);
         } else {

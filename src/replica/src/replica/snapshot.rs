@@ -59,7 +59,7 @@ impl Replica {
             let term = self.raft.store().term_of(index).expect("what is applied is in the log");
             let conf_state = self.raft.raft.prs().conf().to_conf_state();
             self.snapshotting.making = Some((index, term, conf_state, false));
-            if !self.backend.awaiting().is_some() {
+            if self.backend.awaiting().is_none() {
                 self.begin_commit();
                 return;
             }
@@ -141,9 +141,8 @@ impl Replica {
         let renamed = self.out.issue(DiskCommand::SyncDir { dir: Dir::Snap });
         self.disk.insert(renamed, Waiting::Nobody);
         self.out.point(Failpoint::ApplyAfterOpenSnapshot);
-        let backend = match Backend::parse(&database) {
-            Ok(backend) => backend,
-            Err(_) => return self.exit("failed to open snapshot backend"),
+        let Ok(backend) = Backend::parse(&database) else {
+            return self.exit("failed to open snapshot backend");
         };
         assert!(backend.consistent_index() >= index, "the database is older than its snapshot");
         self.backend_committed = backend.consistent_index();
