@@ -41,7 +41,7 @@ mod states;
 mod tests;
 
 use detcd_replica::history::{Finding, Moment};
-use detcd_replica::{Event, FileName, MemberId, OpId, Output, Role, View};
+use detcd_replica::{FileName, MemberId, OpId, Output, Role, View};
 
 use commits::Committed;
 use durable::Durable;

@@ -2,7 +2,7 @@
 
 use detcd_replica::api::{Header, Response, ResponseBody};
 use detcd_replica::raftpb::{Entry, Message, MessageType};
-use detcd_replica::{DiskCommand, LogView, PeerMessage, RequestId};
+use detcd_replica::{DiskCommand, Event, LogView, PeerMessage, RequestId};
 
 use super::*;
 
