@@ -14,11 +14,10 @@ use serde::Serialize;
 
 use crate::cli::{Keep, SeedRange};
 use crate::cpu::{per_second, process_time};
-use crate::engine::{self, Host, RunOptions, Verdict, World};
+use crate::engine::{self, Host, RunOptions, Verdict};
 use crate::exit::Failure;
 use crate::output::lines::{round, RunLine, Totals};
 use crate::run::Batch;
-use crate::scenario::{self, Scenario};
 
 /// One thing to measure.
 pub(crate) struct Case {

@@ -13,7 +13,7 @@ use crate::output::lines::RunLine;
 use crate::output::repro::{self, Expected, Repro};
 use crate::output::{block, console, human};
 use crate::run::{exit_of, run_one};
-use crate::scenario::{self, Scenario};
+use crate::scenario::Scenario;
 use crate::{engine, identity};
 
 /// The command that replays a seed for which no folder was written.

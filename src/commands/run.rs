@@ -16,7 +16,7 @@ use crate::output::progress::Progress;
 use crate::output::{block, console, human};
 use crate::run::determinism::Pair;
 use crate::run::{exit_of, jobs_or_cores, Batch};
-use crate::scenario::{self, Scenario};
+use crate::scenario::Scenario;
 use crate::{cpu, interrupt};
 
 /// Seeds of a batch that names none.

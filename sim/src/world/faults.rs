@@ -268,7 +268,7 @@ impl World<'_> {
     fn add_impairment(&self, place: usize, nodes: &[usize], links: &mut [Impairment], datagrams: &mut [bool]) {
         let episode = &self.faults.plan.episodes[place];
         let count = self.nodes.len();
-        let share = Ratio::new(episode.magnitude.max(0) as u64, 1_000_000);
+        let share = || Ratio::new(episode.magnitude.max(0) as u64, 1_000_000);
         for from in 0..count {
             for to in (0..count).filter(|to| *to != from) {
                 if !nodes.contains(&from) && !nodes.contains(&to) {
@@ -276,9 +276,9 @@ impl World<'_> {
                 }
                 let link = &mut links[from * count + to];
                 match episode.kind {
-                    Kind::Loss => link.loss = share,
-                    Kind::Duplicate => link.duplicate = share,
-                    Kind::Reorder => (link.reorder, link.reorder_window) = (share, REORDER_WINDOW),
+                    Kind::Loss => link.loss = share(),
+                    Kind::Duplicate => link.duplicate = share(),
+                    Kind::Reorder => (link.reorder, link.reorder_window) = (share(), REORDER_WINDOW),
                     Kind::Delay => link.delay_max = episode.magnitude as u64,
                     _ => continue,
                 }

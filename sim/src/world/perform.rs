@@ -81,7 +81,10 @@ impl World<'_> {
                 self.queue.push(*at, Happening::Message { message, epoch });
             }
             [first, again @ ..] => {
-                for at in again {
+                // A forwarded proposal must not come twice: Raft would append it twice. etcd relies on its transport
+                // for that, and so it is no fault of the network that etcd is made for.
+                let once = message.message.msg_type == MessageType::MsgPropose;
+                for at in again.iter().filter(|_| !once) {
                     self.queue.push(*at, Happening::Message { message: message.clone(), epoch });
                 }
                 self.queue.push(*first, Happening::Message { message, epoch });

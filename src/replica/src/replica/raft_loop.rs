@@ -57,9 +57,7 @@ impl Replica {
         }
         let mut ready = self.raft.ready();
         let leads = self.raft.raft.state == raft::StateRole::Leader;
-        if ready.ss().is_some() {
-            self.role_changed();
-        }
+        let new_leader = ready.ss().is_some() && self.role_changed();
         for state in ready.take_read_states() {
             self.read_index_confirmed(&state.request_ctx, state.index);
         }
@@ -97,6 +95,10 @@ impl Replica {
             self.log_changed_from = 0;
         }
         self.raft.advance_append_async(ready);
+        if new_leader {
+            // Not before: Raft must not be stepped while a Ready is out.
+            self.propose_unled();
+        }
         let early = self.config.bugs.has(Bug::ApplyBeforeWalFsyncSingle) && self.raft.raft.prs().is_singleton();
         if early && !has_snapshot {
             // The single voter counts its own entries as committed while they are only in the page cache.
@@ -222,7 +224,8 @@ impl Replica {
         }
     }
 
-    fn role_changed(&mut self) {
+    /// True when there is a leader, and another one than before.
+    fn role_changed(&mut self) -> bool {
         let raft = &self.raft.raft;
         let (role, leader, term) = (election::role(raft.state), MemberId(raft.leader_id), raft.term);
         let new_leader = leader != MemberId::NONE && leader != self.leader;
@@ -231,8 +234,8 @@ impl Replica {
         self.event(Event::RoleChanged { role, term, leader: leader.known() });
         if new_leader {
             self.leader_changed();
-            self.propose_unled();
         }
+        new_leader
     }
 
     /// etcd's `processMessages`, then the messages on their way: only the newest append response counts, and nothing goes
