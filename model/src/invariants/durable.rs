@@ -32,9 +32,12 @@ pub(super) struct Durable {
     terms: VecDeque<u64>,
     /// Term and vote.
     pub(super) hard_state: (u64, MemberId),
+    /// The same, save that what a boot has found counts only after a sync.
+    pub(super) synced_hard_state: (u64, MemberId),
     pending: VecDeque<Save>,
     pending_terms: VecDeque<u64>,
-    /// After a crash: entries from here on may have been overwritten by what was not synced.
+    /// Entries from here on may be lost all the same: after a crash, since what was not synced may have overwritten
+    /// them; after a boot, since it may have found them in the page cache that outlived a process.
     floor: u64,
 }
 
@@ -44,6 +47,7 @@ impl Default for Durable {
             base: 0,
             terms: VecDeque::new(),
             hard_state: (0, MemberId::NONE),
+            synced_hard_state: (0, MemberId::NONE),
             pending: VecDeque::new(),
             pending_terms: VecDeque::new(),
             floor: u64::MAX,
@@ -108,14 +112,20 @@ impl Durable {
 
     /// Everything written to `file` up to `op` lasts.
     pub(super) fn synced(&mut self, file: FileName, op: OpId) {
+        if !matches!(file, FileName::Wal { .. }) {
+            return;
+        }
         while let Some(save) = self.pending.front() {
             if save.op > op || save.file.is_some_and(|other| other != file) {
-                return;
+                break;
             }
             let record = save.record;
             self.pending.pop_front();
             self.settle(record);
         }
+        // A booted member goes on in the segment that it found, so the sync covers that too.
+        self.floor = u64::MAX;
+        self.synced_hard_state = self.hard_state;
     }
 
     fn settle(&mut self, record: Record) {
@@ -165,7 +175,7 @@ impl Durable {
     pub(super) fn lost(&self, log: &LogView<'_>) -> Option<Lost> {
         let low = self.base.max(log.start.0) + 1;
         let high = self.last().min(self.floor - 1);
-        if log.last_index() < self.base {
+        if log.last_index() < self.base.min(self.floor - 1) {
             return Some(Lost { index: self.base, term: 0, found: None });
         }
         (low..=high).find_map(|index| {
@@ -175,13 +185,16 @@ impl Durable {
         })
     }
 
-    /// The member has booted with this log; from `written` on the boot itself has written it, so it is not
-    /// durable.
-    pub(super) fn booted(&mut self, log: &LogView<'_>, written: u64, hard_state: (u64, MemberId)) {
+    /// The member has booted with this log and hard state, which it takes for durable.
+    pub(super) fn booted(&mut self, log: &LogView<'_>, hard_state: (u64, MemberId)) {
+        let high = self.last().min(self.floor - 1);
+        let mut floor = self.base.max(log.start.0).min(high) + 1;
+        while floor <= high && log.entry(floor).is_some_and(|entry| self.has(floor, entry.term)) {
+            floor += 1;
+        }
+        self.floor = floor;
         self.restart_at(log.start.0);
-        let high = log.last_index().min(written - 1);
-        self.terms.extend((log.start.0 + 1..=high).map(|index| log.entry(index).map_or(0, |entry| entry.term)));
+        self.terms.extend((log.start.0 + 1..=log.last_index()).map(|index| log.entry(index).map_or(0, |it| it.term)));
         self.hard_state = hard_state;
-        self.floor = u64::MAX;
     }
 }

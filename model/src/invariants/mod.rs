@@ -24,10 +24,10 @@
 //! | M3 | a revision reads the same on every member and at every time |
 //!
 //! The cost of a step is proportional to what changed in it, and memory to the length of the logs. It is an
-//! observer: it knows views and events, nothing of how a replica works, and never changes one. It takes what
-//! a member boots with for durable; a world in which a crash leaves pages in a cache that a later crash may
-//! lose must say so by `disk_damaged`. When a voter has lost what it had promised (damage, wiping), Raft's
-//! premise is gone: from then on only M2 is checked.
+//! observer: it knows views and events, nothing of how a replica works, and never changes one. What a booting
+//! member finds on its disk counts towards a quorum, but is not missed if a later crash takes it before a sync.
+//! When a voter has lost what it had promised (damage, wiping), Raft's premise is gone: from then on only M2
+//! is checked.
 
 mod commits;
 mod durable;
@@ -41,7 +41,7 @@ mod states;
 mod tests;
 
 use detcd_replica::history::{Finding, Moment};
-use detcd_replica::{Event, FileName, MemberId, OpId, Output, Role, View};
+use detcd_replica::{FileName, MemberId, OpId, Output, Role, View};
 
 use commits::Committed;
 use durable::Durable;
@@ -162,15 +162,10 @@ impl Invariants {
         member.role = (view.role, view.term);
         let excused = std::mem::take(&mut member.damaged) || self.premise_lost;
         let lost = member.durable.lost(&view.log);
-        let durable = member.durable.hard_state;
+        let durable = member.durable.synced_hard_state;
         let elections = member.votes.booted(view, durable);
         let progress = member.progress.booted(view);
-        let written = outputs.iter().find_map(|output| match output {
-            Output::Event(Event::WalSaved { entries, .. }) => Some(entries.map_or(u64::MAX, |(first, _)| first)),
-            _ => None,
-        });
-        let hard_state = written.map_or((view.term, view.vote), |_| durable);
-        member.durable.booted(&view.log, written.unwrap_or(u64::MAX), hard_state);
+        member.durable.booted(&view.log, (view.term, view.vote));
         member.log = Shadow::default();
         member.commit = 0;
         member.applied = view.applied;

@@ -94,8 +94,8 @@ impl Progress {
         let (member, index, revision) = (view.member, view.consistent_index, view.revision);
         let (seen, committed) = (self.seen, self.committed);
         self.seen = (index, revision);
-        self.committed = (index, revision);
         if index < committed.0 {
+            self.committed = (index, revision);
             return Err(format!(
                 "{member} boots at consistent index {index} below its last backend commit at {}",
                 committed.0

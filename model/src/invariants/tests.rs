@@ -2,7 +2,7 @@
 
 use detcd_replica::api::{Header, Response, ResponseBody};
 use detcd_replica::raftpb::{Entry, Message, MessageType};
-use detcd_replica::{DiskCommand, LogView, PeerMessage, RequestId};
+use detcd_replica::{DiskCommand, Event, LogView, PeerMessage, RequestId};
 
 use super::*;
 
@@ -429,6 +429,28 @@ fn r5_commits_are_durable() {
             s.write(1, 5, 3, "c");
             s.crash(1);
             s.boot(1, 5);
+        }),
+        ("what a boot found may be lost before a sync", None, |s| {
+            s.write(1, 4, 2, "a");
+            s.crash(1);
+            s.boot(1, 4);
+            s.crash(1);
+            s.boot(1, 3);
+        }),
+        ("and not after one", Some("R5"), |s| {
+            s.write(1, 4, 2, "a");
+            s.crash(1);
+            s.boot(1, 4);
+            s.append(1, 5, 2, "b");
+            s.crash(1);
+            s.boot(1, 3);
+        }),
+        ("what was durable before the boot stays so", Some("R5"), |s| {
+            s.append(1, 4, 2, "a");
+            s.crash(1);
+            s.boot(1, 4);
+            s.crash(1);
+            s.boot(1, 3);
         }),
         ("a durable entry is lost", Some("R5"), |s| {
             s.append(1, 4, 2, "a");
