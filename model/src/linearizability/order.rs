@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use detcd_replica::api::{KeyRange, ResponseBody, Revision};
+use detcd_replica::api::{Key, KeyRange, RangeEnd, Request, ResponseBody, Revision};
 use detcd_replica::history::{Finding, History, Operation, Outcome};
 
 use super::candidates::{could_show, Candidates, Kind};
@@ -95,6 +95,8 @@ struct Choice {
 struct Conflict {
     revision: Revision,
     keys: Vec<KeyRange>,
+    /// Whether no other choice can help: certain writes alone contradict the answer.
+    certain: bool,
     finding: Finding,
 }
 
@@ -112,6 +114,9 @@ impl Pass<'_> {
                 self.store.rollback(revision - 1);
                 self.writers.truncate(place(revision));
                 return Ok(());
+            }
+            if conflict.certain {
+                return Err(Trouble::Violation(conflict.finding));
             }
             let mut keys = conflict.keys.clone();
             if worst.as_ref().is_none_or(|worst| conflict.revision > worst.revision) {
@@ -229,6 +234,7 @@ impl Pass<'_> {
                 Conflict {
                     revision,
                     keys: footprint(&operation.request),
+                    certain: false,
                     finding: violation(operation, summary, self.near(revision).into_iter()),
                 }
             }
@@ -273,7 +279,12 @@ impl Pass<'_> {
         });
         let about = seen_by.unwrap_or(&self.operations[0]);
         let summary = format!("revision {revision} was passed, but no write can have made it");
-        Err(Conflict { revision, keys, finding: violation(about, summary, self.near(revision).into_iter()) })
+        Err(Conflict {
+            revision,
+            keys,
+            certain: false,
+            finding: violation(about, summary, self.near(revision).into_iter()),
+        })
     }
 
     fn mismatch(
@@ -315,7 +326,56 @@ impl Pass<'_> {
                 break;
             }
         }
-        Conflict { revision, keys, finding: violation(about, summary, others.into_iter()) }
+        let certain = self.is_certain(revision, about, answer);
+        Conflict { revision, keys, certain, finding: violation(about, summary, others.into_iter()) }
+    }
+
+    /// Whether writes whose place is certain contradict the answer, whatever was chosen elsewhere: something it shows was
+    /// overwritten by one of them, or is not what one of them wrote; or what one of them wrote is not shown.
+    fn is_certain(&self, revision: Revision, about: &Operation, answer: &ResponseBody) -> bool {
+        let at = match (&about.request, role(about)) {
+            (Request::Range(_), Role::Read(_)) => revision,
+            (Request::Put(_), Role::Write(_)) => revision - 1,
+            _ => return false,
+        };
+        let mut contradicted = false;
+        each_kv(answer, &mut |kv| {
+            contradicted |= self.store.versions(&kv.key).iter().any(|record| {
+                let later = record.mod_revision > kv.mod_revision && record.mod_revision <= at;
+                later && self.surely_wrote(record.mod_revision, &kv.key)
+            });
+            let writer = usize::try_from(kv.mod_revision).ok().and_then(|of| self.claims.writers.get(of));
+            if let Some(Request::Put(put)) =
+                writer.and_then(|writer| self.operations.get(*writer as usize)).map(|writer| &writer.request)
+            {
+                contradicted |= put.key != kv.key || (!kv.value.is_empty() && put.value != kv.value);
+            }
+        });
+        let (Request::Range(range), ResponseBody::Range { kvs, .. }) = (&about.request, answer) else {
+            return contradicted;
+        };
+        if range.range.end != RangeEnd::Single || range.count_only || !kvs.is_empty() {
+            return contradicted;
+        }
+        // The key is said not to be there: it must have been deleted since the last certain put.
+        let known = self.store.versions(&range.range.start).iter().rfind(|record| record.mod_revision <= at);
+        contradicted
+            || known.is_some_and(|record| {
+                let wrote = record.mod_revision;
+                !record.is_tombstone()
+                    && self.surely_wrote(wrote, &range.range.start)
+                    && self.choices.last().is_none_or(|choice| choice.revision < wrote)
+            })
+    }
+
+    /// Whether the operation that claims the revision changed the key then, in whatever state it found.
+    fn surely_wrote(&self, revision: Revision, key: &Key) -> bool {
+        let writer = self.claims.writers.get(place(revision)).and_then(|writer| self.operations.get(*writer as usize));
+        match writer.map(|writer| &writer.request) {
+            Some(Request::Put(put)) => put.key == *key,
+            Some(Request::DeleteRange(delete)) => delete.range == KeyRange::single(key.clone()),
+            _ => false,
+        }
     }
 
     /// The writes around a revision.
