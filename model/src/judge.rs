@@ -14,7 +14,7 @@ pub struct JudgeOptions {
 
 impl Default for JudgeOptions {
     fn default() -> Self {
-        Self { steps: 2_000_000 }
+        Self { steps: 500_000 }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use detcd_replica::api::{Key, KeyRange, RangeEnd, Request, ResponseBody, Revision};
+use detcd_replica::api::{Key, KeyRange, RangeEnd, Request, RequestOp, ResponseBody, Revision};
 use detcd_replica::history::{Finding, History, Operation, Outcome};
 
 use super::candidates::{could_show, Candidates, Kind};
@@ -166,6 +166,10 @@ impl Pass<'_> {
 
     /// The last candidate before `end` that does something at the revision, and all that was seen of it.
     fn next_candidate(&mut self, revision: Revision, end: usize, tried: &mut Vec<Kind>) -> Option<usize> {
+        if revision <= self.reached {
+            // A scan over many candidates is work, too; a candidate costs a small part of an operation.
+            self.steps = self.steps.saturating_sub(1 + end as u64 / 16);
+        }
         (0..end).rev().find(|candidate| {
             let kind = self.candidates.kind(*candidate);
             if !self.candidates.may_be(self.operations, *candidate, revision) || tried.contains(&kind) {
@@ -370,10 +374,19 @@ impl Pass<'_> {
 
     /// Whether the operation that claims the revision changed the key then, in whatever state it found.
     fn surely_wrote(&self, revision: Revision, key: &Key) -> bool {
-        let writer = self.claims.writers.get(place(revision)).and_then(|writer| self.operations.get(*writer as usize));
-        match writer.map(|writer| &writer.request) {
-            Some(Request::Put(put)) => put.key == *key,
-            Some(Request::DeleteRange(delete)) => delete.range == KeyRange::single(key.clone()),
+        let claimed = self.claims.writers.get(place(revision)).filter(|writer| **writer != NOBODY);
+        let writer = claimed.or_else(|| self.evidence.settled.get(&revision));
+        let writer = writer.and_then(|writer| self.operations.get(*writer as usize));
+        let Some(writer) = writer else { return false };
+        match (&writer.request, &writer.outcome) {
+            (Request::Put(put), _) => put.key == *key,
+            (Request::DeleteRange(delete), _) => delete.range == KeyRange::single(key.clone()),
+            // An answered transaction says which of its branches ran.
+            (Request::Txn(txn), Outcome::Ok { response, .. }) => {
+                let succeeded = matches!(response.body, ResponseBody::Txn { succeeded: true, .. });
+                let branch = if succeeded { &txn.success } else { &txn.failure };
+                branch.iter().any(|op| matches!(op, RequestOp::Put(put) if put.key == *key))
+            }
             _ => false,
         }
     }
