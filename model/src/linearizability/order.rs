@@ -47,7 +47,9 @@ pub(super) fn settle(history: &History, claims: &Claims, evidence: &Evidence, st
         choices: Vec::new(),
         candidates: Candidates::of(&history.operations, claims, evidence),
         lost: None,
+        patience: steps,
         steps,
+        allowance: steps.saturating_add(64 * history.operations.len() as u64),
         reached: 0,
     };
     let result = pass.run();
@@ -72,8 +74,12 @@ struct Pass<'h> {
     candidates: Candidates,
     /// The first revision that was passed over after trouble.
     lost: Option<Revision>,
-    /// Operations that may yet be tried again.
+    /// Operations that may be tried again before the pass gets any further.
+    patience: u64,
+    /// How many of those are left: a history is not undecided for being long, only for being stuck.
     steps: u64,
+    /// Operations that may yet be tried again in all.
+    allowance: u64,
     /// The highest revision that the pass has been at.
     reached: Revision,
 }
@@ -126,7 +132,7 @@ impl Pass<'_> {
                 let worst = worst.expect("there was a conflict");
                 return Err(Trouble::Violation(worst.finding));
             };
-            if self.steps == 0 {
+            if self.steps == 0 || self.allowance == 0 {
                 return Err(self.undecided(back, worst.map_or(back, |worst| worst.revision)));
             }
             revision = back;
@@ -168,7 +174,7 @@ impl Pass<'_> {
     fn next_candidate(&mut self, revision: Revision, end: usize, tried: &mut Vec<Kind>) -> Option<usize> {
         if revision <= self.reached {
             // A scan over many candidates is work, too; a candidate costs a small part of an operation.
-            self.steps = self.steps.saturating_sub(1 + end as u64 / 16);
+            self.spend(1 + end as u64 / 16);
         }
         (0..end).rev().find(|candidate| {
             let kind = self.candidates.kind(*candidate);
@@ -189,6 +195,11 @@ impl Pass<'_> {
         })
     }
 
+    fn spend(&mut self, steps: u64) {
+        self.steps = self.steps.saturating_sub(steps);
+        self.allowance = self.allowance.saturating_sub(steps);
+    }
+
     /// The write of a revision, then every read that shows it.
     fn step(&mut self, revision: Revision) -> Result<(), Conflict> {
         if revision > 1 {
@@ -199,9 +210,12 @@ impl Pass<'_> {
         }
         let claims = self.claims;
         let again = revision <= self.reached;
+        if !again {
+            self.steps = self.patience;
+        }
         self.reached = self.reached.max(revision);
         if again {
-            self.steps = self.steps.saturating_sub(1 + claims.reads_at(revision).len() as u64);
+            self.spend(1 + claims.reads_at(revision).len() as u64);
         }
         for number in claims.reads_at(revision) {
             let operation = &self.operations[*number as usize];
