@@ -8,13 +8,14 @@ use crate::{serializable, watch};
 /// How much work the judge may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JudgeOptions {
-    /// How many operations tier 1 may try again while it looks for a place for writes without an answer.
+    /// How many operations tier 1 may try again, while it looks for a place for writes without an answer, before it gets
+    /// further into the history; in all it may try 64 times as many as the history has, and these.
     pub steps: u64,
 }
 
 impl Default for JudgeOptions {
     fn default() -> Self {
-        Self { steps: 2_000_000 }
+        Self { steps: 500_000 }
     }
 }
 

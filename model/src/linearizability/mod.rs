@@ -85,7 +85,8 @@ impl Truth {
     }
 }
 
-/// Judges the operations of a history, serializable reads left aside. `steps` bounds the search, in operations tried again.
+/// Judges the operations of a history, serializable reads left aside. `steps` bounds the search, in operations
+/// tried again before it gets any further.
 pub fn linearizability(history: &History, steps: u64) -> LinearizabilityVerdict {
     examine(history, steps).0
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use detcd_replica::api::{KeyRange, ResponseBody, Revision};
+use detcd_replica::api::{Key, KeyRange, RangeEnd, Request, RequestOp, ResponseBody, Revision};
 use detcd_replica::history::{Finding, History, Operation, Outcome};
 
 use super::candidates::{could_show, Candidates, Kind};
@@ -47,7 +47,9 @@ pub(super) fn settle(history: &History, claims: &Claims, evidence: &Evidence, st
         choices: Vec::new(),
         candidates: Candidates::of(&history.operations, claims, evidence),
         lost: None,
+        patience: steps,
         steps,
+        allowance: steps.saturating_add(64 * history.operations.len() as u64),
         reached: 0,
     };
     let result = pass.run();
@@ -72,8 +74,12 @@ struct Pass<'h> {
     candidates: Candidates,
     /// The first revision that was passed over after trouble.
     lost: Option<Revision>,
-    /// Operations that may yet be tried again.
+    /// Operations that may be tried again before the pass gets any further.
+    patience: u64,
+    /// How many of those are left: a history is not undecided for being long, only for being stuck.
     steps: u64,
+    /// Operations that may yet be tried again in all.
+    allowance: u64,
     /// The highest revision that the pass has been at.
     reached: Revision,
 }
@@ -95,6 +101,8 @@ struct Choice {
 struct Conflict {
     revision: Revision,
     keys: Vec<KeyRange>,
+    /// Whether no other choice can help: certain writes alone contradict the answer.
+    certain: bool,
     finding: Finding,
 }
 
@@ -113,6 +121,9 @@ impl Pass<'_> {
                 self.writers.truncate(place(revision));
                 return Ok(());
             }
+            if conflict.certain {
+                return Err(Trouble::Violation(conflict.finding));
+            }
             let mut keys = conflict.keys.clone();
             if worst.as_ref().is_none_or(|worst| conflict.revision > worst.revision) {
                 worst = Some(conflict);
@@ -121,7 +132,7 @@ impl Pass<'_> {
                 let worst = worst.expect("there was a conflict");
                 return Err(Trouble::Violation(worst.finding));
             };
-            if self.steps == 0 {
+            if self.steps == 0 || self.allowance == 0 {
                 return Err(self.undecided(back, worst.map_or(back, |worst| worst.revision)));
             }
             revision = back;
@@ -161,6 +172,10 @@ impl Pass<'_> {
 
     /// The last candidate before `end` that does something at the revision, and all that was seen of it.
     fn next_candidate(&mut self, revision: Revision, end: usize, tried: &mut Vec<Kind>) -> Option<usize> {
+        if revision <= self.reached {
+            // A scan over many candidates is work, too; a candidate costs a small part of an operation.
+            self.spend(1 + end as u64 / 16);
+        }
         (0..end).rev().find(|candidate| {
             let kind = self.candidates.kind(*candidate);
             if !self.candidates.may_be(self.operations, *candidate, revision) || tried.contains(&kind) {
@@ -180,6 +195,11 @@ impl Pass<'_> {
         })
     }
 
+    fn spend(&mut self, steps: u64) {
+        self.steps = self.steps.saturating_sub(steps);
+        self.allowance = self.allowance.saturating_sub(steps);
+    }
+
     /// The write of a revision, then every read that shows it.
     fn step(&mut self, revision: Revision) -> Result<(), Conflict> {
         if revision > 1 {
@@ -190,9 +210,12 @@ impl Pass<'_> {
         }
         let claims = self.claims;
         let again = revision <= self.reached;
+        if !again {
+            self.steps = self.patience;
+        }
         self.reached = self.reached.max(revision);
         if again {
-            self.steps = self.steps.saturating_sub(1 + claims.reads_at(revision).len() as u64);
+            self.spend(1 + claims.reads_at(revision).len() as u64);
         }
         for number in claims.reads_at(revision) {
             let operation = &self.operations[*number as usize];
@@ -229,6 +252,7 @@ impl Pass<'_> {
                 Conflict {
                     revision,
                     keys: footprint(&operation.request),
+                    certain: false,
                     finding: violation(operation, summary, self.near(revision).into_iter()),
                 }
             }
@@ -273,7 +297,12 @@ impl Pass<'_> {
         });
         let about = seen_by.unwrap_or(&self.operations[0]);
         let summary = format!("revision {revision} was passed, but no write can have made it");
-        Err(Conflict { revision, keys, finding: violation(about, summary, self.near(revision).into_iter()) })
+        Err(Conflict {
+            revision,
+            keys,
+            certain: false,
+            finding: violation(about, summary, self.near(revision).into_iter()),
+        })
     }
 
     fn mismatch(
@@ -315,7 +344,65 @@ impl Pass<'_> {
                 break;
             }
         }
-        Conflict { revision, keys, finding: violation(about, summary, others.into_iter()) }
+        let certain = self.is_certain(revision, about, answer);
+        Conflict { revision, keys, certain, finding: violation(about, summary, others.into_iter()) }
+    }
+
+    /// Whether writes whose place is certain contradict the answer, whatever was chosen elsewhere: something it shows was
+    /// overwritten by one of them, or is not what one of them wrote; or what one of them wrote is not shown.
+    fn is_certain(&self, revision: Revision, about: &Operation, answer: &ResponseBody) -> bool {
+        let at = match (&about.request, role(about)) {
+            (Request::Range(_), Role::Read(_)) => revision,
+            (Request::Put(_), Role::Write(_)) => revision - 1,
+            _ => return false,
+        };
+        let mut contradicted = false;
+        each_kv(answer, &mut |kv| {
+            contradicted |= self.store.versions(&kv.key).iter().any(|record| {
+                let later = record.mod_revision > kv.mod_revision && record.mod_revision <= at;
+                later && self.surely_wrote(record.mod_revision, &kv.key)
+            });
+            let writer = usize::try_from(kv.mod_revision).ok().and_then(|of| self.claims.writers.get(of));
+            if let Some(Request::Put(put)) =
+                writer.and_then(|writer| self.operations.get(*writer as usize)).map(|writer| &writer.request)
+            {
+                contradicted |= put.key != kv.key || (!kv.value.is_empty() && put.value != kv.value);
+            }
+        });
+        let (Request::Range(range), ResponseBody::Range { kvs, .. }) = (&about.request, answer) else {
+            return contradicted;
+        };
+        if range.range.end != RangeEnd::Single || range.count_only || !kvs.is_empty() {
+            return contradicted;
+        }
+        // The key is said not to be there: it must have been deleted since the last certain put.
+        let known = self.store.versions(&range.range.start).iter().rfind(|record| record.mod_revision <= at);
+        contradicted
+            || known.is_some_and(|record| {
+                let wrote = record.mod_revision;
+                !record.is_tombstone()
+                    && self.surely_wrote(wrote, &range.range.start)
+                    && self.choices.last().is_none_or(|choice| choice.revision < wrote)
+            })
+    }
+
+    /// Whether the operation that claims the revision changed the key then, in whatever state it found.
+    fn surely_wrote(&self, revision: Revision, key: &Key) -> bool {
+        let claimed = self.claims.writers.get(place(revision)).filter(|writer| **writer != NOBODY);
+        let writer = claimed.or_else(|| self.evidence.settled.get(&revision));
+        let writer = writer.and_then(|writer| self.operations.get(*writer as usize));
+        let Some(writer) = writer else { return false };
+        match (&writer.request, &writer.outcome) {
+            (Request::Put(put), _) => put.key == *key,
+            (Request::DeleteRange(delete), _) => delete.range == KeyRange::single(key.clone()),
+            // An answered transaction says which of its branches ran.
+            (Request::Txn(txn), Outcome::Ok { response, .. }) => {
+                let succeeded = matches!(response.body, ResponseBody::Txn { succeeded: true, .. });
+                let branch = if succeeded { &txn.success } else { &txn.failure };
+                branch.iter().any(|op| matches!(op, RequestOp::Put(put) if put.key == *key))
+            }
+            _ => false,
+        }
     }
 
     /// The writes around a revision.

@@ -35,3 +35,12 @@ fn right_histories_are_linearizable_without_watches() {
 fn long_histories_are_linearizable() {
     outcome_counts(Shape { operations: 5_000, unknown_percent: 1, keys: 10, clients: 12, ..Shape::SMALL }, 0..10);
 }
+
+#[test]
+fn the_length_of_a_history_does_not_exhaust_the_search() {
+    let shape = Shape { operations: 20_000, unknown_percent: 3, keys: 10, clients: 12, watches: 0, compactions: true };
+    for seed in 0..3 {
+        let judgement = judge(&history(seed, shape), &JudgeOptions { steps: 20_000 });
+        assert_eq!((judgement.findings, judgement.undecided), (vec![], None), "seed {seed}");
+    }
+}

@@ -113,6 +113,11 @@ impl Store {
         known.checked_sub(1).map(|last| slot.records[last].mod_revision)
     }
 
+    /// Every version of a key that is kept, oldest first.
+    pub(crate) fn versions(&self, key: &Key) -> &[Record] {
+        self.index.get(key).map_or(&[], |slot| &self.slots[*slot as usize].records)
+    }
+
     /// Undoes every revision above this one. Not across a compaction.
     pub(crate) fn rollback(&mut self, revision: Revision) {
         assert!(revision >= self.compact_revision, "history below a compaction is gone");
