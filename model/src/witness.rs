@@ -34,7 +34,7 @@ pub fn witness<'a>(history: &History, requests: impl IntoIterator<Item = &'a Req
         watch: WatchId(0),
         range: KeyRange::prefix(""),
         start_revision: 1,
-        prev_kv: false,
+        prev_kv: true,
         progress_notify: false,
         no_put: false,
         no_delete: false,

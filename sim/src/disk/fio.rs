@@ -48,7 +48,7 @@ impl FioReport {
 
 /// Runs the test on an idle disk of this kind.
 pub fn fio(profile: &'static Profile, seed: u64) -> FioReport {
-    let latencies = sync_latencies(profile, seed, APPENDS, BLOCK as u64);
+    let latencies = sync_latencies(profile, seed, APPENDS, BLOCK);
     let elapsed = latencies.iter().sum();
     report(latencies, elapsed)
 }

@@ -213,7 +213,7 @@ impl World<'_> {
             Happening::Request { slot, node, incarnation, number, request } => {
                 if !self.nodes[node].is_up() || self.nodes[node].incarnation != incarnation {
                     let member = self.nodes[node].config.member;
-                    return self.to_client(slot, ToClient::Disconnected { member });
+                    return self.tell_client(slot, ToClient::Disconnected { member });
                 }
                 let node_state = &mut self.nodes[node];
                 node_state.next_request += 1;
@@ -223,9 +223,9 @@ impl World<'_> {
             }
             Happening::ToStream { slot, node, incarnation, number, what } => {
                 if !self.nodes[node].is_up() || self.nodes[node].incarnation != incarnation {
-                    return self.to_client(slot, ToClient::StreamLost { number });
+                    return self.tell_client(slot, ToClient::StreamLost { number });
                 }
-                self.to_stream(slot, node, number, what);
+                self.stream_gets(slot, node, number, what);
             }
             Happening::ToClient { slot, what } => self.client_turn(slot, |actor, shared, turn| match *what {
                 ToClient::Reply { number, result } => {
@@ -251,7 +251,7 @@ impl World<'_> {
         }
     }
 
-    fn to_stream(&mut self, slot: usize, node: usize, number: u64, what: ToStream) {
+    fn stream_gets(&mut self, slot: usize, node: usize, number: u64, what: ToStream) {
         let known = self.nodes[node].streams.iter().find(|(_, owner)| **owner == (slot, number)).map(|(id, _)| *id);
         match (what, known) {
             (ToStream::Open { window }, None) => {
@@ -288,7 +288,7 @@ impl World<'_> {
             Action::Send { member, request_no, request } => {
                 let node = self.place(member);
                 if node >= self.nodes.len() || !self.nodes[node].is_up() {
-                    return self.to_client(slot, ToClient::Refused { number: request_no });
+                    return self.tell_client(slot, ToClient::Refused { number: request_no });
                 }
                 let incarnation = self.nodes[node].incarnation;
                 let request = Box::new(request);
@@ -300,7 +300,7 @@ impl World<'_> {
                 let node = self.place(member);
                 self.traffic.streams[slot] = Some((stream_no, node));
                 if node >= self.nodes.len() || !self.nodes[node].is_up() {
-                    return self.to_client(slot, ToClient::StreamLost { number: stream_no });
+                    return self.tell_client(slot, ToClient::StreamLost { number: stream_no });
                 }
                 self.on_stream(slot, stream_no, ToStream::Open { window });
             }
@@ -329,7 +329,7 @@ impl World<'_> {
         self.queue.push(at, super::Happening::Traffic(happening));
     }
 
-    fn to_client(&mut self, slot: usize, what: ToClient) {
+    fn tell_client(&mut self, slot: usize, what: ToClient) {
         let at = self.client_arrival(slot, false);
         let happening = Happening::ToClient { slot, what: Box::new(what) };
         self.queue.push(at, super::Happening::Traffic(happening));
@@ -347,13 +347,13 @@ impl World<'_> {
 
     pub(super) fn reply(&mut self, node: usize, id: RequestId, result: Result<Response, Error>) {
         let (slot, number) = self.nodes[node].requests.remove(&id).expect("a member answers each request once");
-        self.to_client(slot, ToClient::Reply { number, result });
+        self.tell_client(slot, ToClient::Reply { number, result });
     }
 
     pub(super) fn stream_response(&mut self, node: usize, stream: StreamId, response: WatchResponse) {
         // A stream that was closed meanwhile has nobody at its other end.
         let Some((slot, number)) = self.nodes[node].streams.get(&stream).copied() else { return };
-        self.to_client(slot, ToClient::Response { number, response });
+        self.tell_client(slot, ToClient::Response { number, response });
     }
 
     /// Everybody connected to a member finds out that it is gone.
@@ -363,10 +363,10 @@ impl World<'_> {
             self.nodes[node].requests.values().map(|(slot, _)| *slot).collect();
         let streams: Vec<(usize, u64)> = self.nodes[node].streams.values().copied().collect();
         for slot in slots {
-            self.to_client(slot, ToClient::Disconnected { member });
+            self.tell_client(slot, ToClient::Disconnected { member });
         }
         for (slot, number) in streams {
-            self.to_client(slot, ToClient::StreamLost { number });
+            self.tell_client(slot, ToClient::StreamLost { number });
         }
     }
 }
