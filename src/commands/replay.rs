@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn the_command_of_a_seed_names_all_that_it_needs() {
         let world = WorldArgs {
-            settings: vec![scenario::Setting::parse("net.loss=0.5").expect("sound")],
+            settings: vec![crate::scenario::Setting::parse("net.loss=0.5").expect("sound")],
             bugs: vec![Bug::MustsyncIgnoresVote],
             host: None,
         };

@@ -297,7 +297,7 @@ impl<'a, S: Specification, const N: usize> Engine<'a, S, N> {
             }
             self.extend(config, state, number, op);
         }
-        if self.result.next(0).is_none() && self.deepest.as_ref().map_or(true, |deepest| deepest.0 < at) {
+        if self.result.next(0).is_none() && self.deepest.as_ref().is_none_or(|deepest| deepest.0 < at) {
             let mut states: Vec<_> =
                 frontier.iter().map(|config| self.worlds.read(config.world, op.component)).collect();
             states.sort_unstable();

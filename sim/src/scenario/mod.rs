@@ -1,10 +1,9 @@
 //! A scenario: every parameter of a run but its seed.
 //!
 //! It is plain data that serde reads and writes; unknown fields are refused, missing ones have their documented
-//! default. The text form (TOML) and the files are the tool's business; the scenarios of [`BUILTIN`] are in the binary.
+//! default. The text form (TOML) and the files are the tool's business; the scenarios in the repository's `scenarios/` are in its binary.
 //! Nothing here knows how a parameter is obeyed.
 
-mod builtin;
 pub mod chance;
 mod field;
 mod replica;
@@ -20,7 +19,6 @@ use crate::fault::{EpisodeSpec, Kind};
 use field::{section, Amount};
 use span::Time;
 
-pub use builtin::{builtin, BUILTIN};
 pub use chance::Chance;
 pub use field::{Field, ScenarioError};
 pub use replica::Constants;

@@ -192,7 +192,7 @@ impl Watchers {
     /// The next `limit` lagging watchers, round robin.
     fn choose(&mut self, limit: usize) -> Vec<WatcherId> {
         let cursor = self.sync_cursor;
-        let behind = self.unsynced.iter().filter(|id| cursor.map_or(true, |cursor| **id > cursor));
+        let behind = self.unsynced.iter().filter(|id| cursor.is_none_or(|cursor| **id > cursor));
         let before = self.unsynced.iter().filter(|id| cursor.is_some_and(|cursor| **id <= cursor));
         let chosen: Vec<WatcherId> = behind.chain(before).take(limit).copied().collect();
         // Everybody's turn came: then the order is as if nobody's had, so that equal states stay equal.
