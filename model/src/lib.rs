@@ -7,6 +7,7 @@
 //!
 //! This crate does not know how a replica works, where its evidence comes from, or who reads the verdict.
 
+pub mod explore;
 pub mod formats;
 mod judge;
 pub mod jsonl;

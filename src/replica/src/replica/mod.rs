@@ -6,6 +6,7 @@
 mod apply;
 mod boot;
 mod election;
+mod fingerprint;
 mod fork;
 mod membership;
 mod outputs;

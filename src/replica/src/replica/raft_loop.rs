@@ -17,13 +17,13 @@ pub(super) struct Saving {
     /// raft-rs's number of the Ready; 0 for the first files of a booting member.
     pub(super) number: u64,
     /// The syncs that must end.
-    syncs: Vec<OpId>,
+    pub(super) syncs: Vec<OpId>,
     /// What may be sent only then.
-    messages: Vec<Message>,
+    pub(super) messages: Vec<Message>,
     /// The last entry in it.
     pub(super) last_entry: Option<Entry>,
     /// A founder's first entries, to be saved when the log exists.
-    founding: Option<(HardState, Vec<Entry>)>,
+    pub(super) founding: Option<(HardState, Vec<Entry>)>,
     /// The snapshot in it.
     pub(super) snapshot: Option<Snapshot>,
 }
