@@ -11,7 +11,7 @@ use detcd_replica::{wal, DiskCommand, DiskImage, FileName, OpId};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, Xxh3};
 
 /// WAL segments of this size are never cut within the bounds that can be explored.
-pub(super) const SEGMENT_BYTES: u64 = 8192;
+pub(super) const SEGMENT_BYTES: u64 = 4096;
 
 /// A file without its trailing zeros, of which a preallocated segment is full.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,11 +89,14 @@ pub(super) struct Disk {
     syncs: VecDeque<(OpId, Option<(FileName, Arc<Content>)>)>,
     said_cached: Arc<Logged>,
     said_durable: Arc<Logged>,
+    /// Commands came since the WAL was read.
+    unread: bool,
 }
 
 impl Disk {
     /// Perform a command. A sync only begins.
     pub(super) fn perform(&mut self, op: OpId, command: DiskCommand) {
+        self.unread = true;
         match command {
             DiskCommand::Create { file } => {
                 self.cached.insert(file, Arc::default());
@@ -127,6 +130,7 @@ impl Disk {
     /// The oldest sync ends.
     pub(super) fn end_sync(&mut self) -> Option<OpId> {
         let (op, content) = self.syncs.pop_front()?;
+        self.unread = true;
         if let Some((file, content)) = content {
             self.durable.insert(file, content);
         }
@@ -152,6 +156,9 @@ impl Disk {
 
     /// Read the WAL again, after commands.
     pub(super) fn read(&mut self) {
+        if !std::mem::take(&mut self.unread) {
+            return;
+        }
         self.said_cached = logged(&self.cached);
         let same = self.cached.values().eq(self.durable.values());
         self.said_durable = if same { Arc::clone(&self.said_cached) } else { logged(&self.durable) };

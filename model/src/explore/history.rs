@@ -51,10 +51,6 @@ pub(super) struct History {
     pub(super) acknowledged: Vec<(u64, u64)>,
     /// One bit a rule.
     broken: u8,
-    /// What has been seen that makes a rule's holding worth something.
-    pub(super) led_after_acknowledged: bool,
-    pub(super) overwritten: bool,
-    pub(super) restarted: bool,
 }
 
 impl History {
@@ -64,6 +60,12 @@ impl History {
 
     pub(super) fn holds(&self, rule: Rule) -> bool {
         self.broken & (1 << rule as u8) == 0
+    }
+
+    /// Whether somebody has led a term after the one in which a put was acknowledged.
+    pub(super) fn led_after_acknowledged(&self) -> bool {
+        let last = self.leaders.keys().next_back();
+        self.acknowledged.iter().any(|(_, term)| last > Some(term))
     }
 
     pub(super) fn breaks(&mut self, rule: Rule) {
@@ -131,7 +133,6 @@ impl History {
                 self.broken |= 1 << Rule::LeaderCompleteness as u8;
             }
         }
-        self.led_after_acknowledged |= self.acknowledged.iter().any(|(_, term)| *term < view.term);
     }
 
     /// Each acknowledged put would survive the loss of power of all members together.

@@ -32,6 +32,8 @@ pub struct Bounds {
     pub members: usize,
     /// Terms above the one that bootstrap ends in.
     pub terms: u64,
+    /// Election timeouts that pass, in all.
+    pub campaigns: usize,
     /// Puts, each at a member that leads.
     pub puts: usize,
     /// Power failures.
@@ -54,6 +56,7 @@ impl Default for Bounds {
         Self {
             members: 3,
             terms: 2,
+            campaigns: 2,
             puts: 1,
             crashes: 1,
             heartbeats: 0,
@@ -186,11 +189,11 @@ fn claims(rule: Rule) -> (Property<Small>, Property<Small>) {
         ),
         Rule::LogMatching => (
             always("log matching", |_, world: &World| world.history.holds(Rule::LogMatching)),
-            sometimes("an entry gives way to another leader's", |_, world: &World| world.history.overwritten),
+            sometimes("an entry gives way to another leader's", |_, world: &World| world.overwritten),
         ),
         Rule::LeaderCompleteness => (
             always("leader completeness", |_, world: &World| world.history.holds(Rule::LeaderCompleteness)),
-            sometimes("a leader after an acknowledged put", |_, world: &World| world.history.led_after_acknowledged),
+            sometimes("a leader after an acknowledged put", |_, world: &World| world.history.led_after_acknowledged()),
         ),
         Rule::StateMachineSafety => (
             always("state machine safety", |_, world: &World| world.history.holds(Rule::StateMachineSafety)),
@@ -204,7 +207,7 @@ fn claims(rule: Rule) -> (Property<Small>, Property<Small>) {
         ),
         Rule::NoPanic => (
             always("no panic", |_, world: &World| world.history.holds(Rule::NoPanic)),
-            sometimes("a member starts again", |_, world: &World| world.history.restarted),
+            sometimes("a member starts again", |_, world: &World| world.restarted()),
         ),
     }
 }

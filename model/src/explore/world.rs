@@ -42,6 +42,7 @@ struct Flight {
 /// How much of the bounds is used up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Spent {
+    campaigns: usize,
     puts: usize,
     crashes: usize,
     heartbeats: usize,
@@ -58,6 +59,8 @@ pub(super) struct World {
     /// Members that have acted, which are the first so many. Those that have not are alike.
     named: usize,
     pub(super) history: History,
+    /// An entry has given way to one of another term. No part of the state: nothing follows from it.
+    pub(super) overwritten: bool,
 }
 
 impl PartialEq for World {
@@ -117,7 +120,7 @@ impl World {
             history.note(who, seen, &members);
         }
         let links = vec![Vec::new(); bounds.members * bounds.members];
-        Self { members, links, spent: Spent::default(), named: 0, history }
+        Self { members, links, spent: Spent::default(), named: 0, history, overwritten: false }
     }
 
     /// What may happen next. Members that have not acted are alike, so only the first of them may be the next to act.
@@ -145,7 +148,8 @@ impl World {
             Action::TimeOut(member) => {
                 let member = &self.members[member];
                 let view = member.view();
-                view.role != Role::Leader && view.term < FIRST_TERM + bounds.terms && !member.disk().syncing()
+                let spare = self.spent.campaigns < bounds.campaigns;
+                spare && view.role != Role::Leader && view.term < FIRST_TERM + bounds.terms && !member.disk().syncing()
             }
             Action::Heartbeat(member) => {
                 let member = &self.members[member];
@@ -186,10 +190,10 @@ impl World {
             }
             Action::Crash(_) => {
                 self.spent.crashes += 1;
-                self.history.restarted = true;
                 old.restart(separate, &mut seen)
             }
             Action::TimeOut(_) => {
+                self.spent.campaigns += 1;
                 let mut member = old.fork();
                 member.time_out(separate, &mut seen);
                 member
@@ -207,7 +211,7 @@ impl World {
             }
         };
         if !matches!(action, Action::Crash(_)) {
-            self.history.overwritten |= overwritten(&old, &member);
+            self.overwritten |= overwritten(&old, &member);
         }
         self.members[who] = Arc::new(member);
         for message in seen.sent.drain(..) {
@@ -275,6 +279,11 @@ impl World {
             Action::EndSync(member) => format!("{}'s disk has synced", Name(member)),
             Action::Crash(member) => format!("{} loses power and starts again", Name(member)),
         }
+    }
+
+    /// Whether a member has lost power.
+    pub(super) fn restarted(&self) -> bool {
+        self.spent.crashes > 0
     }
 
     /// Whether some client's entry has been applied by two members.

@@ -57,9 +57,7 @@ impl Replica {
         }
         let mut ready = self.raft.ready();
         let leads = self.raft.raft.state == raft::StateRole::Leader;
-        if ready.ss().is_some() {
-            self.role_changed();
-        }
+        let new_leader = ready.ss().is_some() && self.role_changed();
         for state in ready.take_read_states() {
             self.read_index_confirmed(&state.request_ctx, state.index);
         }
@@ -68,6 +66,7 @@ impl Replica {
         let has_snapshot = snapshot.get_metadata().index > 0;
         if has_snapshot {
             self.applying.push_snapshot(&snapshot);
+            self.handed_over = snapshot.get_metadata().index;
         }
         self.hand_over(committed);
         let messages = ready.take_messages();
@@ -120,6 +119,10 @@ impl Replica {
             self.finish(saving);
         } else {
             self.saving = Some(saving);
+        }
+        // Not before: Raft's log must not grow between a Ready and its advance.
+        if new_leader {
+            self.propose_unled();
         }
     }
 
@@ -222,7 +225,8 @@ impl Replica {
         }
     }
 
-    fn role_changed(&mut self) {
+    /// Whether somebody leads who did not before.
+    fn role_changed(&mut self) -> bool {
         let raft = &self.raft.raft;
         let (role, leader, term) = (election::role(raft.state), MemberId(raft.leader_id), raft.term);
         let new_leader = leader != MemberId::NONE && leader != self.leader;
@@ -231,8 +235,8 @@ impl Replica {
         self.event(Event::RoleChanged { role, term, leader: leader.known() });
         if new_leader {
             self.leader_changed();
-            self.propose_unled();
         }
+        new_leader
     }
 
     /// etcd's `processMessages`, then the messages on their way: only the newest append response counts, and nothing goes
