@@ -5,7 +5,8 @@
 //! etcd's watch guarantees, and what members did against Raft's and etcd's invariants. Histories of other systems are
 //! read by [`formats`].
 //!
-//! This crate does not know how a replica works, where its evidence comes from, or who reads the verdict.
+//! This crate does not know how a replica works, where its evidence comes from, or who reads the verdict. Only [`explore`]
+//! runs replicas: it searches every run of a small world, and judges by invariants of its own.
 
 pub mod explore;
 pub mod formats;

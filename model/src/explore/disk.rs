@@ -80,13 +80,16 @@ pub(super) fn entry_hash(entry: &detcd_replica::raftpb::Entry) -> u64 {
     xxh3_64_with_seed(&entry.data, entry.entry_type as u64)
 }
 
+/// What the end of a file's sync makes last.
+type Kept = (FileName, Arc<Content>);
+
 /// One member's disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     cached: Files,
     durable: Files,
     /// Syncs under way: what they will make last.
-    syncs: VecDeque<(OpId, Option<(FileName, Arc<Content>)>)>,
+    syncs: VecDeque<(OpId, Option<Kept>)>,
     said_cached: Arc<Logged>,
     said_durable: Arc<Logged>,
     /// Commands came since the WAL was read.

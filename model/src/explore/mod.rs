@@ -130,10 +130,14 @@ pub fn explore(bounds: &Bounds, bugs: Bugs) -> ExploreReport {
     let checker = builder.spawn_bfs().join();
     let model = checker.model();
     // One at a time: stateright's own map of all of them is hashed.
-    let properties: Vec<_> = model.properties().iter().map(|property| {
-        let found = checker.discovery(property.name).map(Path::into_actions);
-        model.report(property, found)
-    }).collect();
+    let properties: Vec<_> = model
+        .properties()
+        .iter()
+        .map(|property| {
+            let found = checker.discovery(property.name).map(Path::into_actions);
+            model.report(property, found)
+        })
+        .collect();
     let (generated, depth) = (checker.state_count(), checker.max_depth().saturating_sub(1));
     let failed = properties.iter().find(|property| property.kind == PropertyKind::Always && !property.holds);
     let counterexample = failed.map(|property| property.actions.clone());
@@ -141,7 +145,14 @@ pub fn explore(bounds: &Bounds, bugs: Bugs) -> ExploreReport {
         || bounds.max_states.is_some_and(|limit| generated >= limit);
     let exhausted = counterexample.is_none() && !limited;
     let depth = bounds.max_depth.map_or(depth, |limit| depth.min(limit));
-    ExploreReport { unique_states: checker.unique_state_count(), generated, depth, exhausted, properties, counterexample }
+    ExploreReport {
+        unique_states: checker.unique_state_count(),
+        generated,
+        depth,
+        exhausted,
+        properties,
+        counterexample,
+    }
 }
 
 /// The world as stateright sees it.
@@ -173,7 +184,8 @@ impl Model for Small {
             let (always, sometimes) = claims(rule);
             properties.extend([always, sometimes]);
         }
-        properties.push(Property::sometimes("a leader is elected", |_, world: &World| !world.history.leaders.is_empty()));
+        properties
+            .push(Property::sometimes("a leader is elected", |_, world: &World| !world.history.leaders.is_empty()));
         properties.sort_by_key(kind);
         properties
     }
@@ -226,7 +238,12 @@ impl Small {
             let there = |world: &World| (property.condition)(self, world) == (kind == PropertyKind::Sometimes);
             self.tell(&self.shorten(actions.clone(), there))
         });
-        PropertyReport { name: property.name, kind, holds: found.is_some() == (kind == PropertyKind::Sometimes), actions }
+        PropertyReport {
+            name: property.name,
+            kind,
+            holds: found.is_some() == (kind == PropertyKind::Sometimes),
+            actions,
+        }
     }
 
     /// The state that `actions` lead to; `None` when one of them cannot happen.

@@ -22,9 +22,15 @@ const FIRST_TERM: u64 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action {
     /// The oldest message of a link arrives.
-    Deliver { from: usize, to: usize },
+    Deliver {
+        from: usize,
+        to: usize,
+    },
     /// The oldest message of a link is lost.
-    Drop { from: usize, to: usize },
+    Drop {
+        from: usize,
+        to: usize,
+    },
     TimeOut(usize),
     Heartbeat(usize),
     Put(usize),
@@ -112,7 +118,8 @@ impl World {
     /// Every member has booted on an empty disk, and knows the members. Nobody has led.
     pub(super) fn new(bounds: &Bounds, bugs: Bugs) -> Self {
         let mut seen: Vec<Seen> = (0..bounds.members).map(|_| Seen::default()).collect();
-        let boot = |(member, seen)| Arc::new(Member::boot(config(member, bounds, bugs), Disk::default(), 0, false, seen));
+        let boot =
+            |(member, seen)| Arc::new(Member::boot(config(member, bounds, bugs), Disk::default(), 0, false, seen));
         let members: Vec<_> = seen.iter_mut().enumerate().map(boot).collect();
         let mut history = History::default();
         for (who, seen) in seen.iter().enumerate() {
@@ -130,10 +137,10 @@ impl World {
         }
         let all = self.members.len();
         for member in 0..all.min(self.named + 1) {
-            let own = [Action::EndSync(member), Action::TimeOut(member), Action::Heartbeat(member), Action::Put(member)];
-            let links = (0..all).flat_map(|from| {
-                [Action::Deliver { from, to: member }, Action::Drop { from, to: member }]
-            });
+            let own =
+                [Action::EndSync(member), Action::TimeOut(member), Action::Heartbeat(member), Action::Put(member)];
+            let links =
+                (0..all).flat_map(|from| [Action::Deliver { from, to: member }, Action::Drop { from, to: member }]);
             let candidates = own.into_iter().chain([Action::Crash(member)]).chain(links);
             actions.extend(candidates.filter(|action| self.can(*action, bounds)));
         }
@@ -157,9 +164,7 @@ impl World {
                 spare && member.view().role == Role::Leader && !member.disk().syncing()
             }
             // At others it would only be forwarded, or wait.
-            Action::Put(member) => {
-                self.spent.puts < bounds.puts && self.members[member].view().role == Role::Leader
-            }
+            Action::Put(member) => self.spent.puts < bounds.puts && self.members[member].view().role == Role::Leader,
             Action::EndSync(member) => self.members[member].disk().syncing(),
             Action::Crash(_) => self.spent.crashes < bounds.crashes,
         }
