@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
+use detcd_model::explore;
 use detcd_model::formats::{self, ModelName};
 use detcd_model::invariants::{self, Invariants};
 use detcd_model::{jsonl, JudgeOptions, Judgement};
@@ -539,11 +540,25 @@ pub(crate) struct ModelReport {
     pub(crate) properties: Vec<Property>,
 }
 
-/// Explores the small world of the model.
+/// Explores the small world of the model: one thread, since the search must be the same every time.
 ///
 /// # Errors
-/// This build has no model.
+/// None yet; a caller must be ready for bounds that cannot be.
 pub(crate) fn model(options: &ModelOptions) -> Result<ModelReport, EngineError> {
-    let _ = (options.jobs, options.max_states, options.bugs);
-    Err(EngineError::Unavailable("the model"))
+    let max_states = options.max_states.map(|states| usize::try_from(states).unwrap_or(usize::MAX));
+    let bounds = explore::Bounds { max_states, ..explore::Bounds::default() };
+    let report = explore::explore(&bounds, options.bugs);
+    let properties = report.properties.into_iter().map(|property| Property {
+        name: property.name.to_owned(),
+        kind: property.kind.name(),
+        holds: property.holds,
+        actions: property.actions,
+    });
+    Ok(ModelReport {
+        states: report.generated as u64,
+        unique_states: report.unique_states as u64,
+        max_depth: report.depth as u64,
+        complete: report.exhausted,
+        properties: properties.collect(),
+    })
 }

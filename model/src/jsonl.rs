@@ -1,10 +1,10 @@
 //! detcd's own history format: one JSON object a line.
 //!
 //! The first line is `{"schema":"detcd.history/1"}`; each further one is `{"operation":{…}}` or `{"watch":{…}}`, in the
-//! order of [`History`]. Keys and values are strings where they are UTF-8, otherwise `{"hex":"00ff"}`. What is zero, false
-//! or empty is left out. Fields that this version does not know are refused, and an error says in which line and column
-//! and of which field. Reading what was written gives an equal history, but for the reasons of cancelled watches, which
-//! are kept only when this version knows them.
+//! order of [`History`]. Keys and values are strings where they are UTF-8, otherwise `{"hex":"00ff"}`. What is zero,
+//! false or empty is left out. Fields that this version does not know are refused, and an error says in which line
+//! and column and of which field. Reading what was written gives an equal history, but for the reasons of cancelled
+//! watches, which are kept only when this version knows them.
 
 mod form;
 

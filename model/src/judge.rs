@@ -8,8 +8,8 @@ use crate::{serializable, watch};
 /// How much work the judge may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JudgeOptions {
-    /// How many operations tier 1 may try again, while it looks for a place for writes without an answer, before it gets
-    /// further into the history; in all it may try 64 times as many as the history has, and these.
+    /// How many operations tier 1 may try again, while it looks for a place for writes without an answer, before it
+    /// gets further into the history; in all it may try 64 times as many as the history has, and these.
     pub steps: u64,
 }
 

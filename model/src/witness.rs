@@ -1,7 +1,7 @@
 //! A witness: what the log says happened, as a watcher of everything would have seen it.
 //!
-//! Where too many writes have no answer, what clients saw may leave open which of them took effect. A world whose log is
-//! known can say so; etcd's robustness tests read the members' logs for the same reason. The witness only adds
+//! Where too many writes have no answer, what clients saw may leave open which of them took effect. A world whose log
+//! is known can say so; etcd's robustness tests read the members' logs for the same reason. The witness only adds
 //! evidence: every answer is still held against it.
 
 use detcd_replica::api::{Header, KeyRange, Request, WatchBody, WatchCreate, WatchResponse};
@@ -10,8 +10,8 @@ use detcd_replica::{MemberId, WatchId};
 
 use crate::spec::Store;
 
-/// The watch of every key from the first revision on that saw these requests take effect, in this order, at the very end
-/// of `history`.
+/// The watch of every key from the first revision on that saw these requests take effect, in this order, at the very
+/// end of `history`.
 pub fn witness<'a>(history: &History, requests: impl IntoIterator<Item = &'a Request>) -> Watch {
     let end = history.operations.iter().map(|operation| operation.call).max().unwrap_or(0);
     let end =

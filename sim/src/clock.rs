@@ -97,7 +97,8 @@ impl Clock {
         i64::try_from(local).expect("the wall clock is within 290 years of 1970")
     }
 
-    /// Sets how much faster than true time the clocks run, in billionths (1,000 is one ppm; 1.5e9 is 2.5 times as fast).
+    /// Sets how much faster than true time the clocks run, in billionths (1,000 is one ppm; 1.5e9 is 2.5 times as
+    /// fast).
     pub fn set_rate(&mut self, now: u64, rate_ppb: i64) {
         assert!(i128::from(rate_ppb) > -ONE, "a clock does not run backwards: {rate_ppb} ppb");
         self.settle(now);

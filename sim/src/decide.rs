@@ -1,9 +1,9 @@
 //! Labelled decisions: everything left to chance is asked for by name.
 //!
 //! A [`Decider`] gives for each *(site, subject, ordinal)* one raw number, a function of the seed and that label only:
-//! ChaCha8 with the seed as its key, the hash of site name and subject as its stream, the ordinal as the position in it.
-//! So to remove one fault, or to add a site, moves no other draw. The ordinal of a label is counted here, per site and
-//! subject; a draw whose outcome is certain (a ratio of zero) still takes its number.
+//! ChaCha8 with the seed as its key, the hash of site name and subject as its stream, the ordinal as the position in
+//! it. So to remove one fault, or to add a site, moves no other draw. The ordinal of a label is counted here, per
+//! site and subject; a draw whose outcome is certain (a ratio of zero) still takes its number.
 //!
 //! An override names a label and gives its raw number; zero is the **neutral** value of every distribution (no fault,
 //! no skew, least delay, first in order). A whole site can be made neutral too; an override wins over that.

@@ -1,8 +1,8 @@
 //! The digest of a run: a chained 128-bit hash over its semantic events.
 //!
 //! Two runs of one seed must end with the same digest. When they do not, the checkpoints (one number every
-//! [`CHECKPOINT_EVENTS`] events) say where the first difference lies. It is fast, and strong against accident, not against
-//! somebody who looks for a collision.
+//! [`CHECKPOINT_EVENTS`] events) say where the first difference lies. It is fast, and strong against accident, not
+//! against somebody who looks for a collision.
 //!
 //! It does not know which events are semantic; the world folds in what it thinks matters.
 

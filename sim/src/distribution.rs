@@ -128,7 +128,8 @@ impl Distribution for Range {
     }
 }
 
-/// A number from minus this one to plus this one, each equally likely. Neutral: zero; a small raw number is a small deviation.
+/// A number from minus this one to plus this one, each equally likely. Neutral: zero; a small raw number is a small
+/// deviation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symmetric(pub u64);
 

@@ -1,7 +1,8 @@
 //! Who pumps the world's queue: a bare loop, or madsim. Both must end with the same digest.
 //!
-//! madsim lends its interception: inside it the system's clock and entropy are simulated and threads are refused, so that
-//! a stray `Instant::now` or `thread::spawn` anywhere below shows. No decision is drawn from its clock or generator.
+//! madsim lends its interception: inside it the system's clock and entropy are simulated and threads are refused, so
+//! that a stray `Instant::now` or `thread::spawn` anywhere below shows. No decision is drawn from its clock or
+//! generator.
 
 use crate::world::World;
 
@@ -43,7 +44,8 @@ fn in_madsim<R>(
         let mut told = 0;
         acts(world, &mut |world| {
             if let Some(next) = world.next_time() {
-                // madsim's clock follows ours, so that whoever asks for the time by accident gets the same answer twice.
+                // madsim's clock follows ours, so that whoever asks for the time by accident gets the same answer
+                // twice.
                 if next > told {
                     madsim::time::advance(core::time::Duration::from_nanos(next - told));
                     told = next;

@@ -228,3 +228,50 @@ fn every_shell_gets_its_completions() {
         assert!(script.contains("check-determinism"), "{shell}");
     }
 }
+
+/// The histories of real systems, each with the verdict of its source, are beside the project and never in it.
+#[test]
+fn recorded_histories_get_the_verdict_of_their_source() {
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/histories/expected.tsv");
+    if !table.is_file() {
+        println!("skipped recorded_histories_get_the_verdict_of_their_source: there is no {}", table.display());
+        return;
+    }
+    let table = table.to_str().expect("UTF-8");
+    let output = detcd(&["check", "--expected", table, "--json"]);
+    let lines = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{lines}\n{}", text(&output.stderr));
+    assert_eq!(lines.lines().filter(|line| line.contains("detcd.check/1")).count(), 153, "{lines}");
+}
+
+/// A few seeds of the main job, end to end: every check holds, and a second process gets the same digests.
+#[test]
+fn some_seeds_of_swarm_pass_and_are_deterministic() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = detcd_in(folder.path(), &["run", "--seeds", "0..20", "--jobs", "2", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    let bare = detcd_in(folder.path(), &["run", "--seeds", "0..20", "--host", "bare", "--json"]);
+    let digests = |output: &Output| -> Vec<String> {
+        let lines = text(&output.stdout);
+        let runs = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        runs.filter_map(|run| run["digest"].as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(digests(&output).len(), 20);
+    assert_eq!(digests(&output), digests(&bare), "madsim and the bare loop must agree");
+}
+
+/// What a bug made is found, written down, and happens again.
+#[test]
+fn a_bug_is_found_and_replayed_from_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let found = detcd_in(
+        folder.path(),
+        &["run", "--seeds", "0..20", "--bug", "mustsync_ignores_vote", "--json", "--out", "out"],
+    );
+    assert_eq!(found.status.code(), Some(1), "{}", text(&found.stderr));
+    let lines = text(&found.stdout);
+    let runs = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let repro = runs.filter_map(|run| run["repro"].as_str().map(str::to_owned)).next().expect("a repro file");
+    let replayed = detcd_in(folder.path(), &["replay", &repro]);
+    assert_eq!(replayed.status.code(), Some(1), "{}{}", text(&replayed.stdout), text(&replayed.stderr));
+}

@@ -1,7 +1,7 @@
 //! A reader of EDN, the notation that Jepsen and Knossos write histories in.
 //!
-//! It reads one form after another from a text and says at which byte a fault is. Nesting is bounded, so that no text can
-//! exhaust the stack; tags are read and dropped (`#jepsen.history.Op{...}` is the map); numbers that are not 64-bit
+//! It reads one form after another from a text and says at which byte a fault is. Nesting is bounded, so that no text
+//! can exhaust the stack; tags are read and dropped (`#jepsen.history.Op{...}` is the map); numbers that are not 64-bit
 //! integers keep their text. It does not know what a history is.
 
 /// How deep forms may be nested.

@@ -1,8 +1,8 @@
 //! From a text to calls: what each process did, and how it ended.
 //!
 //! It reads Jepsen's log lines, and EDN maps in a vector, in a list or one after another. Events of anything that is no
-//! client (the nemesis) are left out. A call that ends in `:info`, or never, has an unknown outcome. What the operations
-//! mean, it does not know.
+//! client (the nemesis) are left out. A call that ends in `:info`, or never, has an unknown outcome. What the
+//! operations mean, it does not know.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! Histories from elsewhere: Jepsen's logs, Knossos's EDN, and the maps that porcupine's key-value tests are kept in.
 //!
-//! The format is told by the content, never by a file's name, and the machine by the names of the operations unless it is
-//! given. Every text is either read whole or refused with the line, the field and one sentence; none makes it panic.
+//! The format is told by the content, never by a file's name, and the machine by the names of the operations unless
+//! it is given. Every text is either read whole or refused with the line, the field and one sentence; none makes it
+//! panic.
 //!
 //! It does not read files, and it does not know detcd's own histories: [`Format::of`] is `None` for those.
 

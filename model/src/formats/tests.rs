@@ -1,58 +1,8 @@
 //! Histories of real systems with the verdicts of their sources, a table of malformed texts, and garbage.
 
-use std::path::Path;
-
 use super::*;
 
 const BUDGET: u64 = 100_000_000;
-
-#[test]
-#[expect(clippy::disallowed_methods, reason = "the recorded histories are files beside the project")]
-fn every_recorded_history_gets_the_verdict_of_its_source() {
-    let mut root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = loop {
-        let folder = root.join("../shared/data/histories");
-        if folder.join("expected.tsv").is_file() {
-            break folder;
-        }
-        let Some(parent) = root.parent() else {
-            println!("skipped every_recorded_history_gets_the_verdict_of_its_source: no ../shared/data/histories");
-            return;
-        };
-        root = parent;
-    };
-    let expected = std::fs::read_to_string(folder.join("expected.tsv")).unwrap();
-    let mut wrong = Vec::new();
-    let mut count = 0;
-    for row in expected.lines().skip(1) {
-        let fields: Vec<_> = row.split('\t').collect();
-        let [file, model, verdict] = fields[..] else { panic!("expected.tsv: {row}") };
-        let text = std::fs::read_to_string(folder.join(file)).unwrap();
-        for partition in [true, false] {
-            if !partition && file.ends_with("c50-bad.txt") {
-                continue; // Fifty clients over ten keys at once: no search decides that within a test's patience.
-            }
-            for given in [None, ModelName::from_name(model)] {
-                let found = match check_foreign(&text, given, partition, BUDGET) {
-                    Ok(report) if report.model.name() != model => format!("taken for a {}", report.model.name()),
-                    Ok(CheckReport { verdict: Outcome::Linearizable, .. }) => "linearizable".to_owned(),
-                    Ok(CheckReport { verdict: Outcome::Violation, window, .. }) => {
-                        assert!(window.len() >= 2, "{file}: {window:?}");
-                        "violation".to_owned()
-                    }
-                    Ok(CheckReport { verdict: Outcome::Undecided, steps, .. }) => format!("undecided after {steps}"),
-                    Err(error) => error.to_string(),
-                };
-                if found != verdict {
-                    wrong.push(format!("{file}: {found}, where {verdict} was expected"));
-                }
-            }
-        }
-        count += 1;
-    }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(count > 100, "only {count} histories");
-}
 
 #[test]
 fn formats_are_told_by_their_content() {

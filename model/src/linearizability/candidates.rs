@@ -1,7 +1,7 @@
 //! Who may have made a revision that nobody claims: the writes without an answer, in the order of their calls.
 //!
-//! There can be many thousands that never took effect, each a candidate for ever after its call, so a revision's candidates
-//! are found by a scan that costs a few instructions each, and never listed.
+//! There can be many thousands that never took effect, each a candidate for ever after its call, so a revision's
+//! candidates are found by a scan that costs a few instructions each, and never listed.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Histories that are right by construction: clients of the specification itself, each operation taking effect at a random
-//! point between its call and its answer. For tests.
+//! Histories that are right by construction: clients of the specification itself, each operation taking effect at a
+//! random point between its call and its answer. For tests.
 
 use bytes::Bytes;
 use detcd_replica::api::{

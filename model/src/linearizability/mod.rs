@@ -2,8 +2,8 @@
 //!
 //! The order is by revision: each write that changed something at its own, each read after the write of its header's
 //! revision. It must agree with the specification, answer by answer ([`order`]), and with real time ([`real_time`]).
-//! Writes without an answer are placed where the evidence puts them, else where the search finds a place ([`order`]), else
-//! they never happened. Compactions are no revisions: they are judged as intervals ([`compaction`]).
+//! Writes without an answer are placed where the evidence puts them, else where the search finds a place ([`order`]),
+//! else they never happened. Compactions are no revisions: they are judged as intervals ([`compaction`]).
 //!
 //! The cost is near-linear in the history. The search is bounded in steps; past the bound the verdict is undecided, and
 //! names the window that a search of another kind may settle.

@@ -1,9 +1,9 @@
 //! One pass through the specification in the order of revisions, with a search where a revision has no certain writer.
 //!
 //! At a revision that nobody claims, each write without an answer that could have made it is tried, the latest called
-//! first. When an answer further on does not fit, the pass goes back to the last choice that could matter to the keys of
-//! that answer; keys of the choices found wanting are added to those that matter, so that nothing is skipped that could
-//! have helped (conflict-directed backjumping, on key ranges).
+//! first. When an answer further on does not fit, the pass goes back to the last choice that could matter to the keys
+//! of that answer; keys of the choices found wanting are added to those that matter, so that nothing is skipped that
+//! could have helped (conflict-directed backjumping, on key ranges).
 
 use std::collections::BTreeSet;
 
@@ -116,7 +116,8 @@ impl Pass<'_> {
                 continue;
             };
             if revision > self.claims.last {
-                // Only watches saw this far. What they saw is no answer, so nothing is wrong yet; their checks will say.
+                // Only watches saw this far. What they saw is no answer, so nothing is wrong yet; their checks will
+                // say.
                 self.store.rollback(revision - 1);
                 self.writers.truncate(place(revision));
                 return Ok(());
@@ -348,8 +349,8 @@ impl Pass<'_> {
         Conflict { revision, keys, certain, finding: violation(about, summary, others.into_iter()) }
     }
 
-    /// Whether writes whose place is certain contradict the answer, whatever was chosen elsewhere: something it shows was
-    /// overwritten by one of them, or is not what one of them wrote; or what one of them wrote is not shown.
+    /// Whether writes whose place is certain contradict the answer, whatever was chosen elsewhere: something it shows
+    /// was overwritten by one of them, or is not what one of them wrote; or what one of them wrote is not shown.
     fn is_certain(&self, revision: Revision, about: &Operation, answer: &ResponseBody) -> bool {
         let at = match (&about.request, role(about)) {
             (Request::Range(_), Role::Read(_)) => revision,

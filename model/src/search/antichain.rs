@@ -1,8 +1,8 @@
 //! Configurations, and sets of them that hold nothing that another member makes superfluous.
 //!
 //! One configuration stands for another when every completion of the other is one of its own. Two such rules
-//! need no knowledge of the machine: with equal states and equal mutators done, more reads done is better (they are owed
-//! no more), and fewer unknown operations taken is better (they are still there).
+//! need no knowledge of the machine: with equal states and equal mutators done, more reads done is better (they are
+//! owed no more), and fewer unknown operations taken is better (they are still there).
 
 use super::tables::{Lookup, Taken};
 

@@ -12,8 +12,8 @@ use super::program::{Kind, Op, Program};
 use super::tables::{Interner, Lookup, Mixer, Taken, Worlds, NOTHING};
 use super::{Specification, Verdict, Window};
 
-/// Runs the search on `program` with the narrowest configurations that have a bit for every slot. `slice` configurations go on
-/// together; the others wait until these have failed.
+/// Runs the search on `program` with the narrowest configurations that have a bit for every slot. `slice`
+/// configurations go on together; the others wait until these have failed.
 pub(super) fn run<S: Specification>(
     spec: &S,
     program: &Program<S::Op>,

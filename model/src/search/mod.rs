@@ -7,7 +7,8 @@
 //! the rest waits: then this is a depth-first search by slices, with a memory of what it has seen.
 //!
 //! It promises the same verdict and the same number of steps for the same input, on every machine: its budget counts
-//! steps, never time. An operation of unknown outcome stays open for ever: it may take effect at any later time, or never.
+//! steps, never time. An operation of unknown outcome stays open for ever: it may take effect at any later time, or
+//! never.
 //!
 //! It does not know etcd, or any format of histories: a [`Specification`] says what is allowed.
 //!

@@ -1,8 +1,8 @@
 //! A history made ready for the search: events in order, operations as classes, a slot for each that is under way.
 //!
-//! Identical operations share a class, so that a step is looked up by two numbers. An operation that returns has a slot (a bit
-//! of a configuration) from its call to its return, and slots are used again: their number is the width of the history, not
-//! its length. A read of unknown outcome says nothing and is left out.
+//! Identical operations share a class, so that a step is looked up by two numbers. An operation that returns has a
+//! slot (a bit of a configuration) from its call to its return, and slots are used again: their number is the width
+//! of the history, not its length. A read of unknown outcome says nothing and is left out.
 
 use super::tables::{Interner, Lookup};
 use super::{Operation, Specification};

@@ -1,8 +1,8 @@
 //! Numbers for things: interned states, worlds of many components, multisets of operations taken.
 //!
 //! Everything that a configuration holds is a small number, so that it is copied, hashed and compared in a few
-//! instructions. Equal things have equal numbers and different things different ones: nothing rests on a hash being unique.
-//! Hashed maps are only looked up here, never walked.
+//! instructions. Equal things have equal numbers and different things different ones: nothing rests on a hash being
+//! unique. Hashed maps are only looked up here, never walked.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};

@@ -1,4 +1,5 @@
-//! The rules as a table: one store, requests in a row, each with what it must answer. Both forms of the state must agree.
+//! The rules as a table: one store, requests in a row, each with what it must answer. Both forms of the state must
+//! agree.
 
 use bytes::Bytes;
 use detcd_replica::api::{

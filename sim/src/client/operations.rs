@@ -6,8 +6,8 @@
 //! timeout. After a round over the endpoints (a quorum of them, as clientv3) the client waits a little. After a write
 //! that did not end well, the next operation is a list.
 //!
-//! A write that never reached a member has failed for certain. etcd's API has no error for that (it is gRPC's), so it is
-//! recorded as failed with [`Error::Stopped`].
+//! A write that never reached a member has failed for certain. etcd's API has no error for that (it is gRPC's), so it
+//! is recorded as failed with [`Error::Stopped`].
 
 use detcd_replica::api::{Effect, Error, Response};
 use detcd_replica::time::Span;

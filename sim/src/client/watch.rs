@@ -125,7 +125,8 @@ impl WatchClient {
         self.set_periodic(turn);
     }
 
-    /// From now on it consumes at once, and neither starts afresh nor opens anew on its own account: for the liveness act.
+    /// From now on it consumes at once, and neither starts afresh nor opens anew on its own account: for the liveness
+    /// act.
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
         self.settings.consume_delay = Span::ZERO;
         self.settings.restart_period = Span::ZERO;

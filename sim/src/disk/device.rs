@@ -1,8 +1,9 @@
 //! The device: when a sync that is issued now completes.
 //!
 //! A sync waits for its share of the IOPS, for a free lane (or, behind a cache flush, for all of them), then takes what
-//! the profile's mixture draws, plus the transfer of what is more than 8 KiB and a cost for each further run of sectors.
-//! Stalls and degraded periods are episodes in time, not tails of single syncs: a busy disk does not meet more of them.
+//! the profile's mixture draws, plus the transfer of what is more than 8 KiB and a cost for each further run of
+//! sectors. Stalls and degraded periods are episodes in time, not tails of single syncs: a busy disk does not meet
+//! more of them.
 
 use crate::decide::{Decider, Site, Subject};
 use crate::distribution::{Exponential, Range, Shape};

@@ -1,7 +1,7 @@
 //! One file: what lasts, and the writes after that which may not.
 //!
-//! What the page cache shows is the durable content with the pending changes applied; nothing reads it but a boot, so it
-//! is not kept. A sync moves the changes issued before it into the durable content. A power failure picks, for each
+//! What the page cache shows is the durable content with the pending changes applied; nothing reads it but a boot, so
+//! it is not kept. A sync moves the changes issued before it into the durable content. A power failure picks, for each
 //! 512-byte sector, how many of the writes to it had reached the disk already; writes to one sector reach it in order.
 //! Zeros at the end take no memory: a preallocated segment is a length.
 

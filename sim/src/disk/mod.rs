@@ -59,7 +59,8 @@ pub enum Failure {
     Write,
     /// The next write fails with `ENOSPC`.
     NoSpace,
-    /// The next sync fails with `EIO`; what it should have written is lost, though the cache calls it clean (ext4, XFS).
+    /// The next sync fails with `EIO`; what it should have written is lost, though the cache calls it clean (ext4,
+    /// XFS).
     Sync,
 }
 
@@ -303,8 +304,9 @@ impl Disk {
         self.collect();
     }
 
-    /// What a booting member finds. Of WAL files the zeros at the end are left out, up to a whole sector: a preallocated
-    /// segment would cost 64 MB. The WAL's reader takes the end of the data as it takes zeros: as the end of the log.
+    /// What a booting member finds. Of WAL files the zeros at the end are left out, up to a whole sector: a
+    /// preallocated segment would cost 64 MB. The WAL's reader takes the end of the data as it takes zeros: as the
+    /// end of the log.
     pub fn image(&self) -> DiskImage {
         let content = |(&name, id): (&FileName, &u64)| (name, self.files[id].image(name.dir() == Dir::Wal));
         DiskImage { files: self.names.iter().map(content).collect() }

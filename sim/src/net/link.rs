@@ -1,8 +1,9 @@
 //! One direction of one link: when what is sent arrives.
 //!
-//! A link is a pipe with a length (base delay), a width (bandwidth), a buffer (queue limit) and a character (jitter, loss).
-//! As a **stream** it behaves like TCP: what is lost is sent again, so that loss is delay for all that follows, order is
-//! kept and nothing comes twice. As **datagrams**, messages are lost, come twice and overtake each other.
+//! A link is a pipe with a length (base delay), a width (bandwidth), a buffer (queue limit) and a character (jitter,
+//! loss). As a **stream** it behaves like TCP: what is lost is sent again, so that loss is delay for all that
+//! follows, order is kept and nothing comes twice. As **datagrams**, messages are lost, come twice and overtake each
+//! other.
 
 use crate::decide::{Decider, Site, Subject};
 use crate::distribution::{Range, Ratio, Shape, Sometimes};

@@ -1,8 +1,8 @@
 //! The network: for each message, when it arrives, how often, or why not.
 //!
-//! Nodes are numbered from 0 (members first, then clients: the world's choice). The network holds no messages: the world
-//! keeps the payload, schedules each arrival that a [`Delivery`] names, and asks [`Network::accept`] when it is due, for
-//! a partition or a reset may have come between:
+//! Nodes are numbered from 0 (members first, then clients: the world's choice). The network holds no messages: the
+//! world keeps the payload, schedules each arrival that a [`Delivery`] names, and asks [`Network::accept`] when it is
+//! due, for a partition or a reset may have come between:
 //!
 //! ```text
 //! let delivery = network.send(now, from, to, bytes, decider);

@@ -1,6 +1,7 @@
 //! Partitions: which links a cut takes away.
 //!
-//! A partition is a value; [`super::Network::cut`] and [`super::Network::mend`] count, so partitions may overlap in time.
+//! A partition is a value; [`super::Network::cut`] and [`super::Network::mend`] count, so partitions may overlap in
+//! time.
 
 /// A way to cut a network. Nodes that it does not name are untouched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,8 +1,8 @@
 //! A scenario: every parameter of a run but its seed.
 //!
 //! It is plain data that serde reads and writes; unknown fields are refused, missing ones have their documented
-//! default. The text form (TOML) and the files are the tool's business; the scenarios in the repository's `scenarios/` are in its binary.
-//! Nothing here knows how a parameter is obeyed.
+//! default. The text form (TOML) and the files are the tool's business; the scenarios in the repository's
+//! `scenarios/` are in its binary. Nothing here knows how a parameter is obeyed.
 
 pub mod chance;
 mod field;

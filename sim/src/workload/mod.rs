@@ -1,9 +1,9 @@
 //! Workloads: which request a client makes next.
 //!
-//! The mixes are those of etcd's robustness tests, without leases until there are leases: the shares of PutWithLease and
-//! LeaseRevoke go to Put. The stream variants of lists count as lists. Every value is unique in its run (`c3-17`:
-//! client 3, its 17th value), so that a read names the write that it saw. A workload is a function of its draws and of what
-//! the client has seen; it knows nothing of time, members or faults.
+//! The mixes are those of etcd's robustness tests, without leases until there are leases: the shares of PutWithLease
+//! and LeaseRevoke go to Put. The stream variants of lists count as lists. Every value is unique in its run (`c3-17`:
+//! client 3, its 17th value), so that a read names the write that it saw. A workload is a function of its draws and
+//! of what the client has seen; it knows nothing of time, members or faults.
 
 mod churn;
 mod compaction;

@@ -1,8 +1,8 @@
 //! The world: one queue of things to come, which owns time; members, network, disks and clocks; and the clients.
 //!
 //! Each event is taken in the order of (time, order of scheduling). Whatever chance decides is asked of the
-//! [`Decider`] by name. The world knows nothing of what is right: it gathers evidence for an [`Observer`] and a history,
-//! and folds everything that means something into a [`Digest`].
+//! [`Decider`] by name. The world knows nothing of what is right: it gathers evidence for an [`Observer`] and a
+//! history, and folds everything that means something into a [`Digest`].
 
 mod faults;
 mod node;
@@ -506,7 +506,8 @@ fn quoted(text: &str) -> String {
     json
 }
 
-/// How long a goroutine that became runnable waits at most, nanoseconds. Messages that arrive meanwhile share one Ready.
+/// How long a goroutine that became runnable waits at most, nanoseconds. Messages that arrive meanwhile share one
+/// Ready.
 const SCHEDULING: u64 = 20_000;
 
 /// The network of a scenario.

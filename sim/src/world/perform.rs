@@ -10,8 +10,8 @@ use super::node::Down;
 use super::{Happening, Stop, World};
 
 impl World<'_> {
-    /// Show the step to the observer, then do what it asks for. A failpoint that is armed cuts it short: what comes after
-    /// is never done, and the member is gone.
+    /// Show the step to the observer, then do what it asks for. A failpoint that is armed cuts it short: what comes
+    /// after is never done, and the member is gone.
     pub(super) fn perform(&mut self, node: usize, outputs: &mut Vec<Output>, booted: bool) {
         let cut = self.crash_point(node, outputs);
         let performed = &outputs[..cut.unwrap_or(outputs.len())];

@@ -1,9 +1,9 @@
 //! The wire form of requests inside Raft entries: etcd's messages with etcd's field numbers, declared in Rust.
 //!
-//! [`encode`] makes the data of a normal entry (`etcdserverpb.InternalRaftRequest`), [`decode`] parses it into the types
-//! of [`crate::api`], which cannot be wrong: what etcd treats alike becomes equal here (a negative limit is no limit), and
-//! what it would refuse is refused here. Decoding never panics, whatever the bytes, and never recurses deeper than
-//! [`TXN_DEPTH_MAX`] transactions.
+//! [`encode`] makes the data of a normal entry (`etcdserverpb.InternalRaftRequest`), [`decode`] parses it into the
+//! types of [`crate::api`], which cannot be wrong: what etcd treats alike becomes equal here (a negative limit is no
+//! limit), and what it would refuse is refused here. Decoding never panics, whatever the bytes, and never recurses
+//! deeper than [`TXN_DEPTH_MAX`] transactions.
 //!
 //! Not known here: options of etcd that [`crate::api`] has no word for (sort orders, revision filters, ignore_value,
 //! ignore_lease), leases, auth and alarms. They are refused by name, never dropped.
@@ -13,7 +13,8 @@ use prost::Message;
 
 use crate::api::{self, CompareResult, CompareTarget, KeyRange, RangeEnd, Request};
 
-/// How deep transactions may nest, the outermost counted. Each level costs two protobuf levels, of which prost takes 100.
+/// How deep transactions may nest, the outermost counted. Each level costs two protobuf levels, of which prost takes
+/// 100.
 pub const TXN_DEPTH_MAX: usize = 32;
 
 /// The data of the entry that carries `request` under `id`.

@@ -3,10 +3,11 @@
 //! ```text
 //! 0      meta slot 0     the slot of txid is txid % 2; the newest slot that is whole counts
 //! 4096   meta slot 1     magic u64 · version u64 · txid u64 · bytes of log u64 · CRC-32C of these u32, little endian
-//! 8192   log             batches: bytes of operations u64 · txid u64 · CRC-32C of these and the operations u32 · 0 u32 · operations
+//! 8192   log             batches: bytes of operations u64 · txid u64 · CRC-32C of these and the operations u32 · 0
+//! u32 · operations
 //! ```
-//! An operation is a byte (bucket · 2 + 1 for a delete), then the key and, for a put, the value, each after its length as a
-//! varint. Whatever lies behind the log that the meta slot speaks of is a commit that never was.
+//! An operation is a byte (bucket · 2 + 1 for a delete), then the key and, for a put, the value, each after its
+//! length as a varint. Whatever lies behind the log that the meta slot speaks of is a commit that never was.
 
 use std::collections::BTreeMap;
 

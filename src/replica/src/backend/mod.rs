@@ -1,15 +1,15 @@
 //! The backend: what has been applied, in one file, committed in batches.
 //!
-//! Writes go to the open batch and are seen by reads at once. [`Backend::begin_commit`] starts to make the batch last, in
-//! two phases as bbolt's: the data and a sync, then the page that makes it count and a sync. A crash leaves the state of the
-//! last commit, or of the one in flight, and nothing in between. Like etcd, which holds the batch's lock meanwhile, the
-//! batch takes no writes while a commit is in flight.
+//! Writes go to the open batch and are seen by reads at once. [`Backend::begin_commit`] starts to make the batch
+//! last, in two phases as bbolt's: the data and a sync, then the page that makes it count and a sync. A crash leaves
+//! the state of the last commit, or of the one in flight, and nothing in between. Like etcd, which holds the batch's
+//! lock meanwhile, the batch takes no writes while a commit is in flight.
 //!
-//! The file is a log of batches under two alternating meta slots (see `file.rs`). When the log has outgrown what is alive in
-//! it, the next commit writes it anew beside the old file and renames it over.
+//! The file is a log of batches under two alternating meta slots (see `file.rs`). When the log has outgrown what is
+//! alive in it, the next commit writes it anew beside the old file and renames it over.
 //!
-//! The backend does not know what keys mean, except for three in the `meta` bucket: the consistent index and its term (what
-//! the state is the result of), and the configuration there.
+//! The backend does not know what keys mean, except for three in the `meta` bucket: the consistent index and its term
+//! (what the state is the result of), and the configuration there.
 
 mod batch;
 mod conf_state;

@@ -1,8 +1,8 @@
 //! The apply loop: committed entries become state, one transaction each, and waiting requests get their answers.
 //!
-//! An entry is applied in two strokes, as in etcd: first it is begun, then its transaction runs under the backend's lock
-//! and moves the consistent index. A backend commit may fall between the two; that it must not save the index of an
-//! entry which has only begun is what etcd#13766 was about.
+//! An entry is applied in two strokes, as in etcd: first it is begun, then its transaction runs under the backend's
+//! lock and moves the consistent index. A backend commit may fall between the two; that it must not save the index of
+//! an entry which has only begun is what etcd#13766 was about.
 
 use std::collections::{BTreeMap, VecDeque};
 

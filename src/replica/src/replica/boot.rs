@@ -104,8 +104,8 @@ fn bootstrap(config: &Config, out: &mut Outputs) -> Recovered {
     Recovered { wal, backend: Backend::create(), hard_state, entries, snapshot, syncs: vec![created], founding }
 }
 
-/// The entries that name the founders, as `raft.StartNode` makes them: term 1, already committed. None for a member that
-/// joins later.
+/// The entries that name the founders, as `raft.StartNode` makes them: term 1, already committed. None for a member
+/// that joins later.
 fn founding(config: &Config) -> (HardState, Vec<Entry>) {
     let mut hard_state = HardState::default();
     let mut entries = Vec::new();

@@ -22,7 +22,8 @@ impl ElectionTimer {
     }
 
     /// Put our timeout back in place of what raft-rs drew, and say whether a new one is due. raft-rs resets its timer
-    /// exactly when the term changes or the role does, save that a pre-candidate keeps its timeout (`become_pre_candidate`).
+    /// exactly when the term changes or the role does, save that a pre-candidate keeps its timeout
+    /// (`become_pre_candidate`).
     pub(super) fn must_draw(&mut self, raft: &Raft<LogStorage>) -> bool {
         let now = (raft.term, raft.state);
         if self.drawn_for == Some(now) {

@@ -1,5 +1,5 @@
-//! A second member like the first. Everything in a [`Replica`] is plain data but raft-rs's node, which cannot be cloned:
-//! it is built anew through its public interface, and then given the same state.
+//! A second member like the first. Everything in a [`Replica`] is plain data but raft-rs's node, which cannot be
+//! cloned: it is built anew through its public interface, and then given the same state.
 
 use raft::RawNode;
 

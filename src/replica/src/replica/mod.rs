@@ -6,6 +6,7 @@
 mod apply;
 mod boot;
 mod election;
+mod fingerprint;
 mod fork;
 mod membership;
 mod outputs;
@@ -164,8 +165,8 @@ impl Replica {
         }
     }
 
-    /// What every step ends with: a new election timeout when Raft has reset its own, and a run of the Raft loop when it
-    /// has work.
+    /// What every step ends with: a new election timeout when Raft has reset its own, and a run of the Raft loop when
+    /// it has work.
     fn after_step(&mut self) {
         if self.stopped {
             return;

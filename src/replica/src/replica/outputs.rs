@@ -8,7 +8,7 @@ use crate::{DiskCommand, Event, Failpoint, OpId, Output, Task};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outputs {
     list: Vec<Output>,
-    last_op: u64,
+    pub(super) last_op: u64,
 }
 
 impl Outputs {

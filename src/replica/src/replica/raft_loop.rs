@@ -4,7 +4,8 @@
 //! leader:   hand over committed entries · send · save (sync) · advance
 //! follower: hand over committed entries ·        save (sync) · send · advance
 //! ```
-//! Between the save and its sync's end the loop is blocked, and so is the ticker; messages and proposals go on into Raft.
+//! Between the save and its sync's end the loop is blocked, and so is the ticker; messages and proposals go on into
+//! Raft.
 
 use crate::raftpb::{Entry, HardState, Message, MessageType, Snapshot};
 use crate::{Bug, Event, Failpoint, MemberId, OpId, Task};
@@ -17,13 +18,13 @@ pub(super) struct Saving {
     /// raft-rs's number of the Ready; 0 for the first files of a booting member.
     pub(super) number: u64,
     /// The syncs that must end.
-    syncs: Vec<OpId>,
+    pub(super) syncs: Vec<OpId>,
     /// What may be sent only then.
-    messages: Vec<Message>,
+    pub(super) messages: Vec<Message>,
     /// The last entry in it.
     pub(super) last_entry: Option<Entry>,
     /// A founder's first entries, to be saved when the log exists.
-    founding: Option<(HardState, Vec<Entry>)>,
+    pub(super) founding: Option<(HardState, Vec<Entry>)>,
     /// The snapshot in it.
     pub(super) snapshot: Option<Snapshot>,
 }
@@ -66,6 +67,7 @@ impl Replica {
         let has_snapshot = snapshot.get_metadata().index > 0;
         if has_snapshot {
             self.applying.push_snapshot(&snapshot);
+            self.handed_over = snapshot.get_metadata().index;
         }
         self.hand_over(committed);
         let messages = ready.take_messages();
@@ -95,10 +97,6 @@ impl Replica {
             self.log_changed_from = 0;
         }
         self.raft.advance_append_async(ready);
-        if new_leader {
-            // Not before: Raft must not be stepped while a Ready is out.
-            self.propose_unled();
-        }
         let early = self.config.bugs.has(Bug::ApplyBeforeWalFsyncSingle) && self.raft.raft.prs().is_singleton();
         if early && !has_snapshot {
             // The single voter counts its own entries as committed while they are only in the page cache.
@@ -130,6 +128,10 @@ impl Replica {
         } else {
             self.saving = Some(saving);
         }
+        // Not before: Raft's log must not grow between a Ready and its advance.
+        if new_leader {
+            self.propose_unled();
+        }
     }
 
     fn hand_over(&mut self, committed: Vec<Entry>) {
@@ -142,8 +144,8 @@ impl Replica {
         }
     }
 
-    /// Write a Ready to the WAL: the snapshot's record first, then hard state and entries. Gives the syncs that must end
-    /// before it counts as saved.
+    /// Write a Ready to the WAL: the snapshot's record first, then hard state and entries. Gives the syncs that must
+    /// end before it counts as saved.
     fn save(
         &mut self,
         snapshot: &Snapshot,
@@ -245,8 +247,8 @@ impl Replica {
         new_leader
     }
 
-    /// etcd's `processMessages`, then the messages on their way: only the newest append response counts, and nothing goes
-    /// to a member that was removed.
+    /// etcd's `processMessages`, then the messages on their way: only the newest append response counts, and nothing
+    /// goes to a member that was removed.
     fn send_all(&mut self, messages: Vec<Message>) {
         let is_answer = |message: &Message| message.msg_type == MessageType::MsgAppendResponse;
         let newest_answer = messages.iter().rposition(is_answer);

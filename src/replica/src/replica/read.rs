@@ -80,7 +80,8 @@ impl Replica {
         let leads = raft.state == raft::StateRole::Leader;
         if leads && !raft.commit_to_current_term() {
             if self.config.bugs.has(Bug::ReadindexBeforeTermCommit) {
-                // The round of heartbeats is kept; only the commit index may be older than what the last leader answered.
+                // The round of heartbeats is kept; only the commit index may be older than what the last leader
+                // answered.
                 let commit = raft.raft_log.committed;
                 let own = raft.id;
                 raft.read_only.add_request(commit, message, own);

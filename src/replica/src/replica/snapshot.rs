@@ -48,8 +48,8 @@ impl Snapshotting {
 }
 
 impl Replica {
-    /// The backend is committed first, so that its consistent index is not below the snapshot; then the record goes to the
-    /// WAL; when that is durable the log is compacted.
+    /// The backend is committed first, so that its consistent index is not below the snapshot; then the record goes
+    /// to the WAL; when that is durable the log is compacted.
     pub(super) fn snapshot_run(&mut self) {
         if self.snapshotting.making.is_none() {
             if !self.snapshotting.due(self.applied, self.config.snapshot_count) {

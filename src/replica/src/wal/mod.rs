@@ -1,16 +1,16 @@
 //! The write-ahead log: what Raft must not forget, in etcd's bytes.
 //!
-//! [`Wal`] appends: each save is one write command, and a sync when Raft needs one. A segment that has reached its size is
-//! cut, in etcd's order. A step of a cut is issued only after the sync before it has ended, so whoever saves must hand
-//! every answer to [`Wal::on_disk`] and wait until it says that nothing is left to wait for:
+//! [`Wal`] appends: each save is one write command, and a sync when Raft needs one. A segment that has reached its
+//! size is cut, in etcd's order. A step of a cut is issued only after the sync before it has ended, so whoever saves
+//! must hand every answer to [`Wal::on_disk`] and wait until it says that nothing is left to wait for:
 //!
 //! ```text
 //! let saved = wal.save(hard_state, entries, must_sync, commands);
 //! wait for saved.sync; while let Some(next) = wal.on_disk(op, commands) { wait for next }
 //! ```
 //!
-//! [`read`] is the way back: it tells the torn tail that a crash leaves (to be repaired) from damage (to be refused), by
-//! etcd's rules, blind spots included. The log does not know what is in entries, nor what Raft does with them.
+//! [`read`] is the way back: it tells the torn tail that a crash leaves (to be repaired) from damage (to be refused),
+//! by etcd's rules, blind spots included. The log does not know what is in entries, nor what Raft does with them.
 
 mod read;
 mod record;

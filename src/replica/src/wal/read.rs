@@ -1,11 +1,12 @@
 //! Reading a log back, and deciding what may be repaired.
 //!
-//! The rules are etcd's. A length of zero ends a segment; in the last one it ends the log, and whatever follows is zeroed,
-//! because it was never synced. A record of the *last segment* that is cut off, or is damaged and has a 512-byte sector of
-//! nothing but zeros, was torn by a crash: the segment is copied aside and cut there, once. Everything else is refused.
+//! The rules are etcd's. A length of zero ends a segment; in the last one it ends the log, and whatever follows is
+//! zeroed, because it was never synced. A record of the *last segment* that is cut off, or is damaged and has a
+//! 512-byte sector of nothing but zeros, was torn by a crash: the segment is copied aside and cut there, once.
+//! Everything else is refused.
 //!
-//! These rules cannot see everything, and neither can etcd (`reference/calibration.md` §6.4): a zeroed sector or length in
-//! the last segment takes every later record with it, although those were synced. A testbed must keep that.
+//! These rules cannot see everything, and neither can etcd (`reference/calibration.md` §6.4): a zeroed sector or
+//! length in the last segment takes every later record with it, although those were synced. A testbed must keep that.
 
 use bytes::Bytes;
 

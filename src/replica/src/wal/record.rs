@@ -4,8 +4,8 @@
 //! | length: u64, little endian | Record { type = 1, crc = 2, data = 3 } | zeros up to a multiple of 8 |
 //!   low 56 bits: bytes of the record; top byte: 0x80 | number of padding bytes, or 0 without padding
 //! ```
-//! Each `crc` is CRC-32C over the data of all records so far. Scalars are written even when zero, as gogo-protobuf writes
-//! fields that cannot be null. Written by hand: this is the hottest path of a member that writes.
+//! Each `crc` is CRC-32C over the data of all records so far. Scalars are written even when zero, as gogo-protobuf
+//! writes fields that cannot be null. Written by hand: this is the hottest path of a member that writes.
 
 use bytes::Bytes;
 
