@@ -174,8 +174,6 @@ pub(crate) enum EngineError {
     History(usize, usize, String),
     /// No such profile, model or property: the word, and those there are.
     Unknown(String, Vec<String>),
-    /// This build has no such part.
-    Unavailable(&'static str),
 }
 
 impl fmt::Display for EngineError {
@@ -187,7 +185,6 @@ impl fmt::Display for EngineError {
                 let hint = crate::exit::suggestion(word, known.iter().map(String::as_str));
                 write!(f, "unknown `{word}`{hint} (there are: {})", known.join(", "))
             }
-            Self::Unavailable(what) => write!(f, "{what} is not part of this build"),
         }
     }
 }
@@ -504,8 +501,6 @@ fn check_etcd(text: &str, model: Option<CheckModel>) -> Result<CheckReport, Engi
 /// A small world to explore whole.
 #[derive(Clone, Debug)]
 pub(crate) struct ModelOptions {
-    /// Worker threads.
-    pub(crate) jobs: usize,
     /// Give up after so many states; `None` explores all.
     pub(crate) max_states: Option<u64>,
     /// Bugs switched on.

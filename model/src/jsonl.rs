@@ -163,7 +163,10 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        let good = r#"{"operation":{"client":1,"member":1,"call":1,"request":{"put":{"key":"a","value":"b"}},"outcome":{"unknown":{}}}}"#;
+        let good = concat!(
+            r#"{"operation":{"client":1,"member":1,"call":1,"request":{"put":{"key":"a","value":"b"}},"#,
+            r#""outcome":{"unknown":{}}}}"#
+        );
         assert!(read(format!("{{\"schema\":\"{SCHEMA}\"}}\n{good}\n").as_bytes()).is_ok());
         for (line, expected) in [
             (good.replace("\"call\"", "\"cal\""), "unknown field `cal`"),

@@ -59,8 +59,8 @@ sites! {
     DiskBarrier, "disk.barrier", "Whether a sync must wait for all that the device has in its cache.";
     DiskStall, "disk.stall", "When the device next stands still, and how long.";
     DiskDegrade, "disk.degrade", "When the device next becomes slow, how long, and how slow.";
-    DiskCrash, "disk.crash", "What kind of loss a power failure brings: none, all, sector by sector, the last write torn.";
-    DiskCrashSector, "disk.crash.sector", "How many of the latest unsynced writes to a sector are lost in a power failure.";
+    DiskCrash, "disk.crash", "What kind of loss a power failure brings: none, all, by sector, the last write torn.";
+    DiskCrashSector, "disk.crash.sector", "How many of the latest unsynced writes to a sector a power failure takes.";
     DiskCrashLength, "disk.crash.length", "How many of the latest unsynced changes of a file's length are lost.";
     DiskCrashNames, "disk.crash.names", "Which unsynced creations, renames and removals are lost in a power failure.";
     ClockOffset, "clock.offset", "How far a node's wall clock is off.";

@@ -161,10 +161,6 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "N", help_heading = "Budget")]
     pub(crate) max_states: Option<u64>,
 
-    /// Worker threads [default: one a core]
-    #[arg(long, value_name = "N", env = "DETCD_JOBS", help_heading = "Budget")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-
     /// Switch a known bug on (repeatable), by name or number
     #[arg(long = "bug", value_name = "NAME", value_parser = parse_bug, help_heading = "World")]
     pub(crate) bugs: Vec<Bug>,

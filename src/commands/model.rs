@@ -8,7 +8,6 @@ use crate::cli::ModelArgs;
 use crate::engine::{self, ModelOptions, Property};
 use crate::exit::{Exit, Failure};
 use crate::output::console;
-use crate::run::jobs_or_cores;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -24,11 +23,7 @@ struct Line<'a> {
 
 pub(super) fn execute(args: &ModelArgs) -> Result<Exit, Failure> {
     let started = Instant::now();
-    let options = ModelOptions {
-        jobs: jobs_or_cores(args.jobs).get(),
-        max_states: args.max_states,
-        bugs: args.bugs.iter().copied().collect(),
-    };
+    let options = ModelOptions { max_states: args.max_states, bugs: args.bugs.iter().copied().collect() };
     let report = engine::model(&options)?;
     let (exit, verdict) = judge(&report.properties, report.complete);
     if args.output.json {

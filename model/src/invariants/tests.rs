@@ -1,5 +1,7 @@
 //! Tiny hand-made histories: for each check one where it holds, and one where it must speak.
 
+mod states;
+
 use detcd_replica::api::{Header, Response, ResponseBody};
 use detcd_replica::raftpb::{Entry, Message, MessageType};
 use detcd_replica::{DiskCommand, Event, LogView, PeerMessage, RequestId};
@@ -574,97 +576,6 @@ fn r7_read_indexes_are_fresh() {
             s.event(3, Event::ReadIndexConfirmed { context: 9, index: 3 });
         }),
     ]);
-}
-
-#[test]
-fn m1_equal_index_equal_state() {
-    check(&[
-        ("other states at other indices", None, |s| {
-            s.one_commit();
-            s.commit(2, 4);
-            s.apply(1, 4, 7, 2);
-            s.apply(2, 4, 7, 2);
-        }),
-        ("another hash", Some("M1"), |s| {
-            s.one_commit();
-            s.commit(2, 4);
-            s.apply(1, 4, 7, 2);
-            s.apply(2, 4, 8, 2);
-        }),
-        ("another revision", Some("M1"), |s| {
-            s.one_commit();
-            s.commit(2, 4);
-            s.apply(1, 4, 7, 2);
-            s.apply(2, 4, 7, 3);
-        }),
-        ("what is replayed shows the newer state", None, |s| {
-            s.one_commit();
-            s.apply(1, 4, 7, 2);
-            s.append(1, 5, 2, "b");
-            s.append(2, 5, 2, "b");
-            s.commit(1, 5);
-            s.apply(1, 5, 8, 3);
-            s.crash(1);
-            s.boot(1, 5);
-            s.apply(1, 4, 8, 3);
-            s.apply(1, 5, 8, 3);
-        }),
-        ("a backend that claims an index whose entry it lacks", Some("M1"), |s| {
-            s.one_commit();
-            s.commit(2, 4);
-            s.apply(2, 4, 7, 2);
-            s.crash(1);
-            s.member(1).consistent_index = 4;
-            s.boot(1, 4);
-        }),
-    ]);
-}
-
-#[test]
-fn m2_revisions_do_not_go_back() {
-    check(&[
-        ("back to an older backend is legal", None, |s| {
-            s.one_commit();
-            s.apply(1, 4, 7, 2);
-            s.crash(1);
-            (s.member(1).consistent_index, s.member(1).revision) = (3, 1);
-            s.boot(1, 4);
-        }),
-        ("not behind a commit of the backend", Some("M2"), |s| {
-            s.one_commit();
-            s.apply(1, 4, 7, 2);
-            s.event(1, Event::BackendCommitted { consistent_index: 4 });
-            s.crash(1);
-            (s.member(1).consistent_index, s.member(1).revision) = (3, 1);
-            s.boot(1, 4);
-        }),
-        ("not to a lower revision at the same index", Some("M2"), |s| {
-            s.one_commit();
-            s.apply(1, 4, 7, 2);
-            s.event(1, Event::BackendCommitted { consistent_index: 4 });
-            s.crash(1);
-            s.member(1).revision = 1;
-            s.boot(1, 4);
-        }),
-        ("not while it runs", Some("M2"), |s| {
-            s.member(1).revision = 5;
-            s.step(1, &[]);
-            s.member(1).revision = 4;
-            s.step(1, &[]);
-        }),
-        ("compacted above the revision", Some("M2"), |s| {
-            s.member(1).compact_revision = 9;
-            s.step(1, &[]);
-        }),
-    ]);
-}
-
-#[test]
-fn m3_history_reads_the_same() {
-    let story = Story::of(3);
-    assert!(story.invariants.check_history_read(1, n(1), 5, 7, 7).is_ok());
-    let found = story.invariants.check_history_read(1, n(1), 5, 7, 8).expect_err("the hashes differ");
-    assert_eq!(found.check, "M3");
 }
 
 #[test]

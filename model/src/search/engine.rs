@@ -4,6 +4,7 @@
 //! read takes effect as soon as the state allows it; at a return only operations of the same component matter; and
 //! [`antichain`](super::antichain) says which configurations stand for others.
 
+// A set for lookup only: nothing depends on its order.
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 

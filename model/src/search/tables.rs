@@ -4,6 +4,7 @@
 //! instructions. Equal things have equal numbers and different things different ones: nothing rests on a hash being
 //! unique. Hashed maps are only looked up here, never walked.
 
+// A map for lookup only: nothing depends on its order.
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 

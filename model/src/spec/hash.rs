@@ -1,5 +1,6 @@
 //! A hashed map from keys, for lookups only: it is never iterated, so its order can never be seen.
 
+// A map for lookup only: nothing depends on its order.
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 

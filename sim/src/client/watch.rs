@@ -85,7 +85,7 @@ impl WatchClient {
     pub fn new(settings: WatchSettings) -> Self {
         assert!(!settings.endpoints.is_empty() && settings.watches > 0 && settings.window > 0);
         Self {
-            watches: vec![Watched { next: 1, last: None, live: None }; settings.watches],
+            watches: vec![Watched { next: 0, last: None, live: None }; settings.watches],
             stream: None,
             member: settings.endpoints[0],
             endpoint: 0,
