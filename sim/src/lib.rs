@@ -2,7 +2,7 @@
 //!
 //! One queue of events owns time, and a [`decide::Decider`] owns chance: each decision is asked for by name and is a
 //! function of the seed and that name alone. Around the members stand a network, disks and clocks with their faults,
-//! and clients that write down what they saw. [`run`] plays a scenario in three acts: safety, heal, liveness.
+//! and clients that write down what they saw. [`run()`] plays a scenario in three acts: safety, heal, liveness.
 //!
 //! This crate does not know what is right. It hands its evidence to an [`Observer`] and to whoever reads the history.
 

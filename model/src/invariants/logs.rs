@@ -152,6 +152,12 @@ impl Ledger {
         }
     }
 
+    /// Forget every entry above `index`.
+    pub(super) fn forget_above(&mut self, index: u64) {
+        self.firsts.truncate(index.saturating_sub(self.base) as usize);
+        self.others.retain(|(at, _), _| *at <= index);
+    }
+
     /// Remember a prefix; gives the one that was known before when it differs.
     fn note(&mut self, index: u64, term: u64, prefix: u64) -> Result<(), u64> {
         if index <= self.base || prefix == UNKNOWN {

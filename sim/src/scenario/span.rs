@@ -1,6 +1,6 @@
 //! Lengths of time as a person writes them: `250ms`, `1.5s`, `20us`, `2m`, `1h`.
 //!
-//! What is written by [`format`] is read by [`parse`] as exactly the same span. No floats are used.
+//! What is written by [`format()`] is read by [`parse()`] as exactly the same span. No floats are used.
 
 use std::fmt;
 

@@ -93,7 +93,8 @@ impl Replica {
                             true => Failpoint::BeforeApplyOneEntryNormal,
                             false => Failpoint::BeforeApplyOneConfChange,
                         });
-                        if entries == self.config.apply_batch {
+                        // One entry a run: then each stroke has a run of its own.
+                        if entries == self.config.apply_batch || self.config.apply_batch == 1 {
                             break;
                         }
                     }
@@ -273,7 +274,8 @@ impl Replica {
         assert!(metadata.index > self.applied, "a snapshot at {} under applied {}", metadata.index, self.applied);
         let database =
             self.applying.databases.remove(&metadata.index).expect("Raft saw the snapshot after its database");
-        self.applying.databases.clear();
+        // A newer one may be waiting for its turn.
+        self.applying.databases.retain(|index, _| *index > metadata.index);
         self.install(metadata.index, metadata.term, database);
     }
 }

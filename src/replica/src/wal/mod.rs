@@ -9,7 +9,7 @@
 //! wait for saved.sync; while let Some(next) = wal.on_disk(op, commands) { wait for next }
 //! ```
 //!
-//! [`read`] is the way back: it tells the torn tail that a crash leaves (to be repaired) from damage (to be refused),
+//! [`read()`] is the way back: it tells the torn tail that a crash leaves (to be repaired) from damage (to be refused),
 //! by etcd's rules, blind spots included. The log does not know what is in entries, nor what Raft does with them.
 
 mod read;
