@@ -227,8 +227,8 @@ impl Invariants {
         let place = self.place(member);
         self.members[place].crash();
         if self.voters.1.len() == 1 {
-            // A single voter leads before its term is durable. What it had not synced then never was in any log, and the
-            // same term may come again with other entries.
+            // A single voter leads before its term is durable. What it had not synced then never was in any log, and
+            // the same term may come again with other entries.
             self.ledger.forget_above(self.members[place].durable.last());
         }
         Ok(())

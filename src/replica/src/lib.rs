@@ -13,7 +13,8 @@
 //!    ([`Input::Chance`]), time only as the argument `now`.
 //! 2. **Total.** `step` cannot fail. A bad message is ignored or answered; a broken invariant panics, and that panic
 //!    is a finding.
-//! 3. **Crash is drop, restart is boot.** A crash drops the value; a restart is [`Replica::boot`] from what was durable.
+//! 3. **Crash is drop, restart is boot.** A crash drops the value; a restart is [`Replica::boot`] from what was
+//!    durable.
 //! 4. **In order.** Outputs are performed in the order given. A crash may fall between any two of them.
 //! 5. **Bounded.** Every queue has a limit in [`Config`].
 //!
