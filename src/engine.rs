@@ -2,6 +2,8 @@
 //!
 //! Everything here is plain data and functions. The tool knows of the other packages only what these types say.
 
+mod evidence;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +20,8 @@ use detcd_sim::{disk, fault, Failure, Observer};
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Scenario, Setting};
+
+pub(crate) use evidence::{disk_of, At, Evidence, FileContent, Kept, Standing};
 
 /// A scenario as the world reads it.
 pub(crate) type World = detcd_sim::scenario::Scenario;
@@ -172,6 +176,8 @@ pub(crate) enum EngineError {
     Scenario(String),
     /// A history cannot be read: line (from 1), column (from 1), what is wrong.
     History(usize, usize, String),
+    /// What was asked for is not there: one line.
+    Asked(String),
     /// No such profile, model or property: the word, and those there are.
     Unknown(String, Vec<String>),
 }
@@ -180,6 +186,7 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Scenario(reason) => write!(f, "scenario: {reason}"),
+            Self::Asked(reason) => f.write_str(reason),
             Self::History(line, column, reason) => write!(f, "{line}:{column}: {reason}"),
             Self::Unknown(word, known) => {
                 let hint = crate::exit::suggestion(word, known.iter().map(String::as_str));
@@ -241,6 +248,12 @@ impl Log {
     }
 }
 
+impl WhiteBox {
+    fn new(founders: &[MemberId], log: Rc<RefCell<Log>>) -> Self {
+        Self { invariants: Invariants::new(founders), log }
+    }
+}
+
 impl Observer for WhiteBox {
     fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
         self.log.borrow_mut().note(view, outputs);
@@ -265,21 +278,10 @@ impl Observer for WhiteBox {
 /// # Errors
 /// The scenario cannot be run. A panic of a replica is a verdict, not an error.
 pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) -> Result<RunReport, EngineError> {
-    let mut scenario = world.clone();
-    scenario.bugs.extend(options.bugs.iter().map(|bug| bug.name().to_owned()));
-    let mut overrides = BTreeMap::new();
-    for (label, value) in &options.overrides {
-        let label: Label = label.parse().map_err(|_| EngineError::Scenario(format!("`{label}` names no decision")))?;
-        overrides.insert(label, *value);
-    }
-    let host = match options.host {
-        Host::Madsim => detcd_sim::Host::Madsim,
-        Host::Bare => detcd_sim::Host::Bare,
-    };
+    let (scenario, asked) = settle(world, seed, options)?;
     let log = Rc::new(RefCell::new(Log::default()));
-    let asked = detcd_sim::Options { seed, host, traced: options.trace, overrides };
     let outcome = detcd_sim::run(&scenario, &asked, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
-        Box::new(WhiteBox { invariants: Invariants::new(founders), log: log.clone() })
+        Box::new(WhiteBox::new(founders, log.clone()))
     });
     let mut checks: Vec<&'static str> = invariants::names().to_vec();
     let judgement = judge(&outcome.history, &log.borrow());
@@ -326,6 +328,22 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
         trace: outcome.trace,
         history: String::from_utf8(history).expect("JSON is UTF-8"),
     })
+}
+
+/// The world's own form of what is to be run.
+fn settle(world: &World, seed: u64, options: &RunOptions) -> Result<(World, detcd_sim::Options), EngineError> {
+    let mut scenario = world.clone();
+    scenario.bugs.extend(options.bugs.iter().map(|bug| bug.name().to_owned()));
+    let mut overrides = BTreeMap::new();
+    for (label, value) in &options.overrides {
+        let label: Label = label.parse().map_err(|_| EngineError::Scenario(format!("`{label}` names no decision")))?;
+        overrides.insert(label, *value);
+    }
+    let host = match options.host {
+        Host::Madsim => detcd_sim::Host::Madsim,
+        Host::Bare => detcd_sim::Host::Bare,
+    };
+    Ok((scenario, detcd_sim::Options { seed, host, traced: options.trace, overrides }))
 }
 
 /// What clients saw decides; only where it leaves too much open is the log heard as a witness.

@@ -13,7 +13,7 @@ use crate::decide::{Decider, Site, Subject};
 use crate::distribution::Below;
 
 use super::device::Work;
-use super::{DiskTally, Loss};
+use super::{DiskTally, FileContent, Layer, Loss};
 
 /// What a disk writes as a whole.
 pub(super) const SECTOR: u64 = 512;
@@ -224,6 +224,17 @@ impl File {
         };
         data.resize(usize::try_from(used).expect("a simulated file fits into memory"), 0);
         Bytes::from(data)
+    }
+
+    /// The content that lasts, or that the page cache shows.
+    pub(super) fn content(&self, layer: Layer) -> FileContent {
+        let mut content = self.durable.clone();
+        if layer == Layer::Cached {
+            self.pending.iter().for_each(|pending| content.apply(&pending.change));
+        }
+        let used = content.data.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        content.data.truncate(used);
+        FileContent { data: content.data.into(), length: content.length }
     }
 }
 

@@ -15,6 +15,7 @@ mod profile;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use detcd_replica::{Dir, DiskCommand, DiskError, DiskImage, FileName, OpId};
 
 use crate::decide::{Decider, Site, Subject};
@@ -84,6 +85,24 @@ pub enum Loss {
     Sectors,
     /// Any of the sectors of each file's last write.
     Torn,
+}
+
+/// Which of a disk's two contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layer {
+    /// What lasts: what a power failure leaves at its worst.
+    Durable,
+    /// What the page cache shows: what the death of a process leaves.
+    Cached,
+}
+
+/// The content of one file. Zeros at its end are left out of `data`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileContent {
+    /// The bytes from the beginning.
+    pub data: Bytes,
+    /// Length of the file: that of `data` or more.
+    pub length: u64,
 }
 
 /// How often each thing really happened.
@@ -310,6 +329,15 @@ impl Disk {
     pub fn image(&self) -> DiskImage {
         let content = |(&name, id): (&FileName, &u64)| (name, self.files[id].image(name.dir() == Dir::Wal));
         DiskImage { files: self.names.iter().map(content).collect() }
+    }
+
+    /// Every file with its exact length, for whoever takes the disk out and looks at it.
+    pub fn contents(&self, layer: Layer) -> BTreeMap<FileName, FileContent> {
+        let names = match layer {
+            Layer::Durable => &self.durable_names,
+            Layer::Cached => &self.names,
+        };
+        names.iter().map(|(&name, id)| (name, self.files[id].content(layer))).collect()
     }
 
     /// Until then nothing completes.

@@ -22,6 +22,7 @@ use crate::digest::Digest;
 use crate::disk::{self, Disk, Episodes};
 use crate::distribution;
 use crate::fault::Plan;
+use crate::halt::{Standing, Until};
 use crate::net::{self, Network};
 use crate::observer::Observer;
 use crate::queue::Queue;
@@ -60,6 +61,8 @@ pub(crate) enum Stop {
     Panic { member: MemberId, message: String },
     /// A member does not start though no fault excuses it.
     Refused { member: MemberId, reason: String },
+    /// The moment has come at which the run was to be looked at.
+    Halted,
 }
 
 /// Counts of what happened, by name.
@@ -80,19 +83,21 @@ pub(crate) struct World<'a> {
     observer: &'a mut dyn Observer,
     tally: Tally,
     stop: Option<Stop>,
+    until: Until,
     trace: Option<Vec<String>>,
     /// Memory for the outputs of a step, used again and again.
     scratch: Vec<Output>,
 }
 
 impl<'a> World<'a> {
-    /// A world at the beginning of time: every member is about to start.
+    /// A world at the beginning of time: every member is about to start. Nothing happens after `until`.
     pub(crate) fn new(
         scenario: &'a Scenario,
         plan: Plan,
         mut decider: Decider,
         observer: &'a mut dyn Observer,
         traced: bool,
+        until: Until,
     ) -> Self {
         let count = scenario.cluster.members as usize;
         let network = network(scenario, count, &mut decider);
@@ -120,6 +125,7 @@ impl<'a> World<'a> {
             observer,
             tally: Tally::new(),
             stop: None,
+            until,
             trace: traced.then(Vec::new),
             scratch: Vec::new(),
         };
@@ -141,6 +147,9 @@ impl<'a> World<'a> {
 
     /// Let the next event happen. False when there is none, or the run has stopped.
     pub(crate) fn advance(&mut self) -> bool {
+        if self.stop.is_none() && self.is_over() {
+            self.stop = Some(Stop::Halted);
+        }
         if self.stop.is_some() {
             return false;
         }
@@ -149,6 +158,20 @@ impl<'a> World<'a> {
         self.now = at;
         self.happen(happening);
         true
+    }
+
+    /// Whether nothing more is to happen.
+    fn is_over(&mut self) -> bool {
+        match self.until {
+            Until::End => false,
+            Until::Event(event) => self.moment >= event,
+            Until::Time(time) => self.queue.next_time().is_some_and(|next| next > time.0),
+        }
+    }
+
+    /// Whether the event that the run is to end with has happened: one happening may be several events.
+    fn is_past(&self) -> bool {
+        matches!(self.until, Until::Event(event) if self.moment >= event)
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -209,6 +232,9 @@ impl<'a> World<'a> {
 
     /// A member takes a step, and what it wants is done.
     pub(crate) fn step(&mut self, node: usize, input: Input) {
+        if self.is_past() {
+            return;
+        }
         let now = self.local_now(node);
         let Some(replica) = self.nodes[node].replica.as_mut() else { return };
         self.moment += 1;
@@ -236,6 +262,9 @@ impl<'a> World<'a> {
 
     /// Start a member from what its disk holds.
     pub(crate) fn boot(&mut self, node: usize) {
+        if self.is_past() {
+            return;
+        }
         let image = self.nodes[node].disk.image();
         self.nodes[node].incarnation += 1;
         self.nodes[node].down = Down::Up;
@@ -415,6 +444,7 @@ impl<'a> World<'a> {
             faults,
             stop: self.stop,
             trace: self.trace.unwrap_or_default(),
+            members: self.nodes.into_iter().map(Node::remains).collect(),
         }
     }
 }
@@ -430,6 +460,7 @@ pub(crate) struct Remains {
     pub(crate) faults: Tally,
     pub(crate) stop: Option<Stop>,
     pub(crate) trace: Vec<String>,
+    pub(crate) members: Vec<Standing>,
 }
 
 /// Fold what a member is given into the digest: kind, and what distinguishes it.
