@@ -12,9 +12,9 @@ mod txn;
 mod watch;
 
 pub use alarm::{Alarm, AlarmAction, AlarmMember, AlarmRequest};
-pub use error::{Effect, Error};
+pub use error::{Code, Effect, Error};
 pub use key::{Key, KeyRange, KeyValue, LeaseId, RangeEnd, Revision, Value};
-pub use kv::{CompactRequest, DeleteRangeRequest, PutRequest, RangeRequest};
+pub use kv::{CompactRequest, DeleteRangeRequest, PutRequest, RangeRequest, SortOrder, SortTarget};
 pub use lease::{LeaseCheckpoint, LeaseGrantRequest};
 pub use txn::{Compare, CompareResult, CompareTarget, RequestOp, TxnRequest};
 pub use watch::{WatchBody, WatchCreate, WatchEvent, WatchEventKind, WatchRequest, WatchResponse};
@@ -34,6 +34,29 @@ pub enum Request {
     Txn(TxnRequest),
     /// Drop history below a revision.
     Compact(CompactRequest),
+    /// Make a lease.
+    LeaseGrant(LeaseGrantRequest),
+    /// End a lease, and delete its keys.
+    LeaseRevoke {
+        /// The lease.
+        id: LeaseId,
+    },
+    /// Let a lease live for its whole time again. The leader does it, without the log.
+    LeaseKeepAlive {
+        /// The lease.
+        id: LeaseId,
+    },
+    /// How long a lease has left. The leader answers.
+    LeaseTimeToLive {
+        /// The lease.
+        id: LeaseId,
+        /// Answer with its keys, too.
+        keys: bool,
+    },
+    /// Every lease that this member knows. Answered without the cluster.
+    Leases,
+    /// List, raise or take back alarms.
+    Alarm(AlarmRequest),
     /// Add a member, voting or learner. The id is the caller's to choose and was never used before.
     MemberAdd {
         /// The new member.
@@ -88,13 +111,13 @@ pub struct Header {
 /// The answer to each kind of [`Request`], and to each operation inside a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ResponseBody {
-    /// Keys in byte order.
+    /// Keys in the order asked for.
     Range {
         /// The keys, at most `limit`; none when only counted.
         kvs: Vec<KeyValue>,
         /// Whether the limit cut some off.
         more: bool,
-        /// How many there are in the range, whatever the limit.
+        /// How many there are in the range, whatever the limit and the revision filters.
         count: u64,
     },
     /// A put.
@@ -118,6 +141,43 @@ pub enum ResponseBody {
     },
     /// A compaction.
     Compact,
+    /// A lease was made.
+    LeaseGrant {
+        /// Its id.
+        id: LeaseId,
+        /// Its time to live in seconds.
+        ttl: i64,
+    },
+    /// A lease was ended.
+    LeaseRevoke,
+    /// A lease was kept alive, or is not there.
+    LeaseKeepAlive {
+        /// Which.
+        id: LeaseId,
+        /// Its time to live in seconds; 0 when there is no such lease.
+        ttl: i64,
+    },
+    /// The time of a lease.
+    LeaseTimeToLive {
+        /// Which.
+        id: LeaseId,
+        /// Whole seconds left; -1 when there is no such lease.
+        ttl: i64,
+        /// Its full time to live in seconds; 0 when there is no such lease.
+        granted_ttl: i64,
+        /// The attached keys in byte order, when asked for. etcd gives them in no order.
+        keys: Vec<Key>,
+    },
+    /// Leases, those that end first in front.
+    Leases {
+        /// Their ids.
+        leases: Vec<LeaseId>,
+    },
+    /// The alarms that were asked for, or the one that was changed.
+    Alarm {
+        /// Which; in order.
+        alarms: Vec<AlarmMember>,
+    },
     /// A membership change, or leadership moved.
     Members {
         /// The voting members after it.

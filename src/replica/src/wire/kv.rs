@@ -6,7 +6,7 @@ use super::message::kv::{
     compare, request_op, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
 use super::TXN_DEPTH_MAX;
-use crate::api::{self, CompareResult, CompareTarget, KeyRange, RangeEnd};
+use crate::api::{self, CompareResult, CompareTarget, KeyRange, RangeEnd, SortOrder, SortTarget};
 
 /// How deep `txn` nests, itself counted.
 pub(super) fn depth(txn: &api::TxnRequest) -> usize {
@@ -41,36 +41,46 @@ fn parse_key(key: Bytes) -> Result<Bytes, String> {
 }
 
 pub(super) fn parse_range(range: RangeRequest) -> Result<api::RangeRequest, String> {
-    // Ascending by key is the order of an unsorted range as well.
-    if range.sort_target != 0 || !matches!(range.sort_order, 0 | 1) {
-        return Err(format!("sort order {} of target {} is not known here", range.sort_order, range.sort_target));
-    }
-    for (field, value) in [
-        ("min_mod_revision", range.min_mod_revision),
-        ("max_mod_revision", range.max_mod_revision),
-        ("min_create_revision", range.min_create_revision),
-        ("max_create_revision", range.max_create_revision),
-    ] {
-        if value != 0 {
-            return Err(format!("{field} {value} is not known here"));
-        }
-    }
+    let sort_order = match range.sort_order {
+        0 => SortOrder::None,
+        1 => SortOrder::Ascend,
+        2 => SortOrder::Descend,
+        other => return Err(format!("sort order {other} does not exist")),
+    };
+    let sort_target = match range.sort_target {
+        0 => SortTarget::Key,
+        1 => SortTarget::Version,
+        2 => SortTarget::Create,
+        3 => SortTarget::Mod,
+        4 => SortTarget::Value,
+        other => return Err(format!("sort target {other} does not exist")),
+    };
     Ok(api::RangeRequest {
         range: parse_key_range(range.key, range.range_end)?,
-        // etcd takes every limit and every revision below 1 as "none".
+        // etcd takes every limit below 1 as "none".
         limit: u64::try_from(range.limit).unwrap_or(0),
-        revision: range.revision.max(0),
+        revision: range.revision,
+        sort_order,
+        sort_target,
         serializable: range.serializable,
         keys_only: range.keys_only,
         count_only: range.count_only,
+        min_mod_revision: range.min_mod_revision,
+        max_mod_revision: range.max_mod_revision,
+        min_create_revision: range.min_create_revision,
+        max_create_revision: range.max_create_revision,
     })
 }
 
 pub(super) fn parse_put(put: PutRequest) -> Result<api::PutRequest, String> {
-    if put.ignore_value || put.ignore_lease {
-        return Err("ignore_value and ignore_lease are not known here".into());
-    }
-    Ok(api::PutRequest { key: parse_key(put.key)?, value: put.value, lease: put.lease, prev_kv: put.prev_kv })
+    Ok(api::PutRequest {
+        key: parse_key(put.key)?,
+        value: put.value,
+        lease: put.lease,
+        prev_kv: put.prev_kv,
+        ignore_value: put.ignore_value,
+        ignore_lease: put.ignore_lease,
+    })
 }
 
 pub(super) fn parse_delete(delete: DeleteRangeRequest) -> Result<api::DeleteRangeRequest, String> {
@@ -142,10 +152,25 @@ impl From<&api::RangeRequest> for RangeRequest {
             range_end: range_end(&range.range.end),
             limit: i64::try_from(range.limit).unwrap_or(i64::MAX),
             revision: range.revision,
+            sort_order: match range.sort_order {
+                SortOrder::None => 0,
+                SortOrder::Ascend => 1,
+                SortOrder::Descend => 2,
+            },
+            sort_target: match range.sort_target {
+                SortTarget::Key => 0,
+                SortTarget::Version => 1,
+                SortTarget::Create => 2,
+                SortTarget::Mod => 3,
+                SortTarget::Value => 4,
+            },
             serializable: range.serializable,
             keys_only: range.keys_only,
             count_only: range.count_only,
-            ..Default::default()
+            min_mod_revision: range.min_mod_revision,
+            max_mod_revision: range.max_mod_revision,
+            min_create_revision: range.min_create_revision,
+            max_create_revision: range.max_create_revision,
         }
     }
 }
@@ -157,7 +182,8 @@ impl From<&api::PutRequest> for PutRequest {
             value: put.value.clone(),
             lease: put.lease,
             prev_kv: put.prev_kv,
-            ..Default::default()
+            ignore_value: put.ignore_value,
+            ignore_lease: put.ignore_lease,
         }
     }
 }

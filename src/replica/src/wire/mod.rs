@@ -17,9 +17,10 @@ use prost::Message;
 
 pub(crate) use auth::AuthCommand;
 
-use crate::api::{AlarmRequest, CompactRequest, LeaseCheckpoint, LeaseGrantRequest, LeaseId, Request};
+use crate::api::{CompactRequest, LeaseCheckpoint, LeaseGrantRequest, Request};
 use message::entry::{InternalRaftRequest, RequestHeader};
 use message::kv::CompactionRequest;
+use message::lease::LeaseCheckpointRequest;
 use message::membership::{ClusterMemberAttrSetRequest, ClusterVersionSetRequest, DowngradeInfoSetRequest};
 
 /// How deep transactions may nest, the outermost counted. Each level costs two protobuf levels, of which prost takes
@@ -42,16 +43,10 @@ pub(crate) struct Entry {
 /// What an entry says to do.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Command {
-    /// What a client asked of the key space.
+    /// What a client asks of keys, leases and alarms. A lease to be made has its id.
     Request(Request),
-    /// A lease, with the id that the proposer chose.
-    LeaseGrant(LeaseGrantRequest),
-    /// The end of a lease and its keys.
-    LeaseRevoke(LeaseId),
     /// Time left of some leases.
     LeaseCheckpoint(Vec<LeaseCheckpoint>),
-    /// An alarm.
-    Alarm(AlarmRequest),
     /// Users, roles, permissions.
     Auth(AuthCommand),
     /// The version that all members of the cluster understand.
@@ -68,8 +63,8 @@ pub(crate) enum Command {
 
 /// The data of the entry that carries `request` under `id`.
 ///
-/// `None` when the request does not travel as a normal entry (membership, status, leadership, hashes), or nests
-/// transactions deeper than [`TXN_DEPTH_MAX`]. Keys must not be empty: such a request could not be decoded again.
+/// `None` when the request does not travel as a normal entry (membership, status, leadership, hashes, what a lessor
+/// answers alone), or nests transactions deeper than [`TXN_DEPTH_MAX`]. Keys must not be empty: such a request could not be decoded again.
 pub fn encode(id: u64, request: &Request) -> Option<Bytes> {
     let mut message =
         InternalRaftRequest { header: Some(RequestHeader { id, ..Default::default() }), ..Default::default() };
@@ -86,7 +81,15 @@ pub fn encode(id: u64, request: &Request) -> Option<Bytes> {
         Request::Compact(compact) => {
             message.compaction = Some(CompactionRequest { revision: compact.revision, physical: compact.physical });
         }
-        Request::MemberAdd { .. }
+        Request::LeaseGrant(grant) => {
+            message.lease_grant = Some(message::lease::LeaseGrantRequest { ttl: grant.ttl, id: grant.id });
+        }
+        Request::LeaseRevoke { id } => message.lease_revoke = Some(message::lease::LeaseRevokeRequest { id: *id }),
+        Request::Alarm(alarm) => message.alarm = Some(alarm::message(alarm)),
+        Request::LeaseKeepAlive { .. }
+        | Request::LeaseTimeToLive { .. }
+        | Request::Leases
+        | Request::MemberAdd { .. }
         | Request::MemberRemove { .. }
         | Request::MemberPromote { .. }
         | Request::MoveLeader { .. }
@@ -94,6 +97,19 @@ pub fn encode(id: u64, request: &Request) -> Option<Bytes> {
         | Request::HashKv { .. } => return None,
     }
     Some(message.encode_to_vec().into())
+}
+
+/// The data of the entry that carries `checkpoints` under `id`.
+pub(crate) fn encode_checkpoints(id: u64, checkpoints: &[LeaseCheckpoint]) -> Bytes {
+    let encode =
+        |one: &LeaseCheckpoint| message::lease::LeaseCheckpoint { id: one.id, remaining_ttl: one.remaining_ttl };
+    let checkpoints = checkpoints.iter().map(encode).collect();
+    let message = InternalRaftRequest {
+        header: Some(RequestHeader { id, ..Default::default() }),
+        lease_checkpoint: Some(LeaseCheckpointRequest { checkpoints }),
+        ..Default::default()
+    };
+    message.encode_to_vec().into()
 }
 
 /// What a client asked, from the data of a normal entry; `None` when the entry was no client's.
@@ -164,10 +180,10 @@ fn take_command(mut message: InternalRaftRequest) -> Result<Command, String> {
         return Ok(Command::Request(Request::Compact(compact)));
     }
     if let Some(grant) = message.lease_grant {
-        return Ok(Command::LeaseGrant(LeaseGrantRequest { id: grant.id, ttl: grant.ttl }));
+        return Ok(Command::Request(Request::LeaseGrant(LeaseGrantRequest { id: grant.id, ttl: grant.ttl })));
     }
     if let Some(revoke) = message.lease_revoke {
-        return Ok(Command::LeaseRevoke(revoke.id));
+        return Ok(Command::Request(Request::LeaseRevoke { id: revoke.id }));
     }
     if let Some(checkpoint) = message.lease_checkpoint {
         let parse =
@@ -175,7 +191,7 @@ fn take_command(mut message: InternalRaftRequest) -> Result<Command, String> {
         return Ok(Command::LeaseCheckpoint(checkpoint.checkpoints.into_iter().map(parse).collect()));
     }
     if let Some(alarm) = message.alarm {
-        return Ok(Command::Alarm(alarm::parse(&alarm)?));
+        return Ok(Command::Request(Request::Alarm(alarm::parse(&alarm)?)));
     }
     match auth::take(&mut message) {
         Some(auth) => Ok(Command::Auth(auth)),

@@ -2,7 +2,7 @@
 
 use super::message::kv::RangeRequest;
 use super::*;
-use crate::api::{self, CompareResult, CompareTarget, KeyRange, RangeEnd};
+use crate::api::{self, CompareResult, CompareTarget, KeyRange, RangeEnd, SortOrder, SortTarget};
 use crate::wal::testing::Dice;
 
 fn decoded(data: &Bytes) -> Result<(u64, Request), String> {
@@ -32,16 +32,30 @@ fn range_request(dice: &mut Dice) -> api::RangeRequest {
     api::RangeRequest {
         range: range(dice),
         limit: dice.below(5),
-        revision: dice.below(1000) as i64,
+        revision: dice.below(1000) as i64 - 10,
+        sort_order: [SortOrder::None, SortOrder::Ascend, SortOrder::Descend][dice.below(3) as usize],
+        sort_target: [SortTarget::Key, SortTarget::Version, SortTarget::Create, SortTarget::Mod, SortTarget::Value]
+            [dice.below(5) as usize],
         serializable: dice.flip(),
         keys_only: dice.flip(),
         count_only: dice.flip(),
+        min_mod_revision: dice.below(2) as i64,
+        max_mod_revision: dice.below(2) as i64,
+        min_create_revision: dice.below(2) as i64,
+        max_create_revision: dice.below(2) as i64,
     }
 }
 
 fn put(dice: &mut Dice) -> api::PutRequest {
     let lease = dice.next() as i64;
-    api::PutRequest { key: bytes(dice, 1), value: bytes(dice, 0), lease, prev_kv: dice.flip() }
+    api::PutRequest {
+        key: bytes(dice, 1),
+        value: bytes(dice, 0),
+        lease,
+        prev_kv: dice.flip(),
+        ignore_value: dice.flip(),
+        ignore_lease: dice.flip(),
+    }
 }
 
 fn delete(dice: &mut Dice) -> api::DeleteRangeRequest {
@@ -78,11 +92,19 @@ fn txn(dice: &mut Dice, levels: usize) -> api::TxnRequest {
 }
 
 fn request(dice: &mut Dice) -> Request {
-    match dice.below(5) {
+    match dice.below(8) {
         0 => Request::Range(range_request(dice)),
         1 => Request::Put(put(dice)),
         2 => Request::DeleteRange(delete(dice)),
         3 => Request::Txn(txn(dice, 4)),
+        4 => Request::LeaseGrant(LeaseGrantRequest { id: dice.next() as i64, ttl: dice.next() as i64 }),
+        5 => Request::LeaseRevoke { id: dice.next() as i64 },
+        6 => Request::Alarm(api::AlarmRequest {
+            action: [api::AlarmAction::Get, api::AlarmAction::Activate, api::AlarmAction::Deactivate]
+                [dice.below(3) as usize],
+            member: crate::MemberId(dice.next()),
+            alarm: [None, Some(api::Alarm::NoSpace), Some(api::Alarm::Corrupt)][dice.below(3) as usize],
+        }),
         _ => Request::Compact(api::CompactRequest { revision: dice.next() as i64, physical: dice.flip() }),
     }
 }
@@ -99,7 +121,7 @@ fn what_is_encoded_decodes_to_itself() {
 
 #[test]
 fn a_put_has_the_bytes_that_etcd_writes() {
-    let put = api::PutRequest { key: "k".into(), value: "v".into(), lease: 0, prev_kv: true };
+    let put = api::PutRequest { prev_kv: true, ..api::PutRequest::of("k", "v") };
     let data = encode(5, &Request::Put(put)).unwrap();
     let expect = [0x22, 8, 0x0a, 1, b'k', 0x12, 1, b'v', 0x20, 1, 0xa2, 0x06, 2, 0x08, 5];
     assert_eq!(&data[..], &expect[..]);
@@ -148,10 +170,9 @@ fn what_etcd_treats_alike_is_equal_and_what_it_refuses_is_refused() {
     let plain = RangeRequest { key: "a".into(), ..Default::default() };
     let expect = Ok((0, Request::Range(api::RangeRequest::of(KeyRange::single("a")))));
     assert_eq!(parse(plain.clone()), expect);
-    assert_eq!(parse(RangeRequest { limit: -3, revision: -1, ..plain.clone() }), expect);
-    assert_eq!(parse(RangeRequest { sort_order: 1, ..plain.clone() }), expect);
-    assert!(parse(RangeRequest { sort_order: 2, ..plain.clone() }).is_err());
-    assert!(parse(RangeRequest { max_mod_revision: 2, ..plain }).is_err());
+    assert_eq!(parse(RangeRequest { limit: -3, ..plain.clone() }), expect);
+    assert!(parse(RangeRequest { sort_order: 3, ..plain.clone() }).is_err());
+    assert!(parse(RangeRequest { sort_target: 5, ..plain }).is_err());
     assert!(parse(RangeRequest::default()).is_err(), "empty key");
     assert!(decode(&Bytes::new()).is_err(), "no operation");
 }
@@ -183,17 +204,17 @@ fn every_command_that_an_etcd_may_have_written_is_known() {
     for (message, command) in [
         (
             InternalRaftRequest { lease_grant: Some(lease::LeaseGrantRequest { ttl: 9, id: 3 }), ..empty() },
-            Command::LeaseGrant(LeaseGrantRequest { id: 3, ttl: 9 }),
+            Command::Request(Request::LeaseGrant(LeaseGrantRequest { id: 3, ttl: 9 })),
         ),
         (
             InternalRaftRequest { lease_revoke: Some(lease::LeaseRevokeRequest { id: -3 }), ..empty() },
-            Command::LeaseRevoke(-3),
+            Command::Request(Request::LeaseRevoke { id: -3 }),
         ),
         (
             InternalRaftRequest { lease_checkpoint: Some(lease::LeaseCheckpointRequest { checkpoints }), ..empty() },
             Command::LeaseCheckpoint(vec![LeaseCheckpoint { id: 3, remaining_ttl: 5 }]),
         ),
-        (InternalRaftRequest { alarm: Some(alarm), ..empty() }, Command::Alarm(corrupt)),
+        (InternalRaftRequest { alarm: Some(alarm), ..empty() }, Command::Request(Request::Alarm(corrupt))),
         (InternalRaftRequest { auth_enable: Some(Empty {}), ..empty() }, Command::Auth(AuthCommand::Enable)),
         (
             InternalRaftRequest { auth_user_add: Some(Box::new(user.clone())), ..empty() },
