@@ -240,11 +240,7 @@ impl Log {
 
     /// The requests of clients in it; membership changes and empty entries are none.
     fn requests(&self) -> Vec<detcd_replica::api::Request> {
-        self.entries
-            .iter()
-            .filter_map(|data| detcd_replica::wire::decode(data).ok())
-            .map(|(_, request)| request)
-            .collect()
+        self.entries.iter().filter_map(detcd_replica::wire::client_request).collect()
     }
 }
 

@@ -24,11 +24,15 @@ pub enum Bug {
     ProgressIgnoresUnsynced,
     /// M-77: a linearizable read does not wait until the read index is applied.
     LinearizableReadSkipsApplywait,
+    /// M-83: a commit makes the meta page last before the pages that it speaks of.
+    MetaBeforeData,
+    /// M-84: pages that an open reader still reads are used again.
+    FreelistEarlyReuse,
 }
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -39,6 +43,8 @@ impl Bug {
         Self::RestoreRevIgnoresScheduled,
         Self::ProgressIgnoresUnsynced,
         Self::LinearizableReadSkipsApplywait,
+        Self::MetaBeforeData,
+        Self::FreelistEarlyReuse,
     ];
 
     /// Its name on the command line.
@@ -54,6 +60,8 @@ impl Bug {
             Self::RestoreRevIgnoresScheduled => "restore_rev_ignores_scheduled",
             Self::ProgressIgnoresUnsynced => "progress_ignores_unsynced",
             Self::LinearizableReadSkipsApplywait => "linearizable_read_skips_applywait",
+            Self::MetaBeforeData => "meta_before_data",
+            Self::FreelistEarlyReuse => "freelist_early_reuse",
         }
     }
 
@@ -70,6 +78,8 @@ impl Bug {
             Self::RestoreRevIgnoresScheduled => "M-27",
             Self::ProgressIgnoresUnsynced => "M-36",
             Self::LinearizableReadSkipsApplywait => "M-77",
+            Self::MetaBeforeData => "M-83",
+            Self::FreelistEarlyReuse => "M-84",
         }
     }
 

@@ -29,6 +29,7 @@ mod ids;
 mod io;
 mod log;
 pub mod mvcc;
+pub mod pager;
 mod replica;
 pub mod time;
 mod view;
