@@ -26,4 +26,4 @@ mod world;
 pub use host::Host;
 pub use observer::{Observer, Unobserved};
 pub use run::{run, Failure, Options, Outcome};
-pub use world::Tally;
+pub use world::{Refusal, Tally};
