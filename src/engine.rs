@@ -267,6 +267,10 @@ impl Observer for WhiteBox {
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
         self.invariants.on_boot(moment, view, outputs).err()
     }
+
+    fn damaged(&mut self, _: Moment, member: MemberId) {
+        self.invariants.disk_damaged(member);
+    }
 }
 
 /// One run. A function of its arguments.

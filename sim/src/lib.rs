@@ -28,4 +28,4 @@ pub use halt::{halt, Halted, Standing, Until};
 pub use host::Host;
 pub use observer::{Observer, Unobserved};
 pub use run::{run, Failure, Options, Outcome};
-pub use world::Tally;
+pub use world::{Refusal, Tally};

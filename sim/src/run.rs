@@ -13,7 +13,7 @@ use crate::halt::Until;
 use crate::host::{host, Host};
 use crate::observer::Observer;
 use crate::scenario::Scenario;
-use crate::world::{Remains, Stop, Tally, World};
+use crate::world::{Refusal, Remains, Stop, Tally, World};
 
 /// What is run, beside the scenario.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// How often each kind of fault had an effect.
     pub faults: Tally,
+    /// Members that did not start, or could not go on, because of what their disks had done.
+    pub refusals: Vec<Refusal>,
     /// What stopped it, or that the cluster did not settle.
     pub failure: Option<Failure>,
     /// A line of JSON an event, when traced.
@@ -107,7 +109,7 @@ fn acts(scenario: &Scenario, world: &mut World<'_>, advance: &mut dyn FnMut(&mut
     let deadline = world.now() + world.liveness_bound().0;
     let mut looked = world.now();
     let mut pending = world.pending();
-    while pending.is_some() && world.now() < deadline {
+    while pending.is_some() && world.now() < deadline && !world.beyond_repair() {
         if !advance(world) {
             break;
         }
@@ -117,7 +119,8 @@ fn acts(scenario: &Scenario, world: &mut World<'_>, advance: &mut dyn FnMut(&mut
             pending = world.pending();
         }
     }
-    if world.stopped().is_some() {
+    // What too many disks have lost, no repair brings back; what clients saw is still judged.
+    if world.stopped().is_some() || world.beyond_repair() {
         return None;
     }
     if let Some(reason) = pending {
@@ -155,6 +158,7 @@ fn outcome(scenario: Scenario, remains: Remains, stuck: Option<String>) -> Outco
         history: remains.history,
         tally: remains.tally,
         faults: remains.faults,
+        refusals: remains.refusals,
         failure: failure(remains.events, remains.stop, stuck),
         trace: remains.trace,
     }

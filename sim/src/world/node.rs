@@ -22,6 +22,17 @@ pub(super) enum Down {
     Exited(&'static str),
     /// It was removed from the cluster, and stays away.
     Removed,
+    /// It does not start from its disk, which a fault has harmed; it stays down.
+    Refused,
+    /// It has never been started; it will be when it is a member.
+    Absent,
+}
+
+impl Down {
+    /// Whether nobody starts it again.
+    pub(super) fn is_final(self) -> bool {
+        matches!(self, Self::Removed | Self::Refused | Self::Absent)
+    }
 }
 
 /// One node.
