@@ -17,6 +17,7 @@ pub mod linearizability;
 pub mod search;
 mod serializable;
 pub mod spec;
+pub mod storage;
 mod watch;
 mod witness;
 
