@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use detcd_replica::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, Key, KeyRange, KeyValue, PutRequest, RangeEnd,
-    RangeRequest, Request, RequestOp, ResponseBody, Revision, TxnRequest,
+    RangeRequest, Request, RequestOp, ResponseBody, Revision, SortOrder, SortTarget, TxnRequest,
 };
 
 use super::{overlap, Applied, Keyspace, Record, NEWEST};
@@ -62,6 +62,7 @@ fn check_key(range: &KeyRange) -> Result<(), Error> {
 }
 
 fn check_put(put: &PutRequest) -> Result<(), Error> {
+    assert!(!put.ignore_value && !put.ignore_lease, "no rule here for values and leases to keep: {put:?}");
     if put.key.is_empty() {
         return Err(Error::EmptyKey);
     }
@@ -74,6 +75,8 @@ fn check_put(put: &PutRequest) -> Result<(), Error> {
 
 /// A read is possible from the compaction revision (that included) up to now.
 fn check_range(space: &impl Keyspace, range: &RangeRequest) -> Result<(), Error> {
+    let in_key_order = range.sort_target == SortTarget::Key && range.sort_order != SortOrder::Descend;
+    assert!(in_key_order && !range.has_revision_filters(), "no rule here for sorting and filters: {range:?}");
     check_key(&range.range)?;
     if range.revision <= 0 {
         return Ok(());

@@ -49,7 +49,7 @@ fn range_words(body: &ResponseBody) -> (Vec<String>, bool, u64) {
 }
 
 fn put(key: &'static str, value: &'static str) -> PutRequest {
-    PutRequest { key: key.into(), value: value.into(), lease: 0, prev_kv: false }
+    PutRequest::of(key, value)
 }
 
 fn delete(key: &'static str) -> DeleteRangeRequest {

@@ -137,7 +137,7 @@ mod tests {
     use crate::api::{DeleteRangeRequest, PutRequest, RangeRequest};
 
     fn put(key: &str) -> RequestOp {
-        RequestOp::Put(PutRequest { key: key.to_owned().into(), value: Bytes::new(), lease: 0, prev_kv: false })
+        RequestOp::Put(PutRequest::of(key.to_owned(), ""))
     }
 
     fn delete(prefix: &str) -> RequestOp {

@@ -13,7 +13,8 @@ use crate::api::{Request, Response, ResponseBody};
 use crate::backend::CommitProgress;
 use crate::mvcc::CompactionStep;
 use crate::raftpb::{Entry, EntryType, Snapshot};
-use crate::{wire, Bug, Event, Failpoint, OpId, Task};
+use crate::wire::{self, Command};
+use crate::{Bug, Event, Failpoint, OpId, Task};
 
 use super::{Replica, Waiting};
 
@@ -152,8 +153,9 @@ impl Replica {
     }
 
     fn apply_request(&mut self, data: &Bytes) {
-        let (entry, request) = wire::decode(data).expect("a member proposes only what it has encoded");
-        let waiter = self.proposed.remove(&entry);
+        let entry = wire::decode(data).expect("a member proposes only what it has encoded");
+        let waiter = self.proposed.remove(&entry.id);
+        let Command::Request(request) = entry.command else { panic!("an entry holds what is never proposed") };
         let result = match request {
             Request::Put(put) => self.store.apply_put(&mut self.backend, &put),
             Request::DeleteRange(delete) => Ok(self.store.apply_delete_range(&mut self.backend, &delete)),

@@ -228,6 +228,13 @@ impl Replica {
             Request::MemberAdd { .. } | Request::MemberRemove { .. } | Request::MemberPromote { .. } => {
                 self.propose_membership(now, id, &request);
             }
+            // There is no lessor and there are no alarms yet.
+            Request::LeaseGrant(_)
+            | Request::LeaseRevoke { .. }
+            | Request::LeaseKeepAlive { .. }
+            | Request::LeaseTimeToLive { .. }
+            | Request::Leases
+            | Request::Alarm(_) => self.reply(id, Err(Error::NotPrimary)),
             Request::MoveLeader { target } => self.move_leader(id, target),
             Request::Status => {
                 let body = api::ResponseBody::Status {

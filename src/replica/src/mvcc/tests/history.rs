@@ -137,7 +137,7 @@ fn random_histories_read_as_the_model_says() {
 }
 
 fn put(store: &mut Store, batch: &mut MemoryBatch, key: &'static str) {
-    let request = PutRequest { key: key.into(), value: "v".into(), lease: 0, prev_kv: false };
+    let request = PutRequest::of(key, "v");
     store.apply_put(batch, &request).expect("no lease");
 }
 
@@ -151,9 +151,7 @@ fn a_refused_transaction_writes_nothing() {
     put(&mut store, &mut batch, "a");
     put(&mut store, &mut batch, "a");
     store.schedule_compaction(&mut batch, 3).expect("there");
-    let write = |key: &'static str, lease| {
-        RequestOp::Put(PutRequest { key: key.into(), value: Bytes::new(), lease, prev_kv: false })
-    };
+    let write = |key: &'static str, lease| RequestOp::Put(PutRequest { lease, ..PutRequest::of(key, "") });
     for (op, error) in [
         (RequestOp::Range(everything(2)), Error::Compacted),
         // The transaction's own revision is in the future until it ends.

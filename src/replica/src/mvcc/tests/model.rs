@@ -135,7 +135,7 @@ impl Dice {
 
     pub(super) fn put(&mut self) -> RequestOp {
         let value = Bytes::from(format!("{}", self.below(4)));
-        RequestOp::Put(PutRequest { key: self.key(), value, lease: 0, prev_kv: self.one_in(2) })
+        RequestOp::Put(PutRequest { prev_kv: self.one_in(2), ..PutRequest::of(self.key(), value) })
     }
 
     pub(super) fn delete(&mut self) -> RequestOp {

@@ -40,7 +40,7 @@ impl World {
     }
 
     fn put(&mut self, key: &'static str) {
-        let put = PutRequest { key: key.into(), value: "v".into(), lease: 0, prev_kv: false };
+        let put = PutRequest::of(key, "v");
         self.write(vec![RequestOp::Put(put)], true);
     }
 
