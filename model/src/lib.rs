@@ -13,6 +13,7 @@ pub mod formats;
 pub mod invariants;
 pub mod jsonl;
 mod judge;
+mod leases;
 pub mod linearizability;
 pub mod search;
 mod serializable;

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use detcd_replica::api::{Alarm, AlarmMember};
+use detcd_replica::MemberId;
 use prost::Message;
 use serde_json::Value;
 
 use super::reference::{Fold, Reference};
 use crate::storage::db::Db;
-use crate::storage::entry::StoredKeyValue;
+use crate::storage::entry::{StoredAlarm, StoredKeyValue, StoredLease};
 use crate::storage::Damage;
 
 /// What is wrong with a database.
@@ -99,6 +101,8 @@ impl Content {
             )));
         }
         self.compare_keys(fold)?;
+        self.compare_leases(fold)?;
+        self.compare_alarms(fold)?;
         self.compare_members(fold, founders)
     }
 
@@ -118,7 +122,7 @@ impl Content {
             let wrong = |reason: &str| content(format!("bucket key, {}: {reason}", key.escape_ascii()));
             let (main, sub, tombstone) = revision_key(key).ok_or_else(|| wrong("it is not a revision"))?;
             let found = StoredKeyValue::decode(value.clone()).map_err(|_| wrong("its value is not a KeyValue"))?;
-            let Some(version) = fold.version(&found.key, main).filter(|version| version.sub == sub) else {
+            let Some(version) = fold.version(&found.key, main, sub) else {
                 if main <= scheduled && finished < scheduled {
                     continue;
                 }
@@ -155,6 +159,56 @@ impl Content {
             missing.min().map(|((main, sub, _), key)| format!("first: {main}.{sub} of key {}", key.escape_ascii()));
         let lost = fold.versions() - met;
         Err(Fault::Content(format!("{lost} revisions are missing"), details.into_iter().collect()))
+    }
+
+    /// A member raises short times to live to its minimum, which is the same for all; and it may keep checkpoints, or not.
+    fn compare_leases(&self, fold: &Fold) -> Result<(), Fault> {
+        let mut found = BTreeMap::new();
+        for (key, value) in self.other("lease") {
+            let wrong = |reason: &str| content(format!("bucket lease, {}: {reason}", key.escape_ascii()));
+            let id = key.first_chunk().copied().map(i64::from_be_bytes).filter(|_| key.len() == 8);
+            let lease = StoredLease::decode(value.clone()).map_err(|_| wrong("its value is not a Lease"))?;
+            if id != Some(lease.id) {
+                return Err(wrong(&format!("it holds lease {:x}", lease.id)));
+            }
+            found.insert(lease.id, lease);
+        }
+        let least = found.values().map(|lease| lease.ttl).min().unwrap_or(0);
+        let differs = fold.leases.iter().find(|(id, should)| {
+            found.get(id).is_none_or(|lease| {
+                let ttl = lease.ttl == should.ttl || (should.ttl < lease.ttl && lease.ttl == least);
+                !ttl || (lease.remaining != 0 && lease.remaining != should.remaining)
+            })
+        });
+        if let Some((id, should)) = differs {
+            let facts = vec![format!("it holds: {:?}", found.get(id)), format!("the log says: {should:?}")];
+            return Err(Fault::Content(format!("lease {id:x} is not that of the log"), facts));
+        }
+        match found.keys().find(|id| !fold.leases.contains_key(id)) {
+            Some(id) => Err(content(format!("lease {id:x} is not in the log, or was revoked"))),
+            None => Ok(()),
+        }
+    }
+
+    fn compare_alarms(&self, fold: &Fold) -> Result<(), Fault> {
+        let mut found = std::collections::BTreeSet::new();
+        for (key, _) in self.other("alarm") {
+            let stored = StoredAlarm::decode(key.clone()).ok();
+            let alarm = stored.and_then(|stored| {
+                let alarm = match stored.alarm {
+                    1 => Alarm::NoSpace,
+                    2 => Alarm::Corrupt,
+                    _ => return None,
+                };
+                Some(AlarmMember { alarm, member: MemberId(stored.member) })
+            });
+            found.insert(alarm.ok_or_else(|| content(format!("bucket alarm: {} is no alarm", key.escape_ascii())))?);
+        }
+        if found == fold.alarms {
+            return Ok(());
+        }
+        let facts = vec![format!("it holds: {found:?}"), format!("the log says: {:?}", fold.alarms)];
+        Err(Fault::Content("its alarms are not those of the log".to_owned(), facts))
     }
 
     fn compare_members(&self, fold: &Fold, founders: u64) -> Result<(), Fault> {

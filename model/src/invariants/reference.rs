@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use detcd_replica::api::{Key, KeyRange, Request, Revision};
+use detcd_replica::api::{
+    Alarm, AlarmAction, AlarmMember, AlarmRequest, Key, KeyRange, LeaseId, Request, RequestOp, Revision, TxnRequest,
+};
 use detcd_replica::raftpb;
 
 use crate::spec::{self, Keyspace, Record, NEWEST};
@@ -100,6 +102,15 @@ pub(super) struct Version {
     pub(super) record: Record,
 }
 
+/// A lease, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lease {
+    /// As it was asked for: a member raises it to its minimum.
+    pub(super) ttl: i64,
+    /// What was left at the last checkpoint; 0 when there was none.
+    pub(super) remaining: i64,
+}
+
 /// Who is a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Members {
@@ -120,6 +131,10 @@ pub(super) struct Fold {
     versions: usize,
     /// Writes of the revision under way.
     written: i64,
+    pub(super) leases: BTreeMap<LeaseId, Lease>,
+    /// The live keys that each lease is attached to.
+    attached: BTreeMap<LeaseId, BTreeSet<Key>>,
+    pub(super) alarms: BTreeSet<AlarmMember>,
     pub(super) members: Members,
 }
 
@@ -132,6 +147,9 @@ impl Default for Fold {
             keys: BTreeMap::new(),
             versions: 0,
             written: 0,
+            leases: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            alarms: BTreeSet::new(),
             members: Members::default(),
         }
     }
@@ -142,18 +160,55 @@ impl Fold {
         self.index += 1;
         match entry::command(entry.kind, &entry.data)? {
             Command::Nothing => {}
+            Command::Request(Request::Alarm(alarm)) => self.alarm(&alarm),
             // What is refused has no effect.
-            Command::Request(request) => drop(spec::apply(self, &request)),
+            Command::Request(request) if self.is_barred(&request) => {}
+            Command::Request(request) if spec::is_key_request(&request) => drop(spec::apply(self, &request)),
+            Command::Request(request) => return Err(format!("nobody proposes {request:?}")),
+            Command::Checkpoint(checkpoints) => self.checkpoint(&checkpoints),
             Command::Change(change) => self.members.change(&change),
         }
         Ok(())
     }
 
-    /// The version of `key` that the revision `main` wrote.
-    pub(super) fn version(&self, key: &[u8], main: Revision) -> Option<&Version> {
+    /// Whether an alarm keeps the request from being applied (Q1): with a corrupt member nothing is, and without space
+    /// nothing that takes some.
+    fn is_barred(&self, request: &Request) -> bool {
+        let raised = |alarm| self.alarms.iter().any(|it| it.alarm == alarm);
+        if raised(Alarm::Corrupt) {
+            return true;
+        }
+        raised(Alarm::NoSpace)
+            && match request {
+                Request::Put(_) | Request::LeaseGrant(_) => true,
+                Request::Txn(txn) => takes_space(txn),
+                _ => false,
+            }
+    }
+
+    fn alarm(&mut self, request: &AlarmRequest) {
+        let Some(alarm) = request.alarm else { return };
+        let member = AlarmMember { alarm, member: request.member };
+        match request.action {
+            AlarmAction::Get => {}
+            AlarmAction::Activate => drop(self.alarms.insert(member)),
+            AlarmAction::Deactivate => drop(self.alarms.remove(&member)),
+        }
+    }
+
+    fn checkpoint(&mut self, checkpoints: &[(LeaseId, i64)]) {
+        for (id, remaining) in checkpoints {
+            if let Some(lease) = self.leases.get_mut(id) {
+                lease.remaining = *remaining;
+            }
+        }
+    }
+
+    /// The version of `key` that operation `sub` of revision `main` wrote.
+    pub(super) fn version(&self, key: &[u8], main: Revision, sub: i64) -> Option<&Version> {
         let versions = self.keys.get(key)?;
-        let place = versions.binary_search_by_key(&main, |version| version.record.mod_revision).ok()?;
-        Some(&versions[place])
+        let place = versions.binary_search_by_key(&(main, sub), |version| (version.record.mod_revision, version.sub));
+        Some(&versions[place.ok()?])
     }
 
     /// How many versions of keys there are.
@@ -165,6 +220,15 @@ impl Fold {
     pub(super) fn all(&self) -> impl Iterator<Item = (&Key, &Version)> {
         self.keys.iter().flat_map(|(key, versions)| versions.iter().map(move |version| (key, version)))
     }
+}
+
+/// Whether a branch puts anything, in transactions inside as well.
+fn takes_space(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        RequestOp::Put(_) => true,
+        RequestOp::Txn(inner) => takes_space(inner),
+        RequestOp::Range(_) | RequestOp::DeleteRange(_) => false,
+    })
 }
 
 fn as_of(versions: &[Version], at: Revision) -> Option<&Record> {
@@ -201,7 +265,20 @@ impl Keyspace for Fold {
         let sub = self.written;
         self.written += 1;
         self.versions += 1;
-        self.keys.entry(key.clone()).or_default().push(Version { sub, record });
+        let versions = self.keys.entry(key.clone()).or_default();
+        let before = versions.last().map_or(0, |version| version.record.lease);
+        let lease = record.lease;
+        versions.push(Version { sub, record });
+        if before != lease && before != 0 {
+            let attached = self.attached.get_mut(&before).expect("what a key says, its lease says as well");
+            attached.remove(key);
+            if attached.is_empty() {
+                self.attached.remove(&before);
+            }
+        }
+        if before != lease && lease != 0 {
+            self.attached.entry(lease).or_default().insert(key.clone());
+        }
     }
 
     fn commit(&mut self, revision: Revision) {
@@ -214,15 +291,40 @@ impl Keyspace for Fold {
         let mut gone = 0;
         self.keys.retain(|_, versions| {
             let known = versions.partition_point(|version| version.record.mod_revision <= revision);
-            if let Some(last) = known.checked_sub(1) {
-                // A tombstone at the compaction revision itself is an event that a watch may still ask for.
-                let record = &versions[last].record;
-                let ends = record.is_tombstone() && record.mod_revision < revision;
+            if let Some(mut last) = known.checked_sub(1) {
+                // A tombstone at the compaction revision itself is an event that a watch may still ask for, also when
+                // the same transaction has put the key again.
+                let is_tombstone = |version: &Version| version.record.is_tombstone();
+                let at = |version: &Version| version.record.mod_revision;
+                let ends = is_tombstone(&versions[last]) && at(&versions[last]) < revision;
+                while last > 0 && is_tombstone(&versions[last - 1]) && at(&versions[last - 1]) == revision {
+                    last -= 1;
+                }
                 gone += versions.drain(..if ends { known } else { last }).count();
             }
             !versions.is_empty()
         });
         self.versions -= gone;
+    }
+
+    fn leased(&self, id: LeaseId) -> Vec<Key> {
+        self.attached.get(&id).into_iter().flatten().cloned().collect()
+    }
+
+    fn has_lease(&self, id: LeaseId) -> bool {
+        self.leases.contains_key(&id)
+    }
+
+    fn grant(&mut self, id: LeaseId, ttl: i64) -> bool {
+        let new = !self.leases.contains_key(&id);
+        if new {
+            self.leases.insert(id, Lease { ttl, remaining: 0 });
+        }
+        new
+    }
+
+    fn forget_lease(&mut self, id: LeaseId) {
+        self.leases.remove(&id);
     }
 }
 

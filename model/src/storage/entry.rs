@@ -1,7 +1,7 @@
 //! What is inside WAL records and entries: Raft's messages, and etcd's, with etcd's field numbers.
 
 use bytes::Bytes;
-use detcd_replica::api::Request;
+use detcd_replica::api::{LeaseId, Request};
 use prost::Message;
 
 use super::request::InternalRaftRequest;
@@ -100,6 +100,8 @@ pub enum Command {
     Nothing,
     /// A request of a client.
     Request(Request),
+    /// So many seconds are left of these leases.
+    Checkpoint(Vec<(LeaseId, i64)>),
     /// A change of the membership.
     Change(ConfChange),
 }
@@ -113,7 +115,7 @@ pub fn command(kind: i32, data: &Bytes) -> Result<Command, String> {
         NORMAL if data.is_empty() => Ok(Command::Nothing),
         NORMAL => {
             let request = InternalRaftRequest::decode(data.clone()).map_err(|error| error.to_string())?;
-            request.parse().map(Command::Request)
+            request.parse()
         }
         CONF_CHANGE => ConfChange::decode(data.clone()).map(Command::Change).map_err(|error| error.to_string()),
         other => Err(format!("entry type {other} is not one that etcd proposes")),
@@ -141,4 +143,29 @@ pub struct StoredKeyValue {
     /// The attached lease.
     #[prost(int64, tag = "6")]
     pub lease: i64,
+}
+
+/// `leasepb.Lease`, a value of the `lease` bucket. Times in seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct StoredLease {
+    /// The lease.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+    /// Its full time to live.
+    #[prost(int64, tag = "2")]
+    pub ttl: i64,
+    /// What was left at the last checkpoint.
+    #[prost(int64, tag = "3")]
+    pub remaining: i64,
+}
+
+/// `etcdserverpb.AlarmMember`, a key of the `alarm` bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct StoredAlarm {
+    /// Whose.
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    /// `etcdserverpb.AlarmType`.
+    #[prost(int32, tag = "2")]
+    pub alarm: i32,
 }

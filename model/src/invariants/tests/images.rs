@@ -9,7 +9,8 @@ use prost::Message as _;
 use super::*;
 use crate::storage::db::testing::{file, Content, PAGE};
 use crate::storage::entry::{ConfChange, StoredKeyValue};
-use crate::storage::request::testing::{compact, delete, put};
+use crate::storage::entry::{StoredAlarm, StoredLease};
+use crate::storage::request::testing::{alarm, attach, compact, delete, grant, put};
 use crate::storage::wal::testing::Writer;
 
 /// One member whose log is: itself, then a=1 at revision 2, a=2 at 3, a gone at 4, b=3 at 5, compacted at 4.
@@ -42,10 +43,14 @@ fn stored(key: &str, value: &str, created: i64, modified: i64, version: i64) -> 
 impl Disk {
     /// The log is synced and applied to its end; the database is at the end, its compaction finished.
     fn settled() -> Self {
+        Self::of(log())
+    }
+
+    fn of(log: Vec<(i32, Vec<u8>)>) -> Self {
         let mut invariants = Invariants::new(&[n(1)]);
         let mut fake = Fake::new(1);
         let mut writer = Writer::first();
-        for (place, (kind, data)) in log().into_iter().enumerate() {
+        for (place, (kind, data)) in log.into_iter().enumerate() {
             let index = place as u64 + 1;
             writer.typed(kind, index, 1, &data);
             let mut entry = entry(index, 1, "");
@@ -255,4 +260,34 @@ fn what_a_snapshot_needs_is_there() {
     disk.finds(&image, Some(("P4", "is missing")));
     image.files.insert(FileName::SnapDb { index: 6 }, database);
     disk.finds(&image, None);
+}
+
+#[test]
+fn leases_and_alarms_are_those_of_the_log() {
+    // A lease of two seconds with a key on it, at a member that gives five at least; then no space, so nothing is put.
+    let mut log = log();
+    log.extend([grant(7, 2), attach("c", 7), alarm(1, 1, 1), put("d", "1")].map(|data| (0, data)));
+    let mut disk = Disk::of(log);
+    let attached = StoredKeyValue {
+        key: "c".into(),
+        create_revision: 6,
+        mod_revision: 6,
+        version: 1,
+        value: Default::default(),
+        lease: 7,
+    };
+    disk.bucket("key").insert(revision(6, false), attached.encode_to_vec());
+    disk.judged(Some(("P1", "lease 7 is not that of the log")));
+    let lease = |ttl| StoredLease { id: 7, ttl, remaining: 0 }.encode_to_vec();
+    disk.content.insert(b"lease".to_vec(), [(7_i64.to_be_bytes().to_vec(), lease(5))].into());
+    disk.judged(Some(("P1", "its alarms are not those of the log")));
+    let raised = StoredAlarm { member: 1, alarm: 1 }.encode_to_vec();
+    disk.content.insert(b"alarm".to_vec(), [(raised, Vec::new())].into());
+    disk.judged(None);
+    disk.bucket("lease").insert(7_i64.to_be_bytes().to_vec(), lease(1));
+    disk.judged(Some(("P1", "lease 7 is not that of the log")));
+    let other = StoredLease { id: 8, ttl: 5, remaining: 0 }.encode_to_vec();
+    disk.bucket("lease").insert(7_i64.to_be_bytes().to_vec(), lease(5));
+    disk.bucket("lease").insert(8_i64.to_be_bytes().to_vec(), other);
+    disk.judged(Some(("P1", "lease 8 is not in the log, or was revoked")));
 }
