@@ -3,9 +3,11 @@
 mod images;
 mod states;
 
-use detcd_replica::api::{Header, Response, ResponseBody};
+use std::collections::{BTreeMap, BTreeSet};
+
+use detcd_replica::api::{AlarmMember, Header, LeaseId, Response, ResponseBody};
 use detcd_replica::raftpb::{Entry, Message, MessageType};
-use detcd_replica::{DiskCommand, Event, LogView, PeerMessage, RequestId};
+use detcd_replica::{DiskCommand, Event, Lease, LogView, PeerMessage, RequestId};
 
 use super::*;
 
@@ -30,6 +32,9 @@ struct Fake {
     consistent_index: u64,
     op: u64,
 }
+
+static NO_LEASES: BTreeMap<LeaseId, Lease> = BTreeMap::new();
+static NO_ALARMS: BTreeSet<AlarmMember> = BTreeSet::new();
 
 impl Fake {
     /// A member that has nothing yet.
@@ -68,6 +73,9 @@ impl Fake {
             revision: self.revision,
             compact_revision: self.compact_revision,
             state_hash: self.state_hash,
+            leases: &NO_LEASES,
+            is_primary_lessor: false,
+            alarms: &NO_ALARMS,
             consistent_index: self.consistent_index,
         }
     }
@@ -223,7 +231,7 @@ impl Story {
 
     fn send(&mut self, number: u64, kind: MessageType, to: u64, term: u64) {
         let message = Message { msg_type: kind, to, term, ..Message::default() };
-        let sent = PeerMessage { from: n(number), to: n(to), message: Box::new(message), database: None };
+        let sent = PeerMessage::of_raft(n(number), n(to), message);
         self.step(number, &[Output::Send(sent)]);
     }
 
