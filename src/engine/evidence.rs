@@ -4,13 +4,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use detcd_model::invariants::Invariants;
 use detcd_replica::time::{Monotonic, Span};
 use detcd_replica::{Config, Dir, DiskImage, FileName, MemberId, Replica};
 use detcd_sim::disk::Layer;
 use detcd_sim::{Observer, Until};
 use serde::Serialize;
 
-use super::{settle, EngineError, Log, RunOptions, WhiteBox, World};
+use super::{settle, EngineError, RunOptions, WhiteBox, World};
 use crate::panics::caught;
 
 pub(crate) use detcd_sim::disk::FileContent;
@@ -126,9 +127,8 @@ pub(crate) fn disk_of(
         At::Time(nanos) => Until::Time(Span(nanos)),
         At::Event(event) => Until::Event(event),
     };
-    let log = Rc::new(RefCell::new(Log::default()));
     let halted = detcd_sim::halt(&scenario, &asked, until, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
-        Box::new(WhiteBox::new(founders, log.clone()))
+        Box::new(WhiteBox(Rc::new(RefCell::new(Invariants::new(founders)))))
     });
     if !halted.reached {
         let (event, time) = (halted.event, halted.time);

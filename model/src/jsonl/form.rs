@@ -197,8 +197,9 @@ mirror!(Compare = of::Compare { ; form range: Range, form result: CompareResult,
 
 /// Two enums, variant for variant.
 macro_rules! mirror_enum {
-    ($name:ident = $of:ident { $($unit:ident,)* ; $($variant:ident($inner:ty),)* }) => {
-        #[derive(PartialEq, Serialize, Deserialize)]
+    ($(#[$meta:meta])* $name:ident = $of:ident { $($unit:ident,)* ; $($variant:ident($inner:ty),)* }) => {
+        $(#[$meta])*
+        #[derive(Serialize, Deserialize)]
         #[serde(rename_all = "snake_case", deny_unknown_fields)]
         pub(super) enum $name { $($unit,)* $($variant($inner),)* }
 
@@ -222,10 +223,10 @@ macro_rules! mirror_enum {
     };
 }
 
-mirror_enum!(SortOrder = SortOrder { None, Ascend, Descend, ; });
-mirror_enum!(SortTarget = SortTarget { Key, Version, Create, Mod, Value, ; });
+mirror_enum!(#[derive(PartialEq)] SortOrder = SortOrder { None, Ascend, Descend, ; });
+mirror_enum!(#[derive(PartialEq)] SortTarget = SortTarget { Key, Version, Create, Mod, Value, ; });
 mirror_enum!(AlarmAction = AlarmAction { Get, Activate, Deactivate, ; });
-mirror_enum!(Alarm = Alarm { NoSpace, Corrupt, ; });
+mirror_enum!(#[derive(PartialEq)] Alarm = Alarm { NoSpace, Corrupt, ; });
 mirror_enum!(CompareResult = CompareResult { Equal, Greater, Less, NotEqual, ; });
 mirror_enum!(WatchEventKind = WatchEventKind { Put, Delete, ; });
 mirror_enum!(RequestOp = RequestOp {

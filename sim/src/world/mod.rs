@@ -21,7 +21,7 @@ use detcd_replica::{Chance, Input, MemberId, OpId, Output, PeerMessage, Replica,
 use crate::clock::Clock;
 use crate::decide::{Decider, Site, Subject};
 use crate::digest::Digest;
-use crate::disk::{self, Disk, Episodes};
+use crate::disk::{self, Disk, Episodes, Loss};
 use crate::distribution;
 use crate::fault::Plan;
 use crate::halt::{Standing, Until};
@@ -279,6 +279,11 @@ impl<'a> World<'a> {
         let now = self.local_now(node);
         let config = self.nodes[node].config.clone();
         let member = config.member;
+        let finding = self.observer.disk(self.moment, member, &image);
+        self.stop_on(finding);
+        if self.stop.is_some() {
+            return;
+        }
         let mut outputs = std::mem::take(&mut self.scratch);
         let booted = catch_unwind(AssertUnwindSafe(|| Replica::boot(config, &image, now, &mut outputs)));
         match booted {
@@ -314,6 +319,17 @@ impl<'a> World<'a> {
         self.stop_on(finding);
         *self.tally.entry("crashes").or_default() += 1;
         self.node_gone(node);
+    }
+
+    /// Show what a loss of power would leave of every disk now.
+    pub(crate) fn show_disks(&mut self) {
+        for node in 0..self.nodes.len() {
+            let mut disk = self.nodes[node].disk.clone();
+            disk.crash_with(Loss::Everything, &mut self.decider);
+            let member = self.nodes[node].config.member;
+            let finding = self.observer.disk(self.moment, member, &disk.image());
+            self.stop_on(finding);
+        }
     }
 
     fn restart(&mut self, node: usize) {
