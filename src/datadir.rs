@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use detcd_replica::{Dir, DiskImage, FileName};
@@ -26,6 +26,41 @@ pub(crate) struct DataDir {
     pub(crate) image: DiskImage,
     /// Length of each file on disk.
     pub(crate) lengths: BTreeMap<FileName, u64>,
+    /// Files that etcd has no name for, by their paths.
+    pub(crate) unknown: Vec<PathBuf>,
+}
+
+/// Reads `dir`, in which `member/wal` and `member/snap` are.
+///
+/// # Errors
+/// It is no data dir, or cannot be read: exit 2.
+pub(crate) fn read(dir: &Path) -> Result<DataDir, Failure> {
+    let member = dir.join("member");
+    if !member.is_dir() {
+        let hint = if dir.join("wal").is_dir() { "; its parent may be it" } else { "" };
+        let reason = if dir.exists() { "no data dir of etcd: there is no member/ in it" } else { "no such folder" };
+        return Err(Failure::usage(format!("{}: {reason}{hint}", dir.display())));
+    }
+    let mut found = DataDir { image: DiskImage::default(), lengths: BTreeMap::new(), unknown: Vec::new() };
+    for kind in [Dir::Wal, Dir::Snap] {
+        collect(&member.join(folder(kind)), kind, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Reads a database: `path/member/snap/db`, `path/snap/db`, `path/db`, or the file that `path` is. Gives its path, too.
+///
+/// # Errors
+/// There is none, or it cannot be read: exit 2.
+pub(crate) fn read_db(path: &Path) -> Result<(PathBuf, Bytes), Failure> {
+    let mut places = ["member/snap/db", "snap/db", "db"].map(|place| path.join(place)).to_vec();
+    places.insert(0, path.to_owned());
+    let Some(place) = places.into_iter().find(|place| place.is_file()) else {
+        let reason = if path.exists() { "there is no member/snap/db in it" } else { "no such file or folder" };
+        return Err(Failure::usage(format!("{}: {reason}", path.display())));
+    };
+    let bytes = fs::read(&place).map_err(|error| Failure::usage(format!("{}: {error}", place.display())))?;
+    Ok((place, bytes.into()))
 }
 
 /// Reads only the segments of a log: those in `path/member/wal`, `path/wal`, `path`, or the one segment that `path` is.
@@ -33,7 +68,7 @@ pub(crate) struct DataDir {
 /// # Errors
 /// There are none, or they cannot be read: exit 2.
 pub(crate) fn read_wal(path: &Path) -> Result<DataDir, Failure> {
-    let mut found = DataDir { image: DiskImage::default(), lengths: BTreeMap::new() };
+    let mut found = DataDir { image: DiskImage::default(), lengths: BTreeMap::new(), unknown: Vec::new() };
     if path.is_file() {
         add(path, Dir::Wal, &mut found)?;
         if found.image.files.is_empty() {
@@ -66,12 +101,14 @@ fn collect(folder: &Path, dir: Dir, found: &mut DataDir) -> Result<(), Failure> 
             add(&path, dir, found)?;
         }
     }
+    found.unknown.sort();
     Ok(())
 }
 
 fn add(path: &Path, dir: Dir, found: &mut DataDir) -> Result<(), Failure> {
     let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| file_name(dir, name));
     let Some(name) = name else {
+        found.unknown.push(path.to_owned());
         return Ok(());
     };
     let mut data = fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;

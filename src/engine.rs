@@ -2,7 +2,10 @@
 //!
 //! Everything here is plain data and functions. The tool knows of the other packages only what these types say.
 
+mod alone;
+mod database;
 mod evidence;
+mod inspect;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,7 +24,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Scenario, Setting};
 
+pub(crate) use database::{Database, Page};
 pub(crate) use evidence::{disk_of, At, Evidence, FileContent, Kept, Standing};
+pub(crate) use inspect::{inspect, Hash, Inspection, Start};
 
 /// A scenario as the world reads it.
 pub(crate) type World = detcd_sim::scenario::Scenario;

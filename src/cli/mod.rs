@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use args::{
-    BenchArgs, CheckArgs, CompletionsArgs, DiskArgs, ExportArgs, Keep, ModelArgs, ReplayArgs, RunArgs, ScenariosArgs,
-    WalArgs, WorldArgs,
+    BenchArgs, CheckArgs, CompletionsArgs, DbArgs, DbKeys, DbPage, DbPath, DbWhat, DiskArgs, ExportArgs, ImportArgs,
+    Keep, ModelArgs, OutputArgs, ReplayArgs, RunArgs, ScenariosArgs, WalArgs, WorldArgs,
 };
 pub(crate) use seeds::{parse_seed, SeedRange};
 
@@ -57,6 +57,20 @@ EXAMPLES
     detcd export detcd-out/swarm-42/42 --member 1 --to d  a recorded failure
     etcdutl snapshot status data/member/snap/db; etcd --data-dir data --force-new-cluster";
 
+const IMPORT_EXAMPLES: &str = "\
+EXAMPLES
+    detcd import /var/lib/etcd                             members, revisions, keys, leases, HashKV
+    detcd import data --states --json                      and every key at every revision
+    detcd import data --force-new-cluster                  as `etcd --force-new-cluster` would start from it";
+
+const DB_EXAMPLES: &str = "\
+EXAMPLES
+    detcd db data                                          what it is
+    detcd db check data                                    is it sound?
+    detcd db keys data --limit 10                          the first revisions
+    detcd db keys data --bucket meta                       consistent index, term, compaction
+    detcd db page data 3                                   one page";
+
 const WAL_EXAMPLES: &str = "\
 EXAMPLES
     detcd wal /var/lib/etcd                                every record
@@ -85,6 +99,12 @@ pub(crate) enum Command {
     /// What is on that member's disk then? Replays a run up to a moment and writes a data dir that etcd boots.
     #[command(after_long_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
+    /// What does this data dir hold? Boots its member and says what it serves.
+    #[command(after_long_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
+    /// What is in this database? Buckets, keys, pages, and whether it is sound.
+    #[command(after_long_help = DB_EXAMPLES)]
+    Db(DbArgs),
     /// What is in this WAL? A line a record, from etcd's or from an exported data dir.
     #[command(after_long_help = WAL_EXAMPLES)]
     Wal(WalArgs),
@@ -203,8 +223,20 @@ mod tests {
 
     #[test]
     fn every_long_help_has_the_exit_codes() {
-        for command in ["run", "replay", "export", "wal", "check", "model", "bench", "disk", "scenarios", "completions"]
-        {
+        for command in [
+            "run",
+            "replay",
+            "export",
+            "import",
+            "db",
+            "wal",
+            "check",
+            "model",
+            "bench",
+            "disk",
+            "scenarios",
+            "completions",
+        ] {
             match parse(["detcd", command, "--help"].map(OsString::from)) {
                 Ok(Parsed::Help(text)) => assert!(text.contains("EXIT CODES"), "{command}"),
                 other => panic!("{command}: {other:?}"),

@@ -29,6 +29,8 @@ struct Line<'a> {
     booted: Option<Standing>,
     /// Why a boot refuses the files.
     refused: Option<&'a str>,
+    /// Whether the disk had broken a promise by then.
+    harmed: bool,
     /// Faults that had fired by then.
     faults: &'a std::collections::BTreeMap<String, u64>,
 }
@@ -82,6 +84,7 @@ fn say(args: &ExportArgs, target: &Target, kept: Kept, found: &Evidence) -> Resu
             running: found.running,
             booted: found.booted.as_ref().ok().copied(),
             refused: found.booted.as_ref().err().map(String::as_str),
+            harmed: found.harmed,
             faults: &found.faults,
         });
     }
@@ -107,6 +110,9 @@ fn say(args: &ExportArgs, target: &Target, kept: Kept, found: &Evidence) -> Resu
     match &found.booted {
         Ok(standing) => console::line(&format!("  a boot:    {}", describe(standing)))?,
         Err(reason) => console::line(&format!("  a boot:    refused: {reason}"))?,
+    }
+    if found.harmed {
+        console::line("  the disk has broken a promise: what a sync called safe is gone, or is not what was written")?;
     }
     console::line(&format!("written to {}", args.to.display()))
 }

@@ -2,8 +2,10 @@
 
 mod bench;
 mod check;
+mod db;
 mod disk;
 mod export;
+mod import;
 mod model;
 mod replay;
 mod run;
@@ -23,6 +25,8 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Run(args) => run::execute(&args),
         Command::Replay(args) => replay::execute(&args),
         Command::Export(args) => export::execute(&args),
+        Command::Import(args) => import::execute(&args),
+        Command::Db(args) => db::execute(&args),
         Command::Wal(args) => wal::execute(&args),
         Command::Check(args) => check::execute(&args),
         Command::Model(args) => model::execute(&args),

@@ -79,7 +79,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    fn of(replica: &Replica) -> Self {
+    pub(super) fn of(replica: &Replica) -> Self {
         let view = replica.view();
         Self {
             term: view.term,
@@ -103,6 +103,8 @@ pub(crate) struct Evidence {
     pub(crate) running: Option<Standing>,
     /// What a boot from the files finds, or why it refuses them.
     pub(crate) booted: Result<Standing, String>,
+    /// Whether the disk had broken a promise: what it called safe was gone, or was not what was written.
+    pub(crate) harmed: bool,
     /// How often each kind of fault had fired.
     pub(crate) faults: BTreeMap<String, u64>,
     /// The files.
@@ -147,6 +149,7 @@ pub(crate) fn disk_of(
     Ok(Evidence {
         event: halted.event,
         nanos: halted.time.as_nanos(),
+        harmed: standing.disk.is_harmed(),
         running: standing.replica.as_ref().map(Standing::of),
         booted: boot(standing.config, &image_of(&files)).map(|replica| Standing::of(&replica)),
         faults: halted.faults.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),

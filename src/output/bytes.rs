@@ -1,11 +1,26 @@
 //! Bytes as text: quoted for people, in base64 for programs (as etcd's own JSON has keys and values).
 
+use detcd_replica::api::KeyValue;
+use serde_json::{json, Value};
+
 /// Quoted and escaped, cut after `most` bytes; what was cut is counted.
 pub(crate) fn quoted(bytes: &[u8], most: usize) -> String {
     if bytes.len() <= most {
         return format!("\"{}\"", bytes.escape_ascii());
     }
     format!("\"{}…\" ({} bytes)", bytes[..most].escape_ascii(), bytes.len())
+}
+
+/// etcd's `KeyValue` as its JSON has it, but with numbers as numbers and nothing left out.
+pub(crate) fn key_value(kv: &KeyValue) -> Value {
+    json!({
+        "key": base64(&kv.key),
+        "create_revision": kv.create_revision,
+        "mod_revision": kv.mod_revision,
+        "version": kv.version,
+        "value": base64(&kv.value),
+        "lease": kv.lease,
+    })
 }
 
 /// RFC 4648, with padding.

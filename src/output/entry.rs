@@ -2,7 +2,8 @@
 
 use detcd_replica::api::{Compare, CompareResult, CompareTarget, KeyRange, RangeEnd, Request, RequestOp, TxnRequest};
 use detcd_replica::raftpb::{ConfChangeType, Entry, EntryType};
-use detcd_replica::{wal, wire};
+use detcd_replica::wal;
+use detcd_replica::wire::{self, Asked};
 
 use super::bytes::quoted;
 
@@ -37,8 +38,15 @@ pub(crate) fn describe(entry: &Entry) -> String {
         // The first entry of each leader's term.
         return "empty".to_owned();
     }
-    match wire::decode(&entry.data) {
-        Ok((id, asked)) => format!("{} (id {id:x})", request(&asked)),
+    match wire::look(&entry.data) {
+        Ok(look) => {
+            let user = if look.username.is_empty() { String::new() } else { format!(" by {}", look.username) };
+            let asked = match &look.asked {
+                Asked::Client(asked) => request(asked),
+                Asked::Other(words) => words.clone(),
+            };
+            format!("{asked} (id {:x}{user})", look.id)
+        }
         Err(reason) => format!("unreadable: {reason}"),
     }
 }
@@ -61,6 +69,8 @@ fn request(asked: &Request) -> String {
         Request::DeleteRange(delete) => format!("delete_range {}", keys(&delete.range)),
         Request::Txn(txn) => transaction(txn),
         Request::Compact(compact) => format!("compaction {}", compact.revision),
+        Request::LeaseGrant(grant) => format!("lease_grant {:x} for {}s", grant.id, grant.ttl),
+        Request::LeaseRevoke { id } => format!("lease_revoke {id:x}"),
         other => format!("{other:?}"),
     }
 }

@@ -20,6 +20,7 @@
 
 mod bucket;
 mod check;
+mod dump;
 mod freelist;
 mod meta;
 mod node;
@@ -38,6 +39,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 pub use check::Fault;
+pub use dump::{dump_page, LeafElement, PageContent, PageDump};
 pub use meta::Txid;
 pub use open::OpenError;
 pub use page::Pgid;
