@@ -386,24 +386,25 @@ fn episodes_come_by_time_and_not_by_sync() {
 fn failures_come_once_and_lies_are_found_out_by_a_crash() {
     let mut rig = Rig::new(1);
     rig.made(DB);
-    for (failure, error) in [(Failure::Write, DiskError::Io), (Failure::NoSpace, DiskError::NoSpace)] {
-        rig.disk.fail_next(failure);
-        let write = DiskCommand::Write { file: DB, offset: 0, data: Bytes::from_static(b"lost") };
-        assert_eq!(rig.issue(write).1.error, Some(error));
-        rig.write(DB, 0, b"kept");
-        rig.sync(DB);
-    }
-    rig.disk.fail_next(Failure::Sync);
+    rig.disk.arm(1, Failure::Write, None, 1);
+    let write = DiskCommand::Write { file: DB, offset: 0, data: Bytes::from_static(b"lost") };
+    assert_eq!(rig.issue(write).1.error, Some(DiskError::Io));
+    rig.write(DB, 0, b"kept");
+    rig.sync(DB);
+    rig.disk.arm(1, Failure::Sync(SyncFailure::Reverted), None, 1);
     rig.write(DB, 0, b"gone");
     let sync = rig.issue(DiskCommand::Sync { file: DB });
     assert_eq!(rig.finish(sync), Completion::Done(Err(DiskError::Io)));
     rig.sync(DB);
     assert_eq!(rig.content(DB).expect("there"), Bytes::from_static(b"kept"));
-    rig.disk.set_honesty(Honesty::Lying);
+    rig.disk.set_honesty(Honesty::Lying(None));
     rig.write(DB, 0, b"liar");
     rig.sync(DB);
     assert_eq!(rig.content(DB).expect("there"), Bytes::from_static(b"liar"));
+    assert!(!rig.disk.take_harm(), "nobody has found out");
     rig.disk.crash_with(Loss::Everything, &mut rig.decider);
     assert_eq!(rig.content(DB).expect("there"), Bytes::from_static(b"kept"));
-    assert_eq!(rig.disk.tally().failed, 3);
+    assert!(rig.disk.take_harm());
+    let tally = rig.disk.tally();
+    assert_eq!((tally.failed_writes, tally.failed_syncs, tally.lies), (1, 1, 1));
 }

@@ -12,6 +12,9 @@ impl Replica {
         if peer.to != self.config.member || self.membership.is_removed(peer.from) {
             return;
         }
+        if let Some(lease) = peer.lease {
+            return self.receive_lease(self.now, peer.from, lease);
+        }
         if peer.message.msg_type == MessageType::MsgSnapshot {
             return self.receive_database(peer);
         }
@@ -94,7 +97,7 @@ impl Replica {
             return self.snapshotting.want(message);
         }
         let (from, to) = (self.config.member, MemberId(message.to));
-        self.out.push(Output::Send(PeerMessage { from, to, message: Box::new(message), database: None }));
+        self.out.push(Output::Send(PeerMessage::of_raft(from, to, message)));
     }
 }
 
