@@ -2,5 +2,7 @@
 
 #[path = "integration/cli.rs"]
 mod cli;
+#[path = "integration/storage.rs"]
+mod storage;
 #[path = "integration/tidy.rs"]
 mod tidy;

@@ -145,7 +145,8 @@ mod tests {
             let mut history = history(seed, Shape::SMALL);
             let key = Bytes::from_static(b"\xff\x00");
             let value = Bytes::from_static("snowman \u{2603}".as_bytes());
-            history.operations[0].request = Request::Put(PutRequest { key, value, lease: -1, prev_kv: true });
+            history.operations[0].request =
+                Request::Put(PutRequest { lease: -1, prev_kv: true, ..PutRequest::of(key, value) });
             let text = text(&history);
             assert!(recognises(text.lines().next().expect("there is a first line")));
             assert_eq!(read(text.as_bytes()), Ok(history));

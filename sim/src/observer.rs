@@ -1,7 +1,7 @@
 //! Who watches the members while they run. The world gathers this evidence; it does not know what is made of it.
 
 use detcd_replica::history::{Finding, Moment};
-use detcd_replica::{FileName, MemberId, OpId, Output, View};
+use detcd_replica::{DiskImage, FileName, MemberId, OpId, Output, View};
 
 /// A judge's eyes inside the world. A finding ends the run.
 pub trait Observer {
@@ -13,6 +13,10 @@ pub trait Observer {
 
     /// A member is gone, and with it what it had not synced.
     fn crashed(&mut self, moment: Moment, member: MemberId) -> Option<Finding>;
+
+    /// What a member's disk holds: when it is about to boot from it, and when the run is over, as a loss of power would
+    /// leave it then.
+    fn disk(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding>;
 
     /// A member is back, from its disk.
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding>;
@@ -35,6 +39,10 @@ impl Observer for Unobserved {
     }
 
     fn crashed(&mut self, _: Moment, _: MemberId) -> Option<Finding> {
+        None
+    }
+
+    fn disk(&mut self, _: Moment, _: MemberId, _: &DiskImage) -> Option<Finding> {
         None
     }
 

@@ -9,6 +9,7 @@ use detcd_replica::MemberId;
 
 use crate::decide::{Decider, Label};
 use crate::fault::Plan;
+use crate::halt::Until;
 use crate::host::{host, Host};
 use crate::observer::Observer;
 use crate::scenario::Scenario;
@@ -71,14 +72,25 @@ pub fn run(
     options: &Options,
     observer: &mut dyn FnMut(&[MemberId]) -> Box<dyn Observer>,
 ) -> Outcome {
+    let (scenario, remains, stuck) = play(scenario, options, Until::End, observer);
+    outcome(scenario, remains, stuck)
+}
+
+/// The run up to `until`: the scenario with everything drawn, what is left, and why the cluster did not settle.
+pub(crate) fn play(
+    scenario: &Scenario,
+    options: &Options,
+    until: Until,
+    observer: &mut dyn FnMut(&[MemberId]) -> Box<dyn Observer>,
+) -> (Scenario, Remains, Option<String>) {
     let mut decider = Decider::new(options.seed, options.overrides.clone());
     let scenario = scenario.drawn(&mut decider);
     let plan = Plan::draw(&scenario, &mut decider);
     let mut observer = observer(&scenario.voters());
-    let mut world = World::new(&scenario, plan, decider, &mut *observer, options.traced);
+    let mut world = World::new(&scenario, plan, decider, &mut *observer, options.traced, until);
     let stuck = host(options.host, options.seed, &mut world, |world, advance| acts(&scenario, world, advance));
     let remains = world.finish();
-    outcome(scenario.clone(), remains, stuck)
+    (scenario, remains, stuck)
 }
 
 /// The three acts. Gives why the cluster did not settle, if it did not.
@@ -116,13 +128,14 @@ fn acts(scenario: &Scenario, world: &mut World<'_>, advance: &mut dyn FnMut(&mut
         return Some(format!("not settled {bound} after everything was repaired: {reason}"));
     }
     world.last_look();
+    world.show_disks();
     None
 }
 
-fn outcome(scenario: Scenario, remains: Remains, stuck: Option<String>) -> Outcome {
-    let at = remains.events;
+/// Why a run failed, if it did.
+pub(crate) fn failure(at: Moment, stop: Option<Stop>, stuck: Option<String>) -> Option<Failure> {
     let white = |check, summary| Finding { check, side: Side::WhiteBox, at, summary, details: Vec::new() };
-    let failure = match remains.stop {
+    match stop {
         Some(Stop::Finding(finding)) => Some(Failure::Finding(finding)),
         Some(Stop::Panic { member, message }) => {
             Some(Failure::Panic(white("panic", format!("{member} panicked: {message}"))))
@@ -131,8 +144,12 @@ fn outcome(scenario: Scenario, remains: Remains, stuck: Option<String>) -> Outco
             "boot",
             format!("{member} does not start, though no fault damaged its disk: {reason}"),
         ))),
+        Some(Stop::Halted) => None,
         None => stuck.map(|reason| Failure::Liveness(white("liveness", reason))),
-    };
+    }
+}
+
+fn outcome(scenario: Scenario, remains: Remains, stuck: Option<String>) -> Outcome {
     Outcome {
         scenario,
         digest: remains.digest,
@@ -143,7 +160,7 @@ fn outcome(scenario: Scenario, remains: Remains, stuck: Option<String>) -> Outco
         tally: remains.tally,
         faults: remains.faults,
         refusals: remains.refusals,
-        failure,
+        failure: failure(remains.events, remains.stop, stuck),
         trace: remains.trace,
     }
 }

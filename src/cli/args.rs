@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use detcd_replica::Bug;
 
 use super::seeds::{parse_seed, SeedRange};
-use crate::engine::{CheckModel, Host};
+use crate::engine::{At, CheckModel, Host};
 use crate::exit::suggestion;
 use crate::scenario::Setting;
 
@@ -131,6 +131,55 @@ pub(crate) struct ReplayArgs {
     pub(crate) out: Option<PathBuf>,
 }
 
+/// `detcd export`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A repro.toml, the folder it is in, or a seed
+    #[arg(value_name = "REPRO|SEED")]
+    pub(crate) target: String,
+
+    /// Whose data dir: 1, 2, 3 …
+    #[arg(long, value_name = "N", value_parser = parse_member, help_heading = "What")]
+    pub(crate) member: u64,
+
+    /// When: a time since the run began (2.5s), the number of an event, or `end`
+    #[arg(long, value_name = "TIME|EVENT", value_parser = At::parse, default_value = "end", help_heading = "What")]
+    pub(crate) at: At,
+
+    /// What a killed process leaves, page cache included, instead of what a power failure leaves
+    #[arg(long, help_heading = "What")]
+    pub(crate) cached: bool,
+
+    /// The data dir to make; it must not exist, or be empty
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(crate) to: PathBuf,
+
+    /// The scenario of a seed; a repro file has its own
+    #[arg(long, default_value = "swarm", help_heading = "World")]
+    pub(crate) scenario: String,
+
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `detcd wal`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WalArgs {
+    /// A data dir, a folder of segments, or one segment
+    #[arg(value_name = "DIR|FILE")]
+    pub(crate) path: PathBuf,
+
+    /// Only entries from this Raft index on, and no other records
+    #[arg(long, value_name = "INDEX", help_heading = "What")]
+    pub(crate) from: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 /// `detcd check`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -220,6 +269,15 @@ pub(crate) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// A member by its place: `2`, or `n2` as messages call it.
+fn parse_member(text: &str) -> Result<u64, String> {
+    let number = text.strip_prefix('n').unwrap_or(text);
+    match number.parse() {
+        Ok(member) if member > 0 => Ok(member),
+        _ => Err("a member is 1, 2, 3 …".to_owned()),
+    }
 }
 
 fn parse_bug(text: &str) -> Result<Bug, String> {

@@ -3,10 +3,13 @@
 mod bench;
 mod check;
 mod disk;
+mod export;
 mod model;
 mod replay;
 mod run;
 mod scenarios;
+mod target;
+mod wal;
 
 use std::io::Write;
 
@@ -19,6 +22,8 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run::execute(&args),
         Command::Replay(args) => replay::execute(&args),
+        Command::Export(args) => export::execute(&args),
+        Command::Wal(args) => wal::execute(&args),
         Command::Check(args) => check::execute(&args),
         Command::Model(args) => model::execute(&args),
         Command::Bench(args) => bench::execute(&args),

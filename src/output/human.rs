@@ -75,6 +75,11 @@ pub(crate) fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
+/// A moment of a run, nanoseconds since it began, to the microsecond: `2.500000s`.
+pub(crate) fn time(nanos: u64) -> String {
+    format!("{}.{:06}s", nanos / 1_000_000_000, nanos % 1_000_000_000 / 1_000)
+}
+
 /// Three digits that count, and their unit: `7.12 M`.
 pub(crate) fn scaled(value: f64) -> String {
     for (unit, name) in [(1e9, " G"), (1e6, " M"), (1e4, " k")] {

@@ -4,7 +4,9 @@
 //! judges it.
 
 pub(crate) mod block;
+pub(crate) mod bytes;
 pub(crate) mod console;
+pub(crate) mod entry;
 pub(crate) mod folder;
 pub(crate) mod human;
 pub(crate) mod lines;

@@ -237,7 +237,7 @@ impl World {
             Action::Put(_) => {
                 self.spent.puts += 1;
                 let value = Bytes::from(self.spent.puts.to_string());
-                let put = PutRequest { key: Bytes::from_static(b"x"), value, lease: 0, prev_kv: false };
+                let put = PutRequest::of("x", value);
                 Input::Request { id: RequestId(self.spent.puts as u64), request: Request::Put(put) }
             }
             _ => {

@@ -96,12 +96,14 @@ fn member(id: &u64) -> MemberId {
     MemberId(*id)
 }
 
-/// A struct that mirrors another: numbers and flags as they are, the rest through `From`.
+/// A struct that mirrors another: numbers and flags as they are, the rest through `From`. What has a default is left
+/// out where it has it.
 macro_rules! mirror {
     ($(#[$meta:meta])* $name:ident = $of:path {
         $(plain $plain:ident: $plain_type:ty,)* ;
         $(form $form:ident: $form_type:ty,)* ;
         $(list $list:ident: $list_type:ty,)*
+        $(; $(word $word:ident: $word_type:ty,)*)?
     }) => {
         $(#[$meta])*
         #[derive(Serialize, Deserialize)]
@@ -110,6 +112,7 @@ macro_rules! mirror {
             $($form: $form_type,)*
             $(#[serde(default, skip_serializing_if = "is_default")] $plain: $plain_type,)*
             $(#[serde(default, skip_serializing_if = "is_empty")] $list: Vec<$list_type>,)*
+            $($(#[serde(default, skip_serializing_if = "is_default")] $word: $word_type,)*)?
         }
 
         impl From<&$of> for $name {
@@ -118,6 +121,7 @@ macro_rules! mirror {
                     $($form: (&it.$form).into(),)*
                     $($plain: it.$plain,)*
                     $($list: it.$list.iter().map(Into::into).collect(),)*
+                    $($($word: (&it.$word).into(),)*)?
                 }
             }
         }
@@ -128,6 +132,7 @@ macro_rules! mirror {
                     $($form: it.$form.into(),)*
                     $($plain: it.$plain,)*
                     $($list: it.$list.into_iter().map(Into::into).collect(),)*
+                    $($($word: it.$word.into(),)*)?
                 }
             }
         }
@@ -172,10 +177,19 @@ mirror!(KeyValue = of::KeyValue {
     form key: Blob, form value: Blob, ;
 });
 mirror!(RangeRequest = of::RangeRequest {
-    plain limit: u64, plain revision: i64, plain serializable: bool, plain keys_only: bool, plain count_only: bool, ;
+    plain limit: u64, plain revision: i64, plain serializable: bool, plain keys_only: bool, plain count_only: bool,
+    plain min_mod_revision: i64, plain max_mod_revision: i64, plain min_create_revision: i64,
+    plain max_create_revision: i64, ;
     form range: Range, ;
+    ; word sort_order: SortOrder, word sort_target: SortTarget,
 });
-mirror!(PutRequest = of::PutRequest { plain lease: i64, plain prev_kv: bool, ; form key: Blob, form value: Blob, ; });
+mirror!(PutRequest = of::PutRequest {
+    plain lease: i64, plain prev_kv: bool, plain ignore_value: bool, plain ignore_lease: bool, ;
+    form key: Blob, form value: Blob, ;
+});
+mirror!(LeaseGrantRequest = of::LeaseGrantRequest { plain id: i64, plain ttl: i64, ; ; });
+mirror!(AlarmRequest = of::AlarmRequest { ; form action: AlarmAction, form member: Id, ; ; word alarm: WhichAlarm, });
+mirror!(AlarmMember = of::AlarmMember { ; form alarm: Alarm, form member: Id, ; });
 mirror!(DeleteRangeRequest = of::DeleteRangeRequest { plain prev_kv: bool, ; form range: Range, ; });
 mirror!(CompactRequest = of::CompactRequest { plain revision: i64, plain physical: bool, ; ; });
 mirror!(TxnRequest = of::TxnRequest { ; ; list compare: Compare, list success: RequestOp, list failure: RequestOp, });
@@ -183,7 +197,8 @@ mirror!(Compare = of::Compare { ; form range: Range, form result: CompareResult,
 
 /// Two enums, variant for variant.
 macro_rules! mirror_enum {
-    ($name:ident = $of:ident { $($unit:ident,)* ; $($variant:ident($inner:ty),)* }) => {
+    ($(#[$meta:meta])* $name:ident = $of:ident { $($unit:ident,)* ; $($variant:ident($inner:ty),)* }) => {
+        $(#[$meta])*
         #[derive(Serialize, Deserialize)]
         #[serde(rename_all = "snake_case", deny_unknown_fields)]
         pub(super) enum $name { $($unit,)* $($variant($inner),)* }
@@ -208,6 +223,10 @@ macro_rules! mirror_enum {
     };
 }
 
+mirror_enum!(#[derive(PartialEq)] SortOrder = SortOrder { None, Ascend, Descend, ; });
+mirror_enum!(#[derive(PartialEq)] SortTarget = SortTarget { Key, Version, Create, Mod, Value, ; });
+mirror_enum!(AlarmAction = AlarmAction { Get, Activate, Deactivate, ; });
+mirror_enum!(#[derive(PartialEq)] Alarm = Alarm { NoSpace, Corrupt, ; });
 mirror_enum!(CompareResult = CompareResult { Equal, Greater, Less, NotEqual, ; });
 mirror_enum!(WatchEventKind = WatchEventKind { Put, Delete, ; });
 mirror_enum!(RequestOp = RequestOp {
@@ -216,6 +235,52 @@ mirror_enum!(RequestOp = RequestOp {
 mirror_enum!(CompareTarget = CompareTarget {
     ; Version(Number), Create(Number), Mod(Number), Value(Blob), Lease(Number),
 });
+
+impl Default for SortOrder {
+    fn default() -> Self {
+        (&of::SortOrder::default()).into()
+    }
+}
+
+impl Default for SortTarget {
+    fn default() -> Self {
+        (&of::SortTarget::default()).into()
+    }
+}
+
+/// An alarm, or all there are.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct WhichAlarm(Option<Alarm>);
+
+impl From<&Option<of::Alarm>> for WhichAlarm {
+    fn from(alarm: &Option<of::Alarm>) -> Self {
+        Self(alarm.as_ref().map(Into::into))
+    }
+}
+
+impl From<WhichAlarm> for Option<of::Alarm> {
+    fn from(alarm: WhichAlarm) -> Self {
+        alarm.0.map(Into::into)
+    }
+}
+
+/// A member.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Id(u64);
+
+impl From<&MemberId> for Id {
+    fn from(member: &MemberId) -> Self {
+        Self(member.0)
+    }
+}
+
+impl From<Id> for MemberId {
+    fn from(id: Id) -> Self {
+        Self(id.0)
+    }
+}
 
 /// A bare number.
 #[derive(Serialize, Deserialize)]
@@ -259,6 +324,12 @@ enum Request {
     DeleteRange(DeleteRangeRequest),
     Txn(TxnRequest),
     Compact(CompactRequest),
+    LeaseGrant(LeaseGrantRequest),
+    LeaseRevoke { id: i64 },
+    LeaseKeepAlive { id: i64 },
+    LeaseTimeToLive { id: i64, keys: bool },
+    Leases,
+    Alarm(AlarmRequest),
     MemberAdd { id: u64, is_learner: bool },
     MemberRemove { id: u64 },
     MemberPromote { id: u64 },
@@ -275,6 +346,12 @@ impl From<&of::Request> for Request {
             of::Request::DeleteRange(it) => Self::DeleteRange(it.into()),
             of::Request::Txn(it) => Self::Txn(it.into()),
             of::Request::Compact(it) => Self::Compact(it.into()),
+            of::Request::LeaseGrant(it) => Self::LeaseGrant(it.into()),
+            of::Request::LeaseRevoke { id } => Self::LeaseRevoke { id: *id },
+            of::Request::LeaseKeepAlive { id } => Self::LeaseKeepAlive { id: *id },
+            of::Request::LeaseTimeToLive { id, keys } => Self::LeaseTimeToLive { id: *id, keys: *keys },
+            of::Request::Leases => Self::Leases,
+            of::Request::Alarm(it) => Self::Alarm(it.into()),
             of::Request::MemberAdd { id, is_learner } => Self::MemberAdd { id: id.0, is_learner: *is_learner },
             of::Request::MemberRemove { id } => Self::MemberRemove { id: id.0 },
             of::Request::MemberPromote { id } => Self::MemberPromote { id: id.0 },
@@ -293,6 +370,12 @@ impl From<Request> for of::Request {
             Request::DeleteRange(it) => Self::DeleteRange(it.into()),
             Request::Txn(it) => Self::Txn(it.into()),
             Request::Compact(it) => Self::Compact(it.into()),
+            Request::LeaseGrant(it) => Self::LeaseGrant(it.into()),
+            Request::LeaseRevoke { id } => Self::LeaseRevoke { id },
+            Request::LeaseKeepAlive { id } => Self::LeaseKeepAlive { id },
+            Request::LeaseTimeToLive { id, keys } => Self::LeaseTimeToLive { id, keys },
+            Request::Leases => Self::Leases,
+            Request::Alarm(it) => Self::Alarm(it.into()),
             Request::MemberAdd { id, is_learner } => Self::MemberAdd { id: MemberId(id), is_learner },
             Request::MemberRemove { id } => Self::MemberRemove { id: MemberId(id) },
             Request::MemberPromote { id } => Self::MemberPromote { id: MemberId(id) },
@@ -331,6 +414,28 @@ enum Body {
         responses: Vec<Self>,
     },
     Compact,
+    LeaseGrant {
+        id: i64,
+        ttl: i64,
+    },
+    LeaseRevoke,
+    LeaseKeepAlive {
+        id: i64,
+        ttl: i64,
+    },
+    LeaseTimeToLive {
+        id: i64,
+        ttl: i64,
+        granted_ttl: i64,
+        #[serde(default, skip_serializing_if = "is_empty")]
+        keys: Vec<Blob>,
+    },
+    Leases {
+        leases: Vec<i64>,
+    },
+    Alarm {
+        alarms: Vec<AlarmMember>,
+    },
     Members {
         voters: Vec<u64>,
         learners: Vec<u64>,
@@ -362,6 +467,17 @@ impl From<&of::ResponseBody> for Body {
                 Self::Txn { succeeded: *succeeded, responses: responses.iter().map(Into::into).collect() }
             }
             of::ResponseBody::Compact => Self::Compact,
+            of::ResponseBody::LeaseGrant { id, ttl } => Self::LeaseGrant { id: *id, ttl: *ttl },
+            of::ResponseBody::LeaseRevoke => Self::LeaseRevoke,
+            of::ResponseBody::LeaseKeepAlive { id, ttl } => Self::LeaseKeepAlive { id: *id, ttl: *ttl },
+            of::ResponseBody::LeaseTimeToLive { id, ttl, granted_ttl, keys } => Self::LeaseTimeToLive {
+                id: *id,
+                ttl: *ttl,
+                granted_ttl: *granted_ttl,
+                keys: keys.iter().map(Into::into).collect(),
+            },
+            of::ResponseBody::Leases { leases } => Self::Leases { leases: leases.clone() },
+            of::ResponseBody::Alarm { alarms } => Self::Alarm { alarms: alarms.iter().map(Into::into).collect() },
             of::ResponseBody::Members { voters, learners } => {
                 Self::Members { voters: ids(voters), learners: ids(learners) }
             }
@@ -389,6 +505,14 @@ impl From<Body> for of::ResponseBody {
                 Self::Txn { succeeded, responses: responses.into_iter().map(Into::into).collect() }
             }
             Body::Compact => Self::Compact,
+            Body::LeaseGrant { id, ttl } => Self::LeaseGrant { id, ttl },
+            Body::LeaseRevoke => Self::LeaseRevoke,
+            Body::LeaseKeepAlive { id, ttl } => Self::LeaseKeepAlive { id, ttl },
+            Body::LeaseTimeToLive { id, ttl, granted_ttl, keys } => {
+                Self::LeaseTimeToLive { id, ttl, granted_ttl, keys: keys.into_iter().map(Into::into).collect() }
+            }
+            Body::Leases { leases } => Self::Leases { leases },
+            Body::Alarm { alarms } => Self::Alarm { alarms: alarms.into_iter().map(Into::into).collect() },
             Body::Members { voters, learners } => Self::Members { voters: ids(voters), learners: ids(learners) },
             Body::Status { leader, raft_applied_index, raft_index } => {
                 Self::Status { leader: leader.map(MemberId), raft_applied_index, raft_index }
@@ -419,7 +543,7 @@ impl From<Header> for of::Header {
 }
 
 /// The errors by their names in this format.
-pub(super) const ERRORS: [(of::Error, &str); 19] = [
+pub(super) const ERRORS: [(of::Error, &str); 29] = [
     (of::Error::EmptyKey, "EmptyKey"),
     (of::Error::TooManyOps, "TooManyOps"),
     (of::Error::DuplicateKey, "DuplicateKey"),
@@ -439,6 +563,16 @@ pub(super) const ERRORS: [(of::Error, &str); 19] = [
     (of::Error::LearnerNotReady, "LearnerNotReady"),
     (of::Error::TooManyLearners, "TooManyLearners"),
     (of::Error::UnhealthyCluster, "UnhealthyCluster"),
+    (of::Error::KeyNotFound, "KeyNotFound"),
+    (of::Error::ValueProvided, "ValueProvided"),
+    (of::Error::LeaseProvided, "LeaseProvided"),
+    (of::Error::InvalidSortOption, "InvalidSortOption"),
+    (of::Error::NoSpace, "NoSpace"),
+    (of::Error::LeaseExists, "LeaseExists"),
+    (of::Error::LeaseTtlTooLarge, "LeaseTtlTooLarge"),
+    (of::Error::NotPrimary, "NotPrimary"),
+    (of::Error::TimeoutWaitAppliedIndex, "TimeoutWaitAppliedIndex"),
+    (of::Error::Corrupt, "Corrupt"),
 ];
 
 struct Refusal(of::Error);

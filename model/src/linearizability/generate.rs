@@ -203,7 +203,7 @@ impl World {
     fn put(&mut self) -> PutRequest {
         self.value += 1;
         let value = Bytes::from(format!("{}", self.value));
-        PutRequest { key: self.key(), value, lease: 0, prev_kv: self.chance.percent(20) }
+        PutRequest { prev_kv: self.chance.percent(20), ..PutRequest::of(self.key(), value) }
     }
 
     fn delete(&mut self) -> DeleteRangeRequest {

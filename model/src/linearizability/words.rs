@@ -4,9 +4,12 @@ use std::fmt::Write;
 
 use detcd_replica::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyRange, KeyValue, PutRequest, RangeEnd, RangeRequest,
-    Request, RequestOp, ResponseBody, TxnRequest,
+    Request, RequestOp, ResponseBody, SortOrder, SortTarget, TxnRequest,
 };
 use detcd_replica::history::{Operation, Outcome};
+
+/// The client of what etcd does by itself.
+pub(crate) const NO_CLIENT: u32 = u32::MAX;
 
 /// `client 3 on n1 [12..19] put a 7 -> revision 5: ok`
 pub(crate) fn operation(operation: &Operation) -> String {
@@ -18,6 +21,9 @@ pub(crate) fn operation(operation: &Operation) -> String {
         Outcome::Failed { at, error } => (at.to_string(), error.to_string()),
         Outcome::Unknown { at } => (at.map_or_else(String::new, |at| at.to_string()), "outcome unknown".to_owned()),
     };
+    if *client == NO_CLIENT {
+        return format!("{} when it had expired, if it had", request(asked));
+    }
     format!("client {client} on {member} [{call}..{end}] {} -> {result}", request(asked))
 }
 
@@ -29,6 +35,14 @@ pub(crate) fn request(request: &Request) -> String {
         Request::DeleteRange(delete) => delete_words(delete),
         Request::Txn(txn) => txn_words(txn),
         Request::Compact(compact) => format!("compact {}", compact.revision),
+        Request::LeaseGrant(grant) => format!("lease grant {} (id {:x})", grant.ttl, grant.id),
+        Request::LeaseRevoke { id } => format!("lease revoke {id:x}"),
+        Request::LeaseKeepAlive { id } => format!("lease keep-alive --once {id:x}"),
+        Request::LeaseTimeToLive { id, keys } => {
+            format!("lease timetolive {id:x}{}", if *keys { " --keys" } else { "" })
+        }
+        Request::Leases => "lease list".to_owned(),
+        Request::Alarm(alarm) => format!("alarm {alarm:?}"),
         Request::MemberAdd { id, .. } => format!("member add {id}"),
         Request::MemberRemove { id } => format!("member remove {id}"),
         Request::MemberPromote { id } => format!("member promote {id}"),
@@ -97,6 +111,22 @@ fn get(request: &RangeRequest) -> String {
     if request.revision != 0 {
         let _ = write!(words, " --rev={}", request.revision);
     }
+    if request.sort_order != SortOrder::None {
+        let _ = write!(words, " --order={:?}", request.sort_order);
+    }
+    if request.sort_target != SortTarget::Key {
+        let _ = write!(words, " --sort-by={:?}", request.sort_target);
+    }
+    for (bound, flag) in [
+        (request.min_mod_revision, "min-mod-rev"),
+        (request.max_mod_revision, "max-mod-rev"),
+        (request.min_create_revision, "min-create-rev"),
+        (request.max_create_revision, "max-create-rev"),
+    ] {
+        if bound != 0 {
+            let _ = write!(words, " --{flag}={bound}");
+        }
+    }
     for (set, flag) in [
         (request.serializable, " --consistency=s"),
         (request.keys_only, " --keys-only"),
@@ -111,7 +141,9 @@ fn get(request: &RangeRequest) -> String {
 
 fn put_words(put: &PutRequest) -> String {
     let lease = if put.lease == 0 { String::new() } else { format!(" --lease={:x}", put.lease) };
-    format!("put {} {}{lease}{}", text(&put.key), text(&put.value), prev(put.prev_kv))
+    let value = if put.ignore_value { "--ignore-value".to_owned() } else { text(&put.value) };
+    let keep = if put.ignore_lease { " --ignore-lease" } else { "" };
+    format!("put {} {value}{lease}{keep}{}", text(&put.key), prev(put.prev_kv))
 }
 
 fn delete_words(delete: &DeleteRangeRequest) -> String {

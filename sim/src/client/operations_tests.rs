@@ -28,7 +28,7 @@ fn read() -> Request {
 }
 
 fn write() -> Request {
-    Request::Put(PutRequest { key: "k".into(), value: "v".into(), lease: 0, prev_kv: false })
+    Request::Put(PutRequest::of("k", "v"))
 }
 
 /// What may happen to the try under way.

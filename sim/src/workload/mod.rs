@@ -114,7 +114,7 @@ fn choose<T: Copy>(shares: &[(T, u64)], mut ticket: u64) -> T {
 }
 
 fn put(key: Bytes, value: Bytes) -> PutRequest {
-    PutRequest { key, value, lease: 0, prev_kv: false }
+    PutRequest::of(key, value)
 }
 
 fn get(key: Bytes) -> RangeRequest {
@@ -125,6 +125,7 @@ fn get(key: Bytes) -> RangeRequest {
 pub fn writes(request: &Request) -> bool {
     match request {
         Request::Range(_) | Request::Status | Request::HashKv { .. } => false,
+        Request::LeaseTimeToLive { .. } | Request::Leases => false,
         Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(op_writes),
         _ => true,
     }

@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_list_replaces_what_was_known_and_a_page_is_gone_on_with() {
         let mut seen = Seen::new(true);
-        let put = PutRequest { key: "k1".into(), value: "".into(), lease: 0, prev_kv: false };
+        let put = PutRequest::of("k1", "");
         seen.answered(&Request::Put(put), &answer(5, ResponseBody::Put { prev_kv: None }));
         assert_eq!((seen.revision, seen.mod_revision(b"k1")), (5, 5));
 

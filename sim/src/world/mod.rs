@@ -21,9 +21,10 @@ use detcd_replica::{Chance, Input, MemberId, OpId, Output, PeerMessage, Replica,
 use crate::clock::Clock;
 use crate::decide::{Decider, Site, Subject};
 use crate::digest::Digest;
-use crate::disk::{self, Disk, Episodes};
+use crate::disk::{self, Disk, Episodes, Loss};
 use crate::distribution;
 use crate::fault::Plan;
+use crate::halt::{Standing, Until};
 use crate::net::{self, Network};
 use crate::observer::Observer;
 use crate::queue::Queue;
@@ -67,6 +68,8 @@ pub(crate) enum Stop {
     Panic { member: MemberId, message: String },
     /// A member does not start though no fault excuses it.
     Refused { member: MemberId, reason: String },
+    /// The moment has come at which the run was to be looked at.
+    Halted,
 }
 
 /// Counts of what happened, by name.
@@ -89,19 +92,21 @@ pub(crate) struct World<'a> {
     observer: &'a mut dyn Observer,
     tally: Tally,
     stop: Option<Stop>,
+    until: Until,
     trace: Option<Vec<String>>,
     /// Memory for the outputs of a step, used again and again.
     scratch: Vec<Output>,
 }
 
 impl<'a> World<'a> {
-    /// A world at the beginning of time: every member is about to start.
+    /// A world at the beginning of time: every member is about to start. Nothing happens after `until`.
     pub(crate) fn new(
         scenario: &'a Scenario,
         plan: Plan,
         mut decider: Decider,
         observer: &'a mut dyn Observer,
         traced: bool,
+        until: Until,
     ) -> Self {
         let count = scenario.cluster.members as usize;
         let network = network(scenario, count, &mut decider);
@@ -122,6 +127,7 @@ impl<'a> World<'a> {
             observer,
             tally: Tally::new(),
             stop: None,
+            until,
             trace: traced.then(Vec::new),
             scratch: Vec::new(),
         };
@@ -143,6 +149,9 @@ impl<'a> World<'a> {
 
     /// Let the next event happen. False when there is none, or the run has stopped.
     pub(crate) fn advance(&mut self) -> bool {
+        if self.stop.is_none() && self.is_over() {
+            self.stop = Some(Stop::Halted);
+        }
         if self.stop.is_some() {
             return false;
         }
@@ -151,6 +160,20 @@ impl<'a> World<'a> {
         self.now = at;
         self.happen(happening);
         true
+    }
+
+    /// Whether nothing more is to happen.
+    fn is_over(&mut self) -> bool {
+        match self.until {
+            Until::End => false,
+            Until::Event(event) => self.moment >= event,
+            Until::Time(time) => self.queue.next_time().is_some_and(|next| next > time.0),
+        }
+    }
+
+    /// Whether the event that the run is to end with has happened: one happening may be several events.
+    fn is_past(&self) -> bool {
+        matches!(self.until, Until::Event(event) if self.moment >= event)
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -213,6 +236,9 @@ impl<'a> World<'a> {
 
     /// A member takes a step, and what it wants is done.
     pub(crate) fn step(&mut self, node: usize, input: Input) {
+        if self.is_past() {
+            return;
+        }
         let now = self.local_now(node);
         let Some(replica) = self.nodes[node].replica.as_mut() else { return };
         self.moment += 1;
@@ -240,6 +266,9 @@ impl<'a> World<'a> {
 
     /// Start a member from what its disk holds.
     pub(crate) fn boot(&mut self, node: usize) {
+        if self.is_past() {
+            return;
+        }
         let image = match self.nodes[node].disk.read() {
             Ok(image) => image,
             Err(file) => return self.cannot_read(node, file),
@@ -250,6 +279,11 @@ impl<'a> World<'a> {
         let now = self.local_now(node);
         let config = self.nodes[node].config.clone();
         let member = config.member;
+        let finding = self.observer.disk(self.moment, member, &image);
+        self.stop_on(finding);
+        if self.stop.is_some() {
+            return;
+        }
         let mut outputs = std::mem::take(&mut self.scratch);
         let booted = catch_unwind(AssertUnwindSafe(|| Replica::boot(config, &image, now, &mut outputs)));
         match booted {
@@ -285,6 +319,17 @@ impl<'a> World<'a> {
         self.stop_on(finding);
         *self.tally.entry("crashes").or_default() += 1;
         self.node_gone(node);
+    }
+
+    /// Show what a loss of power would leave of every disk now.
+    pub(crate) fn show_disks(&mut self) {
+        for node in 0..self.nodes.len() {
+            let mut disk = self.nodes[node].disk.clone();
+            disk.crash_with(Loss::Everything, &mut self.decider);
+            let member = self.nodes[node].config.member;
+            let finding = self.observer.disk(self.moment, member, &disk.image());
+            self.stop_on(finding);
+        }
     }
 
     fn restart(&mut self, node: usize) {
@@ -455,6 +500,7 @@ impl<'a> World<'a> {
             refusals: self.refusals,
             stop: self.stop,
             trace: self.trace.unwrap_or_default(),
+            members: self.nodes.into_iter().map(Node::remains).collect(),
         }
     }
 }
@@ -471,6 +517,7 @@ pub(crate) struct Remains {
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) stop: Option<Stop>,
     pub(crate) trace: Vec<String>,
+    pub(crate) members: Vec<Standing>,
 }
 
 /// Fold what a member is given into the digest: kind, and what distinguishes it.

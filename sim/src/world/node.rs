@@ -6,6 +6,7 @@ use detcd_replica::{Config, DiskError, FileName, OpId, Replica, RequestId, Strea
 
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::halt::Standing;
 use crate::queue::Token;
 
 use super::Happening;
@@ -86,6 +87,11 @@ impl Node {
 
     pub(super) fn is_up(&self) -> bool {
         self.replica.is_some()
+    }
+
+    /// What is left of it when the run is over.
+    pub(super) fn remains(self) -> Standing {
+        Standing { config: self.config, replica: self.replica, disk: self.disk }
     }
 
     /// The pending wake-up of a task: when, and its place in the queue.

@@ -227,11 +227,15 @@ pub(super) fn fold_message(digest: &mut Digest, peer: &PeerMessage) {
     if let Some(database) = &peer.database {
         digest.bytes(database);
     }
+    if let Some(lease) = &peer.lease {
+        digest.bytes(format!("{lease:?}").as_bytes());
+    }
 }
 
 /// One input as a trace shows it.
 pub(super) fn describe_input(input: &Input) -> String {
     match input {
+        Input::Message(PeerMessage { from, lease: Some(lease), .. }) => format!("{from} {lease:?}"),
         Input::Message(peer) => {
             let message = &peer.message;
             format!(

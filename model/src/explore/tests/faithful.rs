@@ -216,7 +216,7 @@ impl Toy {
                 Request::Compact(CompactRequest { revision, physical: true })
             }
             4 => Request::MoveLeader { target: MemberId(1 + self.dice.below(3) as u64) },
-            _ => Request::Put(PutRequest { key, value: Bytes::from(vec![7; 40]), lease: 0, prev_kv: false }),
+            _ => Request::Put(PutRequest::of(key, vec![7; 40])),
         }
     }
 

@@ -7,7 +7,7 @@
 //! to [`Watchers`]:
 //!
 //! ```text
-//! apply:  (body, events) = store.apply_*(batch, request), watchers.notify(store.revision(), &events)
+//! apply:  applied = store.apply_*(parts, request), watchers.notify(store.revision(), &applied.events)
 //! tasks:  store.compaction_batch · watchers.sync_batch · retry_victims · progress_tick · send
 //! ```
 
@@ -20,11 +20,11 @@ mod restore;
 mod revision;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 mod write;
 
-pub use apply::{is_read_only, is_serializable};
+pub use apply::{is_read_only, is_serializable, Applied, Parts, Reads};
 pub use check::check_request;
 pub use range::RangeResult;
 pub use store::{CompactionStep, Store};
@@ -44,11 +44,34 @@ pub enum Bucket {
     Members,
     /// Ids that must never join again.
     MembersRemoved,
+    /// The leases that were granted.
+    Lease,
+    /// The alarms that are raised.
+    Alarm,
+    /// The cluster's version, and its downgrade.
+    Cluster,
+    /// Whether auth is on, and the auth revision.
+    Auth,
+    /// The users.
+    AuthUsers,
+    /// The roles.
+    AuthRoles,
 }
 
 impl Bucket {
     /// Every bucket, in the order of their declaration.
-    pub const ALL: [Self; 4] = [Self::Meta, Self::Key, Self::Members, Self::MembersRemoved];
+    pub const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::Key,
+        Self::Members,
+        Self::MembersRemoved,
+        Self::Lease,
+        Self::Alarm,
+        Self::Cluster,
+        Self::Auth,
+        Self::AuthUsers,
+        Self::AuthRoles,
+    ];
 
     /// Its name in the file.
     pub fn name(self) -> &'static str {
@@ -57,6 +80,12 @@ impl Bucket {
             Self::Key => "key",
             Self::Members => "members",
             Self::MembersRemoved => "members_removed",
+            Self::Lease => "lease",
+            Self::Alarm => "alarm",
+            Self::Cluster => "cluster",
+            Self::Auth => "auth",
+            Self::AuthUsers => "authUsers",
+            Self::AuthRoles => "authRoles",
         }
     }
 }

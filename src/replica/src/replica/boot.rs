@@ -2,7 +2,9 @@
 
 use raft::{RawNode, StateRole};
 
+use crate::alarm::Alarms;
 use crate::backend::Backend;
+use crate::lease::Lessor;
 use crate::log::LogStorage;
 use crate::mvcc::{Store, Watchers};
 use crate::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState};
@@ -14,6 +16,7 @@ use crate::{
 
 use super::apply::Applying;
 use super::election::ElectionTimer;
+use super::lease::Leasing;
 use super::membership::Membership;
 use super::outputs::Outputs;
 use super::raft_loop::Saving;
@@ -189,7 +192,11 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     };
     let mut raft = new_raft(&config, storage, snapshot.0)
         .map_err(|error| BootError::Config { reason: format!("raft: {error}") })?;
-    let store = Store::restore(&backend, config.bugs).map_err(|reason| BootError::Backend { reason })?;
+    let refuse = |reason| BootError::Backend { reason };
+    // The leases first: the store attaches its keys to them.
+    let mut lessor = Lessor::restore(&backend, &config).map_err(refuse)?;
+    let store = Store::restore(&backend, &mut lessor, config.bugs).map_err(refuse)?;
+    let alarms = Alarms::restore(&backend, config.bugs).map_err(refuse)?;
     let membership = Membership::restore(&backend).map_err(|reason| BootError::Backend { reason })?;
     let election = ElectionTimer::new(&mut raft.raft);
     let watchers = Watchers::new(config.watch_channel, config.watch_batch_revisions);
@@ -210,18 +217,23 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         backend,
         store,
         watchers,
+        lessor,
+        alarms,
         membership,
         election,
         reads: Reads::default(),
         applying: Applying::default(),
         snapshotting: Snapshotting::at(applied),
+        leasing: Leasing::new(now),
         saving,
         tick_waiting: false,
         disk,
         proposed: std::collections::BTreeMap::new(),
+        internal: std::collections::BTreeMap::new(),
         unled: std::collections::VecDeque::new(),
         deadlines: std::collections::VecDeque::new(),
         compacting: Vec::new(),
+        now,
         ids,
         role: Role::Follower,
         leader: MemberId::NONE,

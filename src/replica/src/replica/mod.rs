@@ -8,6 +8,7 @@ mod boot;
 mod election;
 mod fingerprint;
 mod fork;
+mod lease;
 mod membership;
 mod outputs;
 mod peers;
@@ -22,19 +23,23 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use raft::RawNode;
 
+use crate::alarm::Alarms;
 use crate::api::{self, Error, Request};
 use crate::backend::Backend;
+use crate::lease::Lessor;
 use crate::log::LogStorage;
 use crate::mvcc::{is_read_only, is_serializable, Store, Watchers};
 use crate::raftpb;
 use crate::time::Monotonic;
 use crate::wal::Wal;
-use crate::{Config, DiskError, Event, Input, LogView, MemberId, OpId, Output, RequestId, Role, Task, View};
+use crate::{Config, DiskError, Event, Input, LeaseAsk, LogView, MemberId, OpId, Output, RequestId, Role, Task, View};
 
 use apply::Applying;
 use election::ElectionTimer;
+use lease::Leasing;
 use membership::Membership;
 use outputs::Outputs;
+use propose::Internal;
 use raft_loop::Saving;
 use read::Reads;
 use snapshot::Snapshotting;
@@ -47,11 +52,14 @@ pub struct Replica {
     backend: Backend,
     store: Store,
     watchers: Watchers,
+    lessor: Lessor,
+    alarms: Alarms,
     membership: Membership,
     election: ElectionTimer,
     reads: Reads,
     applying: Applying,
     snapshotting: Snapshotting,
+    leasing: Leasing,
     /// The Ready that is being saved; the Raft loop waits for it.
     saving: Option<Saving>,
     /// The ticker's one-slot buffer: a tick that came while the Raft loop was saving.
@@ -60,12 +68,16 @@ pub struct Replica {
     disk: BTreeMap<OpId, Waiting>,
     /// Requests in the log or on their way there, by the id in their entry.
     proposed: BTreeMap<u64, RequestId>,
+    /// Entries that the member proposed itself and waits for, by the id in them.
+    internal: BTreeMap<u64, Internal>,
     /// Proposals that wait for somebody to lead.
     unled: VecDeque<(u64, Proposal)>,
     /// When each proposal must be answered, in order of time.
     deadlines: VecDeque<(Monotonic, u64)>,
-    /// Compactions whose clients wait until they are physically done.
-    compacting: Vec<(RequestId, api::Revision)>,
+    /// Clients that wait until a compaction is physically done.
+    compacting: Vec<Compacting>,
+    /// The time of the step under way.
+    now: Monotonic,
     ids: IdGenerator,
     role: Role,
     leader: MemberId,
@@ -94,6 +106,18 @@ enum Waiting {
     Database(Box<crate::PeerMessage>),
     /// Nobody: an error is fatal, success means nothing.
     Nobody,
+}
+
+/// A client that wants a compaction to be done physically.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Compacting {
+    id: RequestId,
+    /// Compactions up to here must be done.
+    revision: api::Revision,
+    /// What it is told then.
+    result: Result<(), Error>,
+    /// They are, and a commit is on its way that makes it last.
+    committing: bool,
 }
 
 /// Something that wants to get into the log.
@@ -129,12 +153,16 @@ impl Replica {
             return;
         }
         self.out.start(out);
+        self.now = now;
         self.log_changed_from = u64::MAX;
         match input {
             Input::Run(task) => self.run(now, task),
             Input::Chance(chance) => self.election.drawn(chance, &mut self.raft.raft),
             Input::Message(message) => self.receive(message),
-            Input::Unreachable { member } => self.raft.report_unreachable(member.0),
+            Input::Unreachable { member } => {
+                self.raft.report_unreachable(member.0);
+                self.lease_unreachable(now, member);
+            }
             Input::SnapshotSent { member, delivered } => self.snapshot_sent(member, delivered),
             Input::Request { id, request } => self.request(now, id, request),
             Input::StreamOpen { stream, window } => self.watchers.open(stream, u64::from(window)),
@@ -159,6 +187,9 @@ impl Replica {
             Task::WatchVictims => self.watch_victims(),
             Task::WatchSend => self.watch_send(),
             Task::WatchProgress => self.watch_progress(),
+            Task::LeaseCalls => self.lease_calls(now),
+            Task::LeaseExpiry => self.lease_expiry(now),
+            Task::LeaseCheckpoint => self.lease_checkpoint(now),
             Task::Compaction => self.compaction_run(),
             Task::Snapshot => self.snapshot_run(),
             Task::Purge => self.purge(),
@@ -208,18 +239,20 @@ impl Replica {
     }
 
     fn request(&mut self, now: Monotonic, id: RequestId, request: Request) {
-        let (ops, bytes) = (self.config.max_txn_ops, self.config.max_request_bytes);
-        if let Err(error) = crate::mvcc::check_request(&request, ops, bytes) {
+        if self.exceeds_quota(&request) {
+            return self.raise_no_space(now, Internal::Full { id });
+        }
+        if let Err(error) = crate::mvcc::check_request(&request, self.config.max_txn_ops) {
             return self.reply(id, Err(error));
         }
         match request {
             Request::Range(range) if range.serializable => self.serve_range(id, &range),
-            Request::Range(range) => self.read(now, id, read::Read::Range(range)),
+            Request::Range(range) => self.read(now, read::Read::Range(id, range)),
             Request::Txn(txn) if is_read_only(&txn) => {
                 if is_serializable(&txn) {
                     self.serve_txn(id, &txn);
                 } else {
-                    self.read(now, id, read::Read::Txn(txn));
+                    self.read(now, read::Read::Txn(id, txn));
                 }
             }
             Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) | Request::Compact(_) => {
@@ -228,6 +261,19 @@ impl Replica {
             Request::MemberAdd { .. } | Request::MemberRemove { .. } | Request::MemberPromote { .. } => {
                 self.propose_membership(now, id, &request);
             }
+            Request::LeaseGrant(mut grant) => {
+                while grant.id == 0 {
+                    // Only positive ids.
+                    grant.id = (self.ids.next() & (u64::MAX >> 1)) as i64;
+                }
+                self.propose_request(now, id, &Request::LeaseGrant(grant));
+            }
+            Request::LeaseRevoke { .. } | Request::Alarm(_) => self.propose_request(now, id, &request),
+            Request::LeaseKeepAlive { id: lease } => self.lease_call(now, id, LeaseAsk::KeepAlive { id: lease }),
+            Request::LeaseTimeToLive { id: lease, keys } => {
+                self.lease_call(now, id, LeaseAsk::TimeToLive { id: lease, keys });
+            }
+            Request::Leases => self.list_leases(id),
             Request::MoveLeader { target } => self.move_leader(id, target),
             Request::Status => {
                 let body = api::ResponseBody::Status {
@@ -247,6 +293,12 @@ impl Replica {
                 }
             }
         }
+    }
+
+    /// Hash of all that members at the same applied index agree on.
+    fn state_hash(&self) -> u64 {
+        let (keys, leases, alarms) = (self.store.state_hash(), self.lessor.state_hash(), self.alarms.state_hash());
+        keys.wrapping_add(leases).wrapping_add(alarms)
     }
 
     fn header(&self) -> api::Header {
@@ -284,7 +336,10 @@ impl Replica {
             learners: self.membership.learners(),
             revision: self.store.revision(),
             compact_revision: self.store.compact_revision(),
-            state_hash: self.store.state_hash(),
+            state_hash: self.state_hash(),
+            leases: self.lessor.leases(),
+            is_primary_lessor: self.lessor.is_primary(),
+            alarms: self.alarms.raised(),
             consistent_index: self.backend.consistent_index(),
         }
     }

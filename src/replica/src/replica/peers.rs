@@ -12,6 +12,9 @@ impl Replica {
         if peer.to != self.config.member || self.membership.is_removed(peer.from) {
             return;
         }
+        if let Some(lease) = peer.lease {
+            return self.receive_lease(self.now, peer.from, lease);
+        }
         if peer.message.msg_type == MessageType::MsgSnapshot {
             return self.receive_database(peer);
         }
@@ -30,7 +33,9 @@ impl Replica {
 
     /// Give Raft a message. What it refuses (an unknown sender, no leader) is dropped, as etcd drops it.
     pub(super) fn step_raft(&mut self, message: Message) {
-        if let Some(first) = message.entries.first() {
+        // A proposal's entries have no index yet: they come to lie behind the last one.
+        let appended = message.entries.first().filter(|_| message.msg_type == MessageType::MsgAppend);
+        if let Some(first) = appended {
             self.log_changed_from = self.log_changed_from.min(first.index);
         }
         let before = self.raft.raft.raft_log.last_index();
@@ -94,7 +99,7 @@ impl Replica {
             return self.snapshotting.want(message);
         }
         let (from, to) = (self.config.member, MemberId(message.to));
-        self.out.push(Output::Send(PeerMessage { from, to, message: Box::new(message), database: None }));
+        self.out.push(Output::Send(PeerMessage::of_raft(from, to, message)));
     }
 }
 

@@ -8,21 +8,24 @@ use crate::raftpb::{Entry, Message, MessageType};
 use crate::time::Monotonic;
 use crate::{Bug, Event, RequestId, Task};
 
+use super::lease::LeadershipCheck;
 use super::Replica;
 
 /// A read that waits.
 #[derive(Clone, Debug)]
 pub(super) enum Read {
-    Range(RangeRequest),
-    Txn(TxnRequest),
+    Range(RequestId, RangeRequest),
+    Txn(RequestId, TxnRequest),
+    /// Nothing is read: somebody must be sure that this member leads.
+    Leadership(LeadershipCheck),
 }
 
 /// Reads that wait for the next round, the round under way, and rounds that wait for the apply loop.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reads {
-    next: Vec<(RequestId, Read)>,
+    next: Vec<Read>,
     round: Option<Round>,
-    confirmed: VecDeque<(u64, Vec<(RequestId, Read)>)>,
+    confirmed: VecDeque<(u64, Vec<Read>)>,
     /// Requests for a read index that came before this leader had committed in its term.
     postponed: Vec<Message>,
 }
@@ -31,7 +34,7 @@ pub(super) struct Reads {
 struct Round {
     /// The attempts so far; only an answer to one of them counts.
     contexts: Vec<u64>,
-    reads: Vec<(RequestId, Read)>,
+    reads: Vec<Read>,
     deadline: Monotonic,
     retry: Monotonic,
 }
@@ -40,8 +43,8 @@ struct Round {
 const POSTPONED_MAX: usize = 4096;
 
 impl Replica {
-    pub(super) fn read(&mut self, now: Monotonic, id: RequestId, read: Read) {
-        self.reads.next.push((id, read));
+    pub(super) fn read(&mut self, now: Monotonic, read: Read) {
+        self.reads.next.push(read);
         if self.reads.round.is_none() {
             self.start_round(now);
         }
@@ -129,10 +132,11 @@ impl Replica {
     pub(super) fn serve_confirmed(&mut self) {
         while self.reads.confirmed.front().is_some_and(|(index, _)| *index <= self.applied) {
             let Some((_, reads)) = self.reads.confirmed.pop_front() else { return };
-            for (id, read) in reads {
+            for read in reads {
                 match read {
-                    Read::Range(range) => self.serve_range(id, &range),
-                    Read::Txn(txn) => self.serve_txn(id, &txn),
+                    Read::Range(id, range) => self.serve_range(id, &range),
+                    Read::Txn(id, txn) => self.serve_txn(id, &txn),
+                    Read::Leadership(check) => self.leadership_checked(self.now, check, Ok(())),
                 }
             }
         }
@@ -153,19 +157,24 @@ impl Replica {
 
     fn fail_round(&mut self, error: Error, now: Monotonic) {
         let Some(round) = self.reads.round.take() else { return };
-        for (id, _) in round.reads {
-            self.reply(id, Err(error));
-        }
+        self.fail_reads(round.reads, error);
         self.start_round(now);
     }
 
     /// A new leader: the round under way fails, its index might never come.
     pub(super) fn leader_changed(&mut self) {
         if let Some(round) = self.reads.round.take() {
-            for (id, _) in round.reads {
-                self.reply(id, Err(Error::LeaderChanged));
-            }
+            self.fail_reads(round.reads, Error::LeaderChanged);
             self.out.wake_now(Task::ReadIndex);
+        }
+    }
+
+    fn fail_reads(&mut self, reads: Vec<Read>, error: Error) {
+        for read in reads {
+            match read {
+                Read::Range(id, _) | Read::Txn(id, _) => self.reply(id, Err(error)),
+                Read::Leadership(check) => self.leadership_checked(self.now, check, Err(error)),
+            }
         }
     }
 
