@@ -162,6 +162,8 @@ pub(crate) struct RunReport {
     pub(crate) operations: Operations,
     /// How often each kind of fault fired.
     pub(crate) faults: BTreeMap<String, u64>,
+    /// Members that refused to start, or could not go on, for what a fault had done to a disk: who and why.
+    pub(crate) refused: Vec<String>,
     /// The checks that were made.
     pub(crate) checks: Vec<&'static str>,
     /// What a check found first.
@@ -290,6 +292,7 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
             unknown: judgement.operations.unknown,
         },
         faults: outcome.faults.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+        refused: outcome.refusals.iter().map(|refusal| format!("{}: {}", refusal.member, refusal.reason)).collect(),
         checks,
         violation: finding.map(Violation::from),
         stats: Stats {

@@ -11,11 +11,12 @@ pub(crate) fn heading() -> String {
     )
 }
 
-/// One run.
+/// One run, and below it the members that refused to start.
 pub(crate) fn run(line: &RunLine) -> String {
+    let refused: String = line.refused.iter().map(|refused| format!("\n  refused: {refused}")).collect();
     let operations = format!("{}/{}/{}", line.operations.ok, line.operations.failed, line.operations.unknown);
     format!(
-        "{:<20} {:<14} {:>10} {:>8.1}s  {:<22} {:>6}  {}",
+        "{:<20} {:<14} {:>10} {:>8.1}s  {:<22} {:>6}  {}{refused}",
         line.seed,
         verdict(line.verdict),
         line.events,

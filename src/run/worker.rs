@@ -66,6 +66,7 @@ fn panicked(scenario: &str, seed: u64, panic: Panic) -> RunReport {
         wall_ms: 0,
         operations: Operations::default(),
         faults: BTreeMap::new(),
+        refused: Vec::new(),
         checks: Vec::new(),
         violation: Some(Violation {
             check: "panic".to_owned(),

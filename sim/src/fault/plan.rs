@@ -112,16 +112,17 @@ impl Slot<'_> {
         }
         let magnitude = match kind {
             Kind::DiskFull => [1 << 20, 1 << 16, 1 << 13, 0][self.below("fault.magnitude", 4) as usize],
-            kind if kind.counts() => [1, 1, 2, 3, 10, 40, 150][self.below("fault.hit", 7) as usize],
+            kind if kind.counts() => [1, 1, 2, 3, 5, 10, 40][self.below("fault.hit", 7) as usize],
             _ => 0,
         };
         (magnitude, aim)
     }
 
-    /// One of them; as often as each, none in particular.
+    /// One of them, or in half of the cases none in particular.
     fn any_of<T: Copy>(&mut self, site: &'static str, choices: &[T]) -> Option<T> {
-        let choice = self.below(site, choices.len() as u64 + 1);
-        choice.checked_sub(1).map(|place| choices[place as usize])
+        let count = choices.len() as u64;
+        let choice = self.below(site, 2 * count);
+        choice.checked_sub(count).map(|place| choices[place as usize])
     }
 
     /// One of those members whose disks may break promises: the first ones, a minority of all.

@@ -645,3 +645,6 @@ fn character(scenario: &Scenario, healed: bool) -> impl Fn(&mut net::Parameters)
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use crate::raftpb::{Message, MessageType};
 use crate::wal::Commands;
-use crate::{Bug, Dir, DiskCommand, FileName, Input, MemberId, Output, PeerMessage};
+use crate::{Bug, Dir, DiskCommand, FileName, Input, MemberId, Output, PeerMessage, Task};
 
 use super::{Replica, Waiting};
 
@@ -94,6 +94,8 @@ impl Replica {
     /// Put a message on its way. Snapshots go by the apply loop, which adds the database.
     pub(super) fn send(&mut self, message: Message) {
         if message.msg_type == MessageType::MsgSnapshot {
+            // etcd's apply loop runs with every Ready, whether or not there is anything to apply.
+            self.out.wake_now(Task::Apply);
             return self.snapshotting.want(message);
         }
         let (from, to) = (self.config.member, MemberId(message.to));
