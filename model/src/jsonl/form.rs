@@ -197,8 +197,9 @@ mirror!(Compare = of::Compare { ; form range: Range, form result: CompareResult,
 
 /// Two enums, variant for variant.
 macro_rules! mirror_enum {
-    ($name:ident = $of:ident { $($unit:ident,)* ; $($variant:ident($inner:ty),)* }) => {
-        #[derive(PartialEq, Serialize, Deserialize)]
+    ($(#[$meta:meta])* $name:ident = $of:ident { $($unit:ident,)* ; $($variant:ident($inner:ty),)* }) => {
+        $(#[$meta])*
+        #[derive(Serialize, Deserialize)]
         #[serde(rename_all = "snake_case", deny_unknown_fields)]
         pub(super) enum $name { $($unit,)* $($variant($inner),)* }
 
@@ -222,10 +223,10 @@ macro_rules! mirror_enum {
     };
 }
 
-mirror_enum!(SortOrder = SortOrder { None, Ascend, Descend, ; });
-mirror_enum!(SortTarget = SortTarget { Key, Version, Create, Mod, Value, ; });
+mirror_enum!(#[derive(PartialEq)] SortOrder = SortOrder { None, Ascend, Descend, ; });
+mirror_enum!(#[derive(PartialEq)] SortTarget = SortTarget { Key, Version, Create, Mod, Value, ; });
 mirror_enum!(AlarmAction = AlarmAction { Get, Activate, Deactivate, ; });
-mirror_enum!(Alarm = Alarm { NoSpace, Corrupt, ; });
+mirror_enum!(#[derive(PartialEq)] Alarm = Alarm { NoSpace, Corrupt, ; });
 mirror_enum!(CompareResult = CompareResult { Equal, Greater, Less, NotEqual, ; });
 mirror_enum!(WatchEventKind = WatchEventKind { Put, Delete, ; });
 mirror_enum!(RequestOp = RequestOp {
@@ -334,6 +335,7 @@ enum Request {
     MemberPromote { id: u64 },
     MoveLeader { target: u64 },
     Status,
+    Defragment,
     HashKv { revision: i64 },
 }
 
@@ -356,6 +358,7 @@ impl From<&of::Request> for Request {
             of::Request::MemberPromote { id } => Self::MemberPromote { id: id.0 },
             of::Request::MoveLeader { target } => Self::MoveLeader { target: target.0 },
             of::Request::Status => Self::Status,
+            of::Request::Defragment => Self::Defragment,
             of::Request::HashKv { revision } => Self::HashKv { revision: *revision },
         }
     }
@@ -380,6 +383,7 @@ impl From<Request> for of::Request {
             Request::MemberPromote { id } => Self::MemberPromote { id: MemberId(id) },
             Request::MoveLeader { target } => Self::MoveLeader { target: MemberId(target) },
             Request::Status => Self::Status,
+            Request::Defragment => Self::Defragment,
             Request::HashKv { revision } => Self::HashKv { revision },
         }
     }
@@ -444,6 +448,7 @@ enum Body {
         raft_applied_index: u64,
         raft_index: u64,
     },
+    Defragment,
     HashKv {
         hash: u32,
         compact_revision: i64,
@@ -485,6 +490,7 @@ impl From<&of::ResponseBody> for Body {
                 raft_applied_index: *raft_applied_index,
                 raft_index: *raft_index,
             },
+            of::ResponseBody::Defragment => Self::Defragment,
             of::ResponseBody::HashKv { hash, compact_revision } => {
                 Self::HashKv { hash: *hash, compact_revision: *compact_revision }
             }
@@ -516,6 +522,7 @@ impl From<Body> for of::ResponseBody {
             Body::Status { leader, raft_applied_index, raft_index } => {
                 Self::Status { leader: leader.map(MemberId), raft_applied_index, raft_index }
             }
+            Body::Defragment => Self::Defragment,
             Body::HashKv { hash, compact_revision } => Self::HashKv { hash, compact_revision },
         }
     }
@@ -542,7 +549,7 @@ impl From<Header> for of::Header {
 }
 
 /// The errors by their names in this format.
-pub(super) const ERRORS: [(of::Error, &str); 29] = [
+pub(super) const ERRORS: [(of::Error, &str); 30] = [
     (of::Error::EmptyKey, "EmptyKey"),
     (of::Error::TooManyOps, "TooManyOps"),
     (of::Error::DuplicateKey, "DuplicateKey"),
@@ -555,6 +562,7 @@ pub(super) const ERRORS: [(of::Error, &str); 29] = [
     (of::Error::LeaderChanged, "LeaderChanged"),
     (of::Error::NotLeader, "NotLeader"),
     (of::Error::Timeout, "Timeout"),
+    (of::Error::DefragmentFailed, "DefragmentFailed"),
     (of::Error::Stopped, "Stopped"),
     (of::Error::MemberNotFound, "MemberNotFound"),
     (of::Error::MemberExists, "MemberExists"),

@@ -24,6 +24,7 @@ impl Replica {
             reads: self.reads.clone(),
             applying: self.applying.clone(),
             snapshotting: self.snapshotting.clone(),
+            maintenance: self.maintenance.clone(),
             saving,
             tick_waiting: self.tick_waiting,
             disk: self.disk.clone(),
