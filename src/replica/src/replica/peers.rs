@@ -30,7 +30,9 @@ impl Replica {
 
     /// Give Raft a message. What it refuses (an unknown sender, no leader) is dropped, as etcd drops it.
     pub(super) fn step_raft(&mut self, message: Message) {
-        if let Some(first) = message.entries.first() {
+        // A proposal's entries have no index yet: they come to lie behind the last one.
+        let appended = message.entries.first().filter(|_| message.msg_type == MessageType::MsgAppend);
+        if let Some(first) = appended {
             self.log_changed_from = self.log_changed_from.min(first.index);
         }
         let before = self.raft.raft.raft_log.last_index();
