@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use detcd_replica::time::Monotonic;
-use detcd_replica::{Chance, Config, DiskCommand, DiskImage, Input, OpId, Output, Question, Replica, Role, Task};
+use detcd_replica::{Chance, Config, DiskCommand, DiskImage, Input, Output, Question, Replica, Role, Task};
 
 /// How long a member may take until it leads and has applied its log, nanoseconds of its own time.
 const SETTLE_MAX: u64 = 120_000_000_000;
@@ -20,7 +20,7 @@ pub(super) struct Alone {
     now: u64,
     due: BTreeMap<Task, u64>,
     inputs: VecDeque<Input>,
-    disk: DiskImage,
+    files: Files,
     ended: Option<&'static str>,
 }
 
@@ -32,7 +32,14 @@ impl Alone {
     pub(super) fn boot(config: Config, disk: DiskImage) -> Result<Self, String> {
         let mut outputs = Vec::new();
         let replica = Replica::boot(config, &disk, Monotonic(0), &mut outputs).map_err(|error| error.to_string())?;
-        let mut alone = Self { replica, now: 0, due: BTreeMap::new(), inputs: VecDeque::new(), disk, ended: None };
+        let mut alone = Self {
+            replica,
+            now: 0,
+            due: BTreeMap::new(),
+            inputs: VecDeque::new(),
+            files: Files::new(disk),
+            ended: None,
+        };
         alone.perform(&mut outputs);
         while !alone.is_settled() {
             alone.go_on(alone.now)?;
@@ -86,7 +93,11 @@ impl Alone {
     fn perform(&mut self, outputs: &mut Vec<Output>) {
         for output in outputs.drain(..) {
             match output {
-                Output::Disk { op, command } => self.command(op, command),
+                Output::Disk { op, command } => {
+                    if self.files.perform(command) {
+                        self.inputs.push_back(Input::Disk { op, result: Ok(()) });
+                    }
+                }
                 Output::Wake { task, after } => {
                     let at = self.now + after.as_nanos();
                     let due = self.due.entry(task).or_insert(at);
@@ -106,9 +117,25 @@ impl Alone {
             }
         }
     }
+}
 
-    fn command(&mut self, op: OpId, command: DiskCommand) {
-        let files = &mut self.disk.files;
+/// A disk on which everything succeeds at once and lasts.
+pub(super) struct Files(DiskImage);
+
+impl Files {
+    /// With these files on it.
+    pub(super) fn new(image: DiskImage) -> Self {
+        Self(image)
+    }
+
+    /// What is on it.
+    pub(super) fn image(&self) -> &DiskImage {
+        &self.0
+    }
+
+    /// Performs a command. Whether its end must be told.
+    pub(super) fn perform(&mut self, command: DiskCommand) -> bool {
+        let files = &mut self.0.files;
         match command {
             DiskCommand::Create { file } => {
                 files.insert(file, Bytes::new());
@@ -138,9 +165,8 @@ impl Alone {
             DiskCommand::Remove { file } => {
                 files.remove(&file);
             }
-            DiskCommand::Sync { .. } | DiskCommand::SyncDir { .. } => {
-                self.inputs.push_back(Input::Disk { op, result: Ok(()) });
-            }
+            DiskCommand::Sync { .. } | DiskCommand::SyncDir { .. } => return true,
         }
+        false
     }
 }

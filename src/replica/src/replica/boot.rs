@@ -53,7 +53,7 @@ impl Replica {
         outputs.start(out);
         let recovered = match wal::exists(image) {
             true => recover(&config, image, &mut outputs),
-            false => Ok(bootstrap(&config, &mut outputs)),
+            false => bootstrap(&config, image, &mut outputs),
         };
         let recovered = match recovered {
             Ok(recovered) => recovered,
@@ -91,8 +91,10 @@ impl Replica {
     }
 }
 
-/// A new member: empty files. The database's comes into being with the first commit.
-fn bootstrap(config: &Config, out: &mut Outputs) -> Recovered {
+/// A new member: empty files. The database's comes into being with the first commit; one that is there already, as
+/// `etcdutl snapshot restore` leaves it, is taken as it is.
+fn bootstrap(config: &Config, image: &DiskImage, out: &mut Outputs) -> Result<Recovered, BootError> {
+    let backend = Backend::open(image, config.bugs)?;
     // etcdserverpb.Metadata: node id, cluster id.
     let mut metadata = vec![0x08];
     let mut id = config.member.0;
@@ -105,15 +107,7 @@ fn bootstrap(config: &Config, out: &mut Outputs) -> Recovered {
     let (hard_state, entries) = founding(config);
     let founding = !entries.is_empty();
     let snapshot = (0, 0, ConfState::default());
-    Recovered {
-        wal,
-        backend: Backend::create(config.bugs),
-        hard_state,
-        entries,
-        snapshot,
-        syncs: vec![created],
-        founding,
-    }
+    Ok(Recovered { wal, backend, hard_state, entries, snapshot, syncs: vec![created], founding })
 }
 
 /// The entries that name the founders, as `raft.StartNode` makes them: term 1, already committed. None for a member
