@@ -216,7 +216,7 @@ impl Story {
 
     fn send(&mut self, number: u64, kind: MessageType, to: u64, term: u64) {
         let message = Message { msg_type: kind, to, term, ..Message::default() };
-        let sent = PeerMessage { from: n(number), to: n(to), message: Box::new(message), database: None };
+        let sent = PeerMessage { from: n(number), to: n(to), message: Box::new(message), chunk: None };
         self.step(number, &[Output::Send(sent)]);
     }
 
@@ -373,8 +373,7 @@ fn r4_commits_do_not_conflict() {
             s.append(3, 4, 1, "x");
             s.append(3, 5, 1, "y");
             s.one_commit();
-            let create = DiskCommand::Create { file: FileName::SnapDb { index: 4 } };
-            s.step(3, &[Output::Disk { op: OpId(90), command: create }]);
+            s.event(3, Event::DatabaseReceived { index: 4 });
             s.commit(3, 4);
             s.member(3).entries.clear();
             s.member(3).start = (4, 2);

@@ -138,6 +138,8 @@ impl NameChange {
 #[derive(Clone, Copy, Debug)]
 enum Target {
     File(u64),
+    /// A file and, through the journal, the names in its directory.
+    Journal(u64, Dir),
     Dir(Dir),
 }
 
@@ -224,6 +226,13 @@ impl Disk {
                 let work = (!clean).then(|| self.files[&id].work());
                 return self.sync(now, op, file.dir(), Target::File(id), work, decider);
             }
+            DiskCommand::Fsync { file } => {
+                let (id, dir) = (self.id(file), file.dir());
+                let renamed = self.name_changes.iter().any(|change| change.dir() == dir);
+                let dirty = renamed || !self.files[&id].is_clean();
+                let work = dirty.then(|| self.files[&id].work());
+                return self.sync(now, op, dir, Target::Journal(id, dir), work, decider);
+            }
             DiskCommand::SyncDir { dir } => {
                 let dirty = self.name_changes.iter().any(|change| change.dir() == dir);
                 let work = dirty.then_some(Work { bytes: 0, runs: 1 });
@@ -241,36 +250,36 @@ impl Disk {
         }
         let flight = self.in_flight.remove(&op);
         let flight = flight.unwrap_or_else(|| panic!("no sync {} is under way on disk {}", op.0, self.node));
-        match flight.target {
-            Target::File(id) if flight.fails => {
-                if let Some(file) = self.files.get_mut(&id) {
-                    file.forget(flight.up_to);
+        let (file, dir) = match flight.target {
+            Target::File(id) => (Some(id), None),
+            Target::Journal(id, dir) => (Some(id), Some(dir)),
+            Target::Dir(dir) => (None, Some(dir)),
+        };
+        // A file that was removed meanwhile is nobody's concern.
+        let file = file.and_then(|id| self.files.get_mut(&id));
+        if flight.fails {
+            if let Some(file) = file {
+                file.forget(flight.up_to);
+            }
+            self.tally.failed += 1;
+            return Completion::Done(Err(DiskError::Io));
+        }
+        if self.honesty == Honesty::Lying {
+            return Completion::Done(Ok(()));
+        }
+        if let Some(file) = file {
+            file.persist(flight.up_to);
+        }
+        if let Some(dir) = dir {
+            let durable = &mut self.durable_names;
+            self.name_changes.retain(|change| {
+                let lasts = change.dir() == dir && change.sequence <= flight.up_to;
+                if lasts {
+                    change.apply(durable);
                 }
-                self.tally.failed += 1;
-                return Completion::Done(Err(DiskError::Io));
-            }
-            Target::Dir(_) if flight.fails => {
-                self.tally.failed += 1;
-                return Completion::Done(Err(DiskError::Io));
-            }
-            _ if self.honesty == Honesty::Lying => {}
-            Target::File(id) => {
-                // A file that was removed meanwhile is nobody's concern.
-                if let Some(file) = self.files.get_mut(&id) {
-                    file.persist(flight.up_to);
-                }
-            }
-            Target::Dir(dir) => {
-                let durable = &mut self.durable_names;
-                self.name_changes.retain(|change| {
-                    let lasts = change.dir() == dir && change.sequence <= flight.up_to;
-                    if lasts {
-                        change.apply(durable);
-                    }
-                    !lasts
-                });
-                self.collect();
-            }
+                !lasts
+            });
+            self.collect();
         }
         Completion::Done(Ok(()))
     }
@@ -304,12 +313,13 @@ impl Disk {
         self.collect();
     }
 
-    /// What a booting member finds. Of WAL files the zeros at the end are left out, up to a whole sector: a
-    /// preallocated segment would cost 64 MB. The WAL's reader takes the end of the data as it takes zeros: as the
-    /// end of the log.
+    /// What a booting member finds. Of WAL files the zeros at the end are left out, up to a whole sector, and only
+    /// their number is told: a preallocated segment would cost 64 MB.
     pub fn image(&self) -> DiskImage {
         let content = |(&name, id): (&FileName, &u64)| (name, self.files[id].image(name.dir() == Dir::Wal));
-        DiskImage { files: self.names.iter().map(content).collect() }
+        let length = |(&name, id): (&FileName, &u64)| (name, self.files[id].length());
+        let trimmed = self.names.iter().filter(|(name, _)| name.dir() == Dir::Wal);
+        DiskImage { files: self.names.iter().map(content).collect(), lengths: trimmed.map(length).collect() }
     }
 
     /// Until then nothing completes.

@@ -7,6 +7,7 @@
 mod faults;
 mod node;
 mod perform;
+mod streams;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::scenario::Scenario;
 
 use faults::Faults;
 use node::{Down, Node};
+use streams::Streams;
 use traffic::Traffic;
 
 /// Something that will happen.
@@ -40,7 +42,7 @@ pub(crate) enum Happening {
     /// A member learns that messages to another are lost.
     Unreachable { node: usize, incarnation: u32, member: MemberId },
     /// A member learns how the sending of a database ended.
-    SnapshotSent { node: usize, incarnation: u32, member: MemberId, delivered: bool },
+    SnapshotSent { node: usize, incarnation: u32, member: MemberId, stream: u64, delivered: bool },
     /// A disk command ends.
     Disk { node: usize, incarnation: u32, op: OpId },
     /// Something of the clients'.
@@ -74,6 +76,7 @@ pub(crate) struct World<'a> {
     decider: Decider,
     network: Network,
     nodes: Vec<Node>,
+    streams: Streams,
     traffic: Traffic,
     faults: Faults,
     digest: Digest,
@@ -114,6 +117,7 @@ impl<'a> World<'a> {
             decider,
             network,
             nodes,
+            streams: Streams::new(),
             traffic: Traffic::new(scenario),
             faults: Faults::new(plan),
             digest: Digest::new(),
@@ -184,21 +188,21 @@ impl<'a> World<'a> {
                 self.step(node, Input::Run(task));
             }
             Happening::Message { message, epoch } => {
-                let (from, snapshot) = (message.from, message.database.is_some());
+                let (from, stream) = (message.from, message.chunk.as_ref().map(|chunk| chunk.stream));
                 let accepted = self.network.accept(self.place(from), node, epoch);
                 let delivered = accepted && self.nodes[node].is_up();
                 if delivered {
                     self.step(node, Input::Message(message));
                 } else {
                     self.refuse(from, node);
-                }
-                if snapshot {
-                    self.report_snapshot(from, node, delivered);
+                    if let Some(stream) = stream {
+                        self.chunk_refused(from, node, stream);
+                    }
                 }
             }
             Happening::Unreachable { member, .. } => self.step(node, Input::Unreachable { member }),
-            Happening::SnapshotSent { member, delivered, .. } => {
-                self.step(node, Input::SnapshotSent { member, delivered });
+            Happening::SnapshotSent { member, stream, delivered, .. } => {
+                self.step(node, Input::SnapshotSent { member, stream, delivered });
             }
             Happening::Disk { op, .. } => self.disk_done(node, op),
             Happening::Traffic(_) | Happening::Episode { .. } | Happening::Restart { .. } => {
@@ -449,9 +453,9 @@ fn fold_input(digest: &mut Digest, now: u64, node: usize, input: &Input) {
             digest.event(now, 5, node);
             digest.number(member.0);
         }
-        Input::SnapshotSent { member, delivered } => {
+        Input::SnapshotSent { member, stream, delivered } => {
             digest.event(now, 6, node);
-            digest.number(member.0 << 1 | u64::from(*delivered));
+            digest.number(stream << 32 | member.0 << 1 | u64::from(*delivered));
         }
         Input::Request { id, .. } => {
             digest.event(now, 7, node);

@@ -16,8 +16,22 @@ pub enum Bug {
     ReadindexBeforeTermCommit,
     /// M-08: a voter does not ask whether the candidate's log is up to date.
     VoteIgnoresLogUptodate,
+    /// M-15, etcd#18055: a newer snapshot's release deletes a database that still waits to be installed.
+    ReleaseSnapdbRace,
     /// M-18, etcd#13766: the backend commit saves the index of the entry that is being applied.
     CiSavedBeforeApply,
+    /// M-20a, etcd#10219: segments are released before the hard state that comes with a snapshot is synced.
+    WalReleaseBeforeSync,
+    /// M-20b: a new WAL segment does not go on with the checksum of the one before.
+    WalcutCrcNotChained,
+    /// M-21: what lies behind the end of a WAL that is opened is not zeroed.
+    WalZeroTailKeep,
+    /// M-22, etcd#11924: whatever damage there is in a WAL, it is cut off there.
+    WalRepairMiddle,
+    /// M-23, etcd#13933: after a snapshot is installed the old consistent index is written over the new one.
+    SnapCiOverwritten,
+    /// M-24: a received database takes its place before its snapshot's record is on disk.
+    SnapRenameBeforePersist,
     /// M-27, etcd#17780: after a restart the revision is computed from the keys that are left.
     RestoreRevIgnoresScheduled,
     /// M-36, etcd#15220: a manual progress request is answered at once, though watchers lag.
@@ -28,14 +42,21 @@ pub enum Bug {
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 17] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
         Self::CommitOldTermByCount,
         Self::ReadindexBeforeTermCommit,
         Self::VoteIgnoresLogUptodate,
+        Self::ReleaseSnapdbRace,
         Self::CiSavedBeforeApply,
+        Self::WalReleaseBeforeSync,
+        Self::WalcutCrcNotChained,
+        Self::WalZeroTailKeep,
+        Self::WalRepairMiddle,
+        Self::SnapCiOverwritten,
+        Self::SnapRenameBeforePersist,
         Self::RestoreRevIgnoresScheduled,
         Self::ProgressIgnoresUnsynced,
         Self::LinearizableReadSkipsApplywait,
@@ -50,7 +71,14 @@ impl Bug {
             Self::CommitOldTermByCount => "commit_old_term_by_count",
             Self::ReadindexBeforeTermCommit => "readindex_before_term_commit",
             Self::VoteIgnoresLogUptodate => "vote_ignores_log_uptodate",
+            Self::ReleaseSnapdbRace => "release_snapdb_race",
             Self::CiSavedBeforeApply => "ci_saved_before_apply",
+            Self::WalReleaseBeforeSync => "wal_release_before_sync",
+            Self::WalcutCrcNotChained => "walcut_crc_not_chained",
+            Self::WalZeroTailKeep => "wal_zero_tail_keep",
+            Self::WalRepairMiddle => "wal_repair_middle",
+            Self::SnapCiOverwritten => "snap_ci_overwritten",
+            Self::SnapRenameBeforePersist => "snap_rename_before_persist",
             Self::RestoreRevIgnoresScheduled => "restore_rev_ignores_scheduled",
             Self::ProgressIgnoresUnsynced => "progress_ignores_unsynced",
             Self::LinearizableReadSkipsApplywait => "linearizable_read_skips_applywait",
@@ -66,7 +94,14 @@ impl Bug {
             Self::CommitOldTermByCount => "M-04",
             Self::ReadindexBeforeTermCommit => "M-06",
             Self::VoteIgnoresLogUptodate => "M-08",
+            Self::ReleaseSnapdbRace => "M-15",
             Self::CiSavedBeforeApply => "M-18",
+            Self::WalReleaseBeforeSync => "M-20a",
+            Self::WalcutCrcNotChained => "M-20b",
+            Self::WalZeroTailKeep => "M-21",
+            Self::WalRepairMiddle => "M-22",
+            Self::SnapCiOverwritten => "M-23",
+            Self::SnapRenameBeforePersist => "M-24",
             Self::RestoreRevIgnoresScheduled => "M-27",
             Self::ProgressIgnoresUnsynced => "M-36",
             Self::LinearizableReadSkipsApplywait => "M-77",

@@ -29,7 +29,9 @@ mod ids;
 mod io;
 mod log;
 pub mod mvcc;
+mod release;
 mod replica;
+mod snap;
 pub mod time;
 mod view;
 pub mod wal;
@@ -39,9 +41,10 @@ pub use bug::{Bug, Bugs};
 pub use config::{Config, ConfigError};
 pub use ids::{MemberId, OpId, RequestId, StreamId, WatchId};
 pub use io::{
-    BootError, Chance, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, Input, Output, PeerMessage,
-    Question, Task,
+    BootError, Chance, Chunk, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, Input, Output,
+    PeerMessage, Question, Task,
 };
+pub use release::Release;
 pub use replica::Replica;
 pub use view::{LogView, Role, View};
 

@@ -79,6 +79,20 @@ struct Commit {
     consistent_index: u64,
 }
 
+/// A view of a backend that is read as a file.
+#[derive(Clone, Debug)]
+pub struct SnapshotReader {
+    /// What has not been read.
+    database: Bytes,
+}
+
+impl SnapshotReader {
+    /// Bytes that are left to read.
+    pub fn size(&self) -> u64 {
+        self.database.len() as u64
+    }
+}
+
 /// The backend. Plain data.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Backend {
@@ -241,6 +255,19 @@ impl Backend {
         whole.write_meta();
         file::whole(1, &whole.buckets).1
     }
+
+    /// Opens a view of what is committed, to be read as a file while the backend goes on.
+    pub fn open_snapshot(&mut self) -> SnapshotReader {
+        SnapshotReader { database: self.snapshot() }
+    }
+
+    /// The next part of the file, at most `bytes` long; empty behind its end.
+    pub fn next_chunk(&self, reader: &mut SnapshotReader, bytes: usize) -> Bytes {
+        reader.database.split_to(bytes.min(reader.database.len()))
+    }
+
+    /// The view is needed no more.
+    pub fn close_snapshot(&mut self, _reader: SnapshotReader) {}
 
     /// Bytes of the file, and of what is alive.
     pub fn size(&self) -> Size {

@@ -55,12 +55,19 @@ impl Applying {
         !self.queue.is_empty()
     }
 
-    pub(super) fn has_database(&self, index: u64) -> bool {
-        self.databases.contains_key(&index)
-    }
-
     pub(super) fn keep_database(&mut self, index: u64, database: Bytes) {
         self.databases.insert(index, database);
+    }
+
+    pub(super) fn forget_database(&mut self, index: u64) {
+        self.databases.remove(&index);
+    }
+
+    /// Whether a snapshot of that index waits to be installed.
+    pub(super) fn waits_for_snapshot(&self, index: u64) -> bool {
+        let is_it =
+            |work: &Work| matches!(work, Work::Snapshot { snapshot, .. } if snapshot.get_metadata().index == index);
+        self.queue.iter().any(is_it)
     }
 
     /// The record of the snapshot at `index` is durable: the database may be swapped.
@@ -77,12 +84,14 @@ impl Replica {
     pub(super) fn apply_run(&mut self) {
         let mut entries = 0;
         while let Some(work) = self.applying.queue.front() {
-            if self.backend.awaiting().is_some() {
-                // The commit holds the batch lock; its end wakes us.
+            if self.backend.awaiting().is_some() || self.snapshot_holds_apply() {
+                // The commit holds the batch lock; its end, or that of the snapshot, wakes us.
                 return;
             }
             match work {
-                Work::Snapshot { persisted: false, .. } => return,
+                Work::Snapshot { persisted: false, .. } if !self.config.bugs.has(Bug::SnapRenameBeforePersist) => {
+                    return
+                }
                 Work::Snapshot { .. } => self.apply_snapshot(),
                 Work::Entry(entry) => {
                     if self.applying.begun.is_none() {
@@ -116,7 +125,7 @@ impl Replica {
         self.raft.advance_apply_to(self.applied);
         self.after_raft();
         self.serve_confirmed();
-        if self.snapshotting.due(self.applied, self.config.snapshot_count) {
+        if self.snapshot_is_due() {
             self.out.wake_now(Task::Snapshot);
         }
         self.send_database();
@@ -222,8 +231,9 @@ impl Replica {
                 self.backend_committed = consistent_index;
                 self.out.point(Failpoint::AfterCommit);
                 self.event(Event::BackendCommitted { consistent_index });
+                self.database_committed();
                 self.out.wake_now(Task::Apply);
-                if self.snapshotting.waits_for_commit() {
+                if self.snapshotting.is_making() {
                     self.out.wake_now(Task::Snapshot);
                 }
                 if self.store.compaction_pending() {
@@ -272,8 +282,7 @@ impl Replica {
         };
         let metadata = snapshot.get_metadata();
         assert!(metadata.index > self.applied, "a snapshot at {} under applied {}", metadata.index, self.applied);
-        let database =
-            self.applying.databases.remove(&metadata.index).expect("Raft saw the snapshot after its database");
+        let database = self.applying.databases.remove(&metadata.index);
         // A newer one may be waiting for its turn.
         self.applying.databases.retain(|index, _| *index > metadata.index);
         self.install(metadata.index, metadata.term, database);

@@ -26,6 +26,16 @@ impl Outputs {
         self.list.push(output);
     }
 
+    /// Where the next output will be.
+    pub(super) fn place(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Put an output before those that have come since [`Outputs::place`].
+    pub(super) fn insert(&mut self, place: usize, output: Output) {
+        self.list.insert(place, output);
+    }
+
     pub(super) fn event(&mut self, event: Event) {
         self.list.push(Output::Event(event));
     }
@@ -49,5 +59,9 @@ impl Commands for Outputs {
         let op = OpId(self.last_op);
         self.list.push(Output::Disk { op, command });
         op
+    }
+
+    fn point(&mut self, point: Failpoint) {
+        self.list.push(Output::Point(point));
     }
 }
