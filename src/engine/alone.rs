@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use detcd_replica::time::Monotonic;
-use detcd_replica::{Chance, Config, DiskCommand, DiskImage, Input, Output, Question, Replica, Role, Task};
+use detcd_replica::{Chance, Config, Dir, DiskCommand, DiskImage, Input, Output, Question, Replica, Role, Task};
 
 /// How long a member may take until it leads and has applied its log, nanoseconds of its own time.
 const SETTLE_MAX: u64 = 120_000_000_000;
@@ -139,6 +139,7 @@ impl Files {
         match command {
             DiskCommand::Create { file } => {
                 files.insert(file, Bytes::new());
+                self.0.lengths.remove(&file);
             }
             DiskCommand::Write { file, offset, data } => {
                 let content = files.entry(file).or_default();
@@ -152,20 +153,32 @@ impl Files {
                 *content = bytes.freeze();
             }
             DiskCommand::Truncate { file, length } => {
-                // Growth is zeros, which nobody misses in memory.
-                if let Some(content) = files.get_mut(&file) {
-                    content.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+                let content = files.entry(file).or_default();
+                let size = usize::try_from(length).expect("a file fits into memory");
+                if file.dir() == Dir::Wal || size <= content.len() {
+                    // Preallocated segments are lengths.
+                    content.truncate(size);
+                    self.0.lengths.insert(file, length);
+                } else {
+                    let mut bytes = content.to_vec();
+                    bytes.resize(size, 0);
+                    *content = bytes.into();
                 }
             }
             DiskCommand::Rename { from, to } => {
                 if let Some(content) = files.remove(&from) {
                     files.insert(to, content);
+                    match self.0.lengths.remove(&from) {
+                        Some(length) => self.0.lengths.insert(to, length),
+                        None => self.0.lengths.remove(&to),
+                    };
                 }
             }
             DiskCommand::Remove { file } => {
                 files.remove(&file);
+                self.0.lengths.remove(&file);
             }
-            DiskCommand::Sync { .. } | DiskCommand::SyncDir { .. } => return true,
+            DiskCommand::Sync { .. } | DiskCommand::Fsync { .. } | DiskCommand::SyncDir { .. } => return true,
         }
         false
     }

@@ -114,9 +114,9 @@ pub(crate) fn inspect(image: &DiskImage, start: Start) -> Result<Subject, Engine
 
 fn boot(image: &DiskImage, start: Start) -> Result<Subject, String> {
     let (member, cluster) = identity(image)?;
-    let config = Config::etcd(MemberId(member), vec![MemberId(member)]);
+    let mut config = Config::etcd(MemberId(member), vec![MemberId(member)]);
     let forced = start == Start::Forced || has_others(image, member);
-    //FORCE config.force_new_cluster = forced;
+    config.force_new_cluster = forced;
     ask(Alone::boot(config, image.clone())?, (member, cluster), forced)
 }
 

@@ -267,7 +267,10 @@ fn a_data_dir_is_what_its_member_serves() {
     assert_eq!(found["schema"], "detcd.import/1");
     assert!(found["revision"].as_i64() >= exported["booted"]["revision"].as_i64(), "{found} {exported}");
     assert_eq!(states.last().expect("states")["revision"], found["revision"]);
-    assert_eq!(states.last().expect("states")["kvs"].as_array().map(Vec::len), found["keys"].as_u64().map(|n| n as usize));
+    assert_eq!(
+        states.last().expect("states")["kvs"].as_array().map(Vec::len),
+        found["keys"].as_u64().map(|n| n as usize)
+    );
     let words = text(&detcd_in(folder.path(), &["import", "data"]).stdout);
     assert!(words.contains("HashKV") && words.contains("revision"), "{words}");
 
