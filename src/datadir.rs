@@ -134,6 +134,10 @@ pub(crate) fn file_name(dir: Dir, name: &str) -> Option<FileName> {
         (Dir::Wal, "tmp") => stem.parse().ok().map(|slot| FileName::WalTmp { slot }),
         (Dir::Snap, "") if stem == "db" => Some(FileName::Db),
         (Dir::Snap, "snap") => pair(stem).map(|(term, index)| FileName::Snap { term, index }),
+        (Dir::Snap, "snap.broken") => pair(stem).map(|(term, index)| FileName::SnapBroken { term, index }),
+        (Dir::Snap, "") if stem.starts_with("tmp") => {
+            stem["tmp".len()..].parse().ok().map(|number| FileName::SnapTmp { number })
+        }
         (Dir::Snap, "snap.db") => hex(stem).map(|index| FileName::SnapDb { index }),
         (Dir::Snap, _) if stem == "db" => {
             extension.strip_prefix("tmp.")?.parse().ok().map(|number| FileName::DbTmp { number })
@@ -186,7 +190,15 @@ fn write_all(parent: &Path, unfinished: &Path, files: &BTreeMap<FileName, FileCo
     for dir in [Dir::Wal, Dir::Snap] {
         create_dir(&unfinished.join("member").join(folder(dir)))?;
     }
-    files.iter().try_for_each(|(name, content)| write_sparse(&unfinished.join(name.to_string()), content))
+    for (name, content) in files {
+        let path = unfinished.join(name.to_string());
+        // The first segment of a log that is being made has a folder of its own.
+        if *name == FileName::WalFirst {
+            create_dir(path.parent().expect("a file below the data dir"))?;
+        }
+        write_sparse(&path, content)?;
+    }
+    Ok(())
 }
 
 fn create_dir(path: &Path) -> io::Result<()> {
@@ -231,6 +243,8 @@ mod tests {
             FileName::DbTmp { number: 12 },
             FileName::SnapDb { index: 0xabc },
             FileName::Snap { term: 2, index: 100 },
+            FileName::SnapBroken { term: 2, index: 100 },
+            FileName::SnapTmp { number: 7 },
         ];
         for name in names {
             let path = name.to_string();
@@ -246,7 +260,8 @@ mod tests {
             (Dir::Wal, "+000000000000000-0000000000000000.wal"),
             (Dir::Snap, "db.tmp.x"),
             (Dir::Snap, "db.tmp"),
-            (Dir::Snap, "0000000000000000-0000000000000000.snap.broken"),
+            (Dir::Snap, "0000000000000000.snap.broken"),
+            (Dir::Snap, "tmpx"),
             (Dir::Wal, ""),
         ] {
             assert_eq!(file_name(dir, name), None, "{name}");

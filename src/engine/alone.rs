@@ -110,6 +110,7 @@ impl Alone {
                 }
                 Output::Exit { reason } => self.ended = Some(reason),
                 Output::Send(_)
+                | Output::SnapshotReceived { .. }
                 | Output::Reply { .. }
                 | Output::Stream { .. }
                 | Output::Point(_)

@@ -39,7 +39,11 @@ pub(super) fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> 
     let mut snap_dir = SnapDir::open(image, out);
     let records = wal::valid_snapshots(image, settings)?;
     let (index, term, conf_state) = newest_snapshot(config, image, &records, &mut snap_dir, out);
-    let backend = open_backend(image, index, &mut snap_dir, out)?;
+    for file in image.files.keys().filter(|file| matches!(file, FileName::DbTmp { .. })) {
+        // What a defragmentation has left behind.
+        out.issue(DiskCommand::Remove { file: *file });
+    }
+    let backend = open_backend(config, image, index, &mut snap_dir, out)?;
     let mut read = wal::read(image, (index, term), settings)?;
     let owner = owner(&read.metadata).map_err(|reason| BootError::Config { reason: reason.into() })?;
     if owner != config.member {
@@ -82,12 +86,13 @@ fn newest_snapshot(
 /// `RecoverSnapshotBackend`: the database, or the one that came with the snapshot when its rename was lost or had not
 /// been done yet.
 fn open_backend(
+    config: &Config,
     image: &DiskImage,
     snapshot: u64,
     snap_dir: &mut SnapDir,
     out: &mut Outputs,
 ) -> Result<Backend, BootError> {
-    let backend = Backend::open(image)?;
+    let backend = Backend::open(image, config.bugs)?;
     if snapshot <= backend.consistent_index() {
         return Ok(backend);
     }
@@ -98,7 +103,7 @@ fn open_backend(
         let why = format!("{file} doesn't exist, and {} is at index {have}", FileName::Db);
         return Err(refuse(format!("failed to recover v3 backend from snapshot: {why}")));
     };
-    let backend = Backend::parse(database)?;
+    let backend = Backend::parse(database, config.bugs)?;
     let have = backend.consistent_index();
     // An index that was never saved is that of a database from before 3.0, and taken as it is.
     if have < snapshot && have != 0 {

@@ -28,7 +28,7 @@ use bytes::Bytes;
 
 pub use dump::{conf_changes, dump, member_of, ConfChanges, Content, Dump, End, Located};
 pub use read::{exists, read, valid_snapshots, ReadAll};
-pub(crate) use record::{fields, parse_conf_state, put_conf_state, take, take_varint, Field, Small};
+pub(crate) use record::{fields, parse_conf_state, put_conf_state, Field, Small};
 
 use crate::{raftpb, Bug, Bugs, Config, Dir, DiskCommand, DiskImage, Failpoint, FileName, OpId, Release};
 use pages::Pages;
