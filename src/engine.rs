@@ -2,6 +2,11 @@
 //!
 //! Everything here is plain data and functions. The tool knows of the other packages only what these types say.
 
+mod alone;
+mod database;
+mod evidence;
+mod inspect;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +23,10 @@ use detcd_sim::{disk, fault, Failure, Observer};
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Scenario, Setting};
+
+pub(crate) use database::{Database, Page};
+pub(crate) use evidence::{disk_of, At, Evidence, FileContent, Kept, Standing};
+pub(crate) use inspect::{inspect, Hash, Inspection, Start};
 
 /// A scenario as the world reads it.
 pub(crate) type World = detcd_sim::scenario::Scenario;
@@ -153,6 +162,8 @@ pub(crate) struct RunReport {
     pub(crate) operations: Operations,
     /// How often each kind of fault fired.
     pub(crate) faults: BTreeMap<String, u64>,
+    /// Members that refused to start, or could not go on, for what a fault had done to a disk: who and why.
+    pub(crate) refused: Vec<String>,
     /// The checks that were made.
     pub(crate) checks: Vec<&'static str>,
     /// What a check found first.
@@ -172,6 +183,8 @@ pub(crate) enum EngineError {
     Scenario(String),
     /// A history cannot be read: line (from 1), column (from 1), what is wrong.
     History(usize, usize, String),
+    /// What was asked for is not there: one line.
+    Asked(String),
     /// No such profile, model or property: the word, and those there are.
     Unknown(String, Vec<String>),
 }
@@ -180,6 +193,7 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Scenario(reason) => write!(f, "scenario: {reason}"),
+            Self::Asked(reason) => f.write_str(reason),
             Self::History(line, column, reason) => write!(f, "{line}:{column}: {reason}"),
             Self::Unknown(word, known) => {
                 let hint = crate::exit::suggestion(word, known.iter().map(String::as_str));
@@ -228,6 +242,10 @@ impl Observer for WhiteBox {
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
         self.0.borrow_mut().on_boot(moment, view, outputs).err()
     }
+
+    fn damaged(&mut self, _: Moment, member: MemberId) {
+        self.0.borrow_mut().disk_damaged(member);
+    }
 }
 
 /// One run. A function of its arguments.
@@ -235,19 +253,8 @@ impl Observer for WhiteBox {
 /// # Errors
 /// The scenario cannot be run. A panic of a replica is a verdict, not an error.
 pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) -> Result<RunReport, EngineError> {
-    let mut scenario = world.clone();
-    scenario.bugs.extend(options.bugs.iter().map(|bug| bug.name().to_owned()));
-    let mut overrides = BTreeMap::new();
-    for (label, value) in &options.overrides {
-        let label: Label = label.parse().map_err(|_| EngineError::Scenario(format!("`{label}` names no decision")))?;
-        overrides.insert(label, *value);
-    }
-    let host = match options.host {
-        Host::Madsim => detcd_sim::Host::Madsim,
-        Host::Bare => detcd_sim::Host::Bare,
-    };
+    let (scenario, asked) = settle(world, seed, options)?;
     let invariants = Rc::new(RefCell::new(Invariants::new(&[])));
-    let asked = detcd_sim::Options { seed, host, traced: options.trace, overrides };
     let outcome = detcd_sim::run(&scenario, &asked, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
         invariants.replace(Invariants::new(founders));
         Box::new(WhiteBox(invariants.clone()))
@@ -285,6 +292,7 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
             unknown: judgement.operations.unknown,
         },
         faults: outcome.faults.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+        refused: outcome.refusals.iter().map(|refusal| format!("{}: {}", refusal.member, refusal.reason)).collect(),
         checks,
         violation: finding.map(Violation::from),
         stats: Stats {
@@ -297,6 +305,22 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
         trace: outcome.trace,
         history: String::from_utf8(history).expect("JSON is UTF-8"),
     })
+}
+
+/// The world's own form of what is to be run.
+fn settle(world: &World, seed: u64, options: &RunOptions) -> Result<(World, detcd_sim::Options), EngineError> {
+    let mut scenario = world.clone();
+    scenario.bugs.extend(options.bugs.iter().map(|bug| bug.name().to_owned()));
+    let mut overrides = BTreeMap::new();
+    for (label, value) in &options.overrides {
+        let label: Label = label.parse().map_err(|_| EngineError::Scenario(format!("`{label}` names no decision")))?;
+        overrides.insert(label, *value);
+    }
+    let host = match options.host {
+        Host::Madsim => detcd_sim::Host::Madsim,
+        Host::Bare => detcd_sim::Host::Bare,
+    };
+    Ok((scenario, detcd_sim::Options { seed, host, traced: options.trace, overrides }))
 }
 
 /// What clients saw decides; only where it leaves too much open is the log heard as a witness.

@@ -20,6 +20,9 @@ pub trait Observer {
 
     /// A member is back, from its disk.
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding>;
+
+    /// A disk fault has undone or changed what a sync had called safe on this member's disk.
+    fn damaged(&mut self, moment: Moment, member: MemberId);
 }
 
 /// Nobody watches.
@@ -46,4 +49,6 @@ impl Observer for Unobserved {
     fn booted(&mut self, _: Moment, _: &View<'_>, _: &[Output]) -> Option<Finding> {
         None
     }
+
+    fn damaged(&mut self, _: Moment, _: MemberId) {}
 }

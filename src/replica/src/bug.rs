@@ -62,11 +62,15 @@ pub enum Bug {
     QuotaRejectAtApply,
     /// M-77: a linearizable read does not wait until the read index is applied.
     LinearizableReadSkipsApplywait,
+    /// M-83: a commit makes the meta page last before the pages that it speaks of.
+    MetaBeforeData,
+    /// M-84: pages that an open reader still reads are used again.
+    FreelistEarlyReuse,
 }
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -96,6 +100,8 @@ impl Bug {
         Self::AlarmSingleMember,
         Self::QuotaRejectAtApply,
         Self::LinearizableReadSkipsApplywait,
+        Self::MetaBeforeData,
+        Self::FreelistEarlyReuse,
     ];
 
     /// Its name on the command line.
@@ -130,6 +136,8 @@ impl Bug {
             Self::AlarmSingleMember => "alarm_single_member",
             Self::QuotaRejectAtApply => "quota_reject_at_apply",
             Self::LinearizableReadSkipsApplywait => "linearizable_read_skips_applywait",
+            Self::MetaBeforeData => "meta_before_data",
+            Self::FreelistEarlyReuse => "freelist_early_reuse",
         }
     }
 
@@ -165,6 +173,8 @@ impl Bug {
             Self::AlarmSingleMember => "M-74",
             Self::QuotaRejectAtApply => "M-75",
             Self::LinearizableReadSkipsApplywait => "M-77",
+            Self::MetaBeforeData => "M-83",
+            Self::FreelistEarlyReuse => "M-84",
         }
     }
 

@@ -9,6 +9,7 @@ mod election;
 mod fingerprint;
 mod fork;
 mod lease;
+mod look;
 mod membership;
 mod outputs;
 mod peers;
