@@ -491,6 +491,11 @@ pub(crate) mod testing {
         InternalRaftRequest { lease_grant, ..Default::default() }.encode_to_vec()
     }
 
+    pub(crate) fn revoke(id: i64) -> Vec<u8> {
+        let lease_revoke = Some(LeaseRevokeRequest { id });
+        InternalRaftRequest { lease_revoke, ..Default::default() }.encode_to_vec()
+    }
+
     pub(crate) fn attach(key: &str, lease: i64) -> Vec<u8> {
         let put = Some(PutRequest { key: Bytes::copy_from_slice(key.as_bytes()), lease, ..Default::default() });
         InternalRaftRequest { put, ..Default::default() }.encode_to_vec()

@@ -49,19 +49,21 @@ impl Reference {
         self.entries.push(Recorded { kind, term, data: entry.data.clone() });
     }
 
+    /// Whether the state at any index asked for so far had a lease or an alarm.
+    pub(super) fn has_leases_or_alarms(&self) -> bool {
+        self.states.iter().any(|state| !state.leases.is_empty() || !state.alarms.is_empty())
+    }
+
     /// The term of an entry.
     pub(super) fn term(&self, index: u64) -> Option<u64> {
         self.entries.get(index.checked_sub(1)? as usize).map(|entry| entry.term)
     }
 
-    /// Every request in the log, in order.
+    /// Every request in the log that was not refused when it was applied, in order.
     pub(super) fn requests(&self) -> Vec<Request> {
-        let proposals = self.entries.iter().filter_map(|entry| entry::proposal(entry.kind, &entry.data).ok());
-        let request = |proposal: entry::Proposal| match proposal.command {
-            Command::Request(request) => Some(request),
-            _ => None,
-        };
-        proposals.filter_map(request).collect()
+        let mut state = Fold::default();
+        // From what cannot be read on, nothing is known.
+        self.entries.iter().map_while(|entry| state.apply(entry).ok()).flatten().collect()
     }
 
     /// The state after the entry at `index`, which must be known. `needed` are indices at which states may be asked for
@@ -90,7 +92,8 @@ impl Reference {
         };
         let state = &mut self.states[place];
         while state.index < index {
-            state.apply(&self.entries[state.index as usize]).map_err(|reason| (state.index, reason))?;
+            let entry = &self.entries[state.index as usize];
+            state.apply(entry).map_err(|reason| (state.index, reason))?;
         }
         // What nobody can ask for any more is below the lowest index needed, save the state just below that.
         let lowest = needed.iter().copied().min().unwrap_or(index).min(index);
@@ -155,17 +158,21 @@ impl Default for Fold {
 }
 
 impl Fold {
-    fn apply(&mut self, entry: &Recorded) -> Result<(), String> {
+    /// Gives the request to the key space that the entry holds, if it was not refused.
+    fn apply(&mut self, entry: &Recorded) -> Result<Option<Request>, String> {
         self.index += 1;
         let proposal = entry::proposal(entry.kind, &entry.data)?;
         let caller = Caller { name: &proposal.user, revision: proposal.auth_revision };
         match proposal.command {
             Command::Nothing => {}
             Command::Request(Request::Alarm(alarm)) => self.alarm(&alarm),
-            // What is refused has no effect.
-            Command::Request(request) if self.is_barred(&request) || self.is_denied(caller, &request) => {}
-            Command::Request(request) if spec::is_key_request(&request) => drop(spec::apply(self, &request)),
-            Command::Request(request) => return Err(format!("nobody proposes {request:?}")),
+            Command::Request(request) if !spec::is_key_request(&request) => {
+                return Err(format!("nobody proposes {request:?}"));
+            }
+            Command::Request(request) => {
+                let refused = self.is_barred(&request) || self.is_denied(caller, &request);
+                return Ok((!refused && spec::apply(self, &request).is_ok()).then_some(request));
+            }
             Command::Checkpoint(checkpoints) => self.checkpoint(&checkpoints),
             Command::Auth(change) => self.auth.change(caller, &change),
             Command::Change(change) => self.members.change(&change)?,
@@ -173,7 +180,7 @@ impl Fold {
             Command::ClusterVersion(version) => self.members.version = Some(version),
             Command::Downgrade(downgrade) => self.members.downgrade = Some(downgrade),
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Whether the caller may not do this, as users and roles are now (A1).
@@ -220,6 +227,11 @@ impl Fold {
         let versions = self.keys.get(key)?;
         let place = versions.binary_search_by_key(&(main, sub), |version| (version.record.mod_revision, version.sub));
         Some(&versions[place.ok()?])
+    }
+
+    /// The live keys that a lease is attached to, in byte order.
+    pub(super) fn attached(&self, id: LeaseId) -> impl Iterator<Item = &Key> {
+        self.attached.get(&id).into_iter().flatten()
     }
 
     /// How many versions of keys there are.
@@ -319,7 +331,7 @@ impl Keyspace for Fold {
     }
 
     fn leased(&self, id: LeaseId) -> Vec<Key> {
-        self.attached.get(&id).into_iter().flatten().cloned().collect()
+        self.attached(id).cloned().collect()
     }
 
     fn has_lease(&self, id: LeaseId) -> bool {
