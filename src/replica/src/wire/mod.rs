@@ -97,6 +97,7 @@ pub fn encode(id: u64, request: &Request) -> Option<Bytes> {
         | Request::MemberPromote { .. }
         | Request::MoveLeader { .. }
         | Request::Status
+        | Request::Defragment
         | Request::HashKv { .. } => return None,
     }
     Some(message.encode_to_vec().into())
