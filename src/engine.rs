@@ -236,6 +236,10 @@ pub(crate) fn fault_kinds() -> Vec<&'static str> {
 struct WhiteBox(Rc<RefCell<Invariants>>);
 
 impl Observer for WhiteBox {
+    fn clock(&mut self, now: u64, rate_ppb: i64) {
+        self.0.borrow_mut().on_clock(now, rate_ppb);
+    }
+
     fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
         self.0.borrow_mut().on_step(moment, view, outputs).err()
     }
@@ -281,9 +285,10 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
     };
     let judgement = judge(&outcome.history, &invariants.borrow());
     checks.extend(judgement.checks);
-    checks.push("liveness");
+    checks.extend([detcd_model::effects::CHECK, "liveness"]);
     let count = |key: &str| outcome.tally.get(key).copied().unwrap_or(0);
-    let (verdict, finding) = match (outcome.failure, judgement.findings.into_iter().next()) {
+    let inside = judge_inside(&outcome.history, &invariants.borrow());
+    let (verdict, finding) = match (outcome.failure, judgement.findings.into_iter().next().or(inside)) {
         (Some(Failure::Panic(finding)), _) => (Verdict::Panic, Some(finding)),
         (Some(Failure::Finding(finding)), _) => (Verdict::Violation, Some(finding)),
         (_, Some(finding)) => (Verdict::Violation, Some(finding)),
@@ -351,6 +356,15 @@ fn judge(history: &History, invariants: &Invariants) -> Judgement {
     let mut heard = history.clone();
     heard.watches.push(detcd_model::witness(history, &invariants.requests()));
     detcd_model::judge(&heard, &JudgeOptions::default())
+}
+
+/// What only the log and the members can say, once it is known what clients asked for.
+fn judge_inside(history: &History, invariants: &Invariants) -> Option<Finding> {
+    if invariants.premise_lost() {
+        return None;
+    }
+    let early = invariants.early_expiry(history);
+    early.or_else(|| detcd_model::effects::check(history, &invariants.requests()))
 }
 
 fn undecided(reason: String, at: Moment) -> Finding {
