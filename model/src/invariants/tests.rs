@@ -3,6 +3,7 @@
 mod states;
 
 use detcd_replica::api::{Header, Response, ResponseBody};
+use detcd_replica::membership::Version;
 use detcd_replica::raftpb::{Entry, Message, MessageType};
 use detcd_replica::{DiskCommand, Event, LogView, PeerMessage, RequestId};
 
@@ -216,7 +217,8 @@ impl Story {
 
     fn send(&mut self, number: u64, kind: MessageType, to: u64, term: u64) {
         let message = Message { msg_type: kind, to, term, ..Message::default() };
-        let sent = PeerMessage { from: n(number), to: n(to), message: Box::new(message), database: None };
+        let version = Version::release(3, 6);
+        let sent = PeerMessage { from: n(number), to: n(to), version, message: Box::new(message), database: None };
         self.step(number, &[Output::Send(sent)]);
     }
 

@@ -5,7 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::api::{Error, Request, Response, WatchRequest, WatchResponse};
+use crate::api::{Credential, Error, Request, Response, WatchRequest, WatchResponse};
+use crate::membership::Version;
 use crate::time::Span;
 use crate::view::Role;
 use crate::{raftpb, MemberId, OpId, RequestId, StreamId};
@@ -35,6 +36,8 @@ pub enum Input {
     Request {
         /// The driver's name for it; the reply carries it.
         id: RequestId,
+        /// Who asks.
+        credential: Credential,
         /// What it asks.
         request: Request,
     },
@@ -42,6 +45,8 @@ pub enum Input {
     StreamOpen {
         /// The stream.
         stream: StreamId,
+        /// Who opens it: everything that comes on it is asked by the same.
+        credential: Credential,
         /// Responses that may be on their way at once (flow control).
         window: u32,
     },
@@ -164,11 +169,17 @@ pub enum Task {
     Snapshot,
     /// Deleting files that nothing needs (`purgeFile`). Periodic.
     Purge,
+    /// Telling the cluster this member's name and client URLs (`publishV3`), until it knows.
+    Publish,
+    /// The cluster's version (`monitorClusterVersions`). Periodic, and after the first commit in a term.
+    ClusterVersion,
+    /// The end of a downgrade (`monitorDowngrade`). Periodic.
+    Downgrade,
 }
 
 impl Task {
     /// Every task there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Tick,
         Self::RaftLoop,
         Self::Apply,
@@ -182,6 +193,9 @@ impl Task {
         Self::Compaction,
         Self::Snapshot,
         Self::Purge,
+        Self::Publish,
+        Self::ClusterVersion,
+        Self::Downgrade,
     ];
 
     /// A small number, dense from 0.
@@ -197,6 +211,8 @@ pub struct PeerMessage {
     pub from: MemberId,
     /// Receiver.
     pub to: MemberId,
+    /// The sender's version, which goes with everything that members send each other.
+    pub version: Version,
     /// Raft's message.
     pub message: Box<raftpb::Message>,
     /// With `MsgSnapshot`: the sender's whole database file at the snapshot's index.

@@ -21,6 +21,7 @@
 //! This crate knows nothing of simulation, networks, files, threads, judges or command lines.
 
 pub mod api;
+mod auth;
 pub mod backend;
 mod bug;
 mod config;
@@ -28,6 +29,7 @@ pub mod history;
 mod ids;
 mod io;
 mod log;
+pub mod membership;
 pub mod mvcc;
 mod replica;
 pub mod time;
@@ -35,8 +37,9 @@ mod view;
 pub mod wal;
 pub mod wire;
 
+pub use auth::{AuthConfig, TokenKind};
 pub use bug::{Bug, Bugs};
-pub use config::{Config, ConfigError};
+pub use config::{Address, Config, ConfigError};
 pub use ids::{MemberId, OpId, RequestId, StreamId, WatchId};
 pub use io::{
     BootError, Chance, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, Input, Output, PeerMessage,

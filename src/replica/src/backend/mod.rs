@@ -36,7 +36,7 @@ const LOG_BYTES_MIN: u64 = 1 << 20;
 const LOG_TIMES_LIVE: u64 = 4;
 
 /// Keys and values, by bucket.
-type Buckets = [BTreeMap<Bytes, Bytes>; 4];
+type Buckets = [BTreeMap<Bytes, Bytes>; Bucket::ALL.len()];
 
 /// How far a commit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

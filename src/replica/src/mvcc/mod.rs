@@ -44,11 +44,34 @@ pub enum Bucket {
     Members,
     /// Ids that must never join again.
     MembersRemoved,
+    /// The leases that were granted.
+    Lease,
+    /// The alarms that are raised.
+    Alarm,
+    /// The cluster's version, and its downgrade.
+    Cluster,
+    /// Whether auth is on, and the auth revision.
+    Auth,
+    /// The users.
+    AuthUsers,
+    /// The roles.
+    AuthRoles,
 }
 
 impl Bucket {
     /// Every bucket, in the order of their declaration.
-    pub const ALL: [Self; 4] = [Self::Meta, Self::Key, Self::Members, Self::MembersRemoved];
+    pub const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::Key,
+        Self::Members,
+        Self::MembersRemoved,
+        Self::Lease,
+        Self::Alarm,
+        Self::Cluster,
+        Self::Auth,
+        Self::AuthUsers,
+        Self::AuthRoles,
+    ];
 
     /// Its name in the file.
     pub fn name(self) -> &'static str {
@@ -57,6 +80,12 @@ impl Bucket {
             Self::Key => "key",
             Self::Members => "members",
             Self::MembersRemoved => "members_removed",
+            Self::Lease => "lease",
+            Self::Alarm => "alarm",
+            Self::Cluster => "cluster",
+            Self::Auth => "auth",
+            Self::AuthUsers => "authUsers",
+            Self::AuthRoles => "authRoles",
         }
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::api::{Request, Response, ResponseBody};
+use crate::auth::AuthInfo;
 use crate::backend::CommitProgress;
 use crate::mvcc::CompactionStep;
 use crate::raftpb::{Entry, EntryType, Snapshot};
@@ -114,8 +115,13 @@ impl Replica {
                 }
             }
         }
-        self.raft.advance_apply_to(self.applied);
+        if self.config.bugs.has(Bug::ConfrespBeforeAdvance) && self.saving.is_some() {
+            self.out.wake(Task::Apply, self.config.heartbeat_interval);
+        } else {
+            self.raft.advance_apply_to(self.applied);
+        }
         self.after_raft();
+        self.call_seated();
         self.serve_confirmed();
         if self.snapshotting.due(self.applied, self.config.snapshot_count) {
             self.out.wake_now(Task::Snapshot);
@@ -130,15 +136,23 @@ impl Replica {
     /// An entry that is not fresh only rebuilds Raft's own configuration.
     fn apply_entry(&mut self, entry: &Entry, fresh: bool) {
         assert_eq!(entry.index, self.applied + 1, "entries are applied in order, without a gap");
+        if fresh && self.membership.replays() {
+            self.membership.end_replay(self.speaks_old());
+        }
         match entry.entry_type {
-            EntryType::EntryNormal if entry.data.is_empty() => {}
+            // The first commit of a term.
+            EntryType::EntryNormal if entry.data.is_empty() => self.out.wake_now(Task::ClusterVersion),
             EntryType::EntryNormal if fresh => self.apply_request(&entry.data),
-            EntryType::EntryNormal => {}
-            EntryType::EntryConfChange => self.apply_conf_change(&entry.data, fresh),
+            EntryType::EntryNormal if self.config.bugs.has(Bug::AuthReapplyBumpsRev) => self.reapply_auth(&entry.data),
+            EntryType::EntryNormal => self.replay_cluster(&entry.data),
+            EntryType::EntryConfChange => self.apply_conf_change(entry.index, &entry.data, fresh),
             EntryType::EntryConfChangeV2 => panic!("nobody proposes joint configurations"),
         }
         self.applied = entry.index;
         if !fresh {
+            if entry.index == self.backend.consistent_index() {
+                self.membership.end_replay(self.speaks_old());
+            }
             return;
         }
         self.backend.set_consistent_index(entry.index, entry.term);
@@ -154,8 +168,24 @@ impl Replica {
 
     fn apply_request(&mut self, data: &Bytes) {
         let entry = wire::decode(data).expect("a member proposes only what it has encoded");
+        let who = AuthInfo { username: entry.username, revision: entry.auth_revision };
+        let request = match entry.command {
+            Command::Request(request) => request,
+            Command::Auth(command) => return self.apply_auth(entry.id, &who, command),
+            command @ (Command::ClusterVersionSet(_)
+            | Command::ClusterMemberAttrSet(_)
+            | Command::DowngradeInfoSet(_)
+            | Command::Old(_)
+            | Command::Nothing) => return self.apply_cluster(entry.id, command),
+            other => panic!("an entry holds what is never proposed: {other:?}"),
+        };
         let waiter = self.proposed.remove(&entry.id);
-        let Command::Request(request) = entry.command else { panic!("an entry holds what is never proposed") };
+        if let Err(error) = self.may_apply(&who, &request) {
+            if let Some(id) = waiter {
+                self.reply(id, Err(error));
+            }
+            return;
+        }
         let result = match request {
             Request::Put(put) => self.store.apply_put(&mut self.backend, &put),
             Request::DeleteRange(delete) => Ok(self.store.apply_delete_range(&mut self.backend, &delete)),

@@ -2,10 +2,12 @@
 
 use raft::{RawNode, StateRole};
 
+use crate::auth::AuthStore;
 use crate::backend::Backend;
 use crate::log::LogStorage;
+use crate::membership::{Change, Cluster, Members};
 use crate::mvcc::{Store, Watchers};
-use crate::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState};
+use crate::raftpb::{ConfState, Entry, EntryType, HardState};
 use crate::time::{Monotonic, Span};
 use crate::wal::{self, Commands, Wal};
 use crate::{
@@ -13,8 +15,9 @@ use crate::{
 };
 
 use super::apply::Applying;
+use super::auth::Callers;
 use super::election::ElectionTimer;
-use super::membership::Membership;
+use super::membership::Peers;
 use super::outputs::Outputs;
 use super::raft_loop::Saving;
 use super::read::Reads;
@@ -72,6 +75,8 @@ impl Replica {
             (Task::WatchSync, self.config.watch_resync_interval),
             (Task::WatchProgress, self.config.watch_progress_interval),
             (Task::Purge, self.config.purge_interval),
+            (Task::ClusterVersion, self.config.monitor_version_interval),
+            (Task::Downgrade, self.config.downgrade_check_interval),
             (Task::RaftLoop, Span::ZERO),
         ] {
             self.out.wake(task, after);
@@ -112,16 +117,12 @@ fn founding(config: &Config) -> (HardState, Vec<Entry>) {
     if !config.initial_cluster.contains(&config.member) {
         return (hard_state, entries);
     }
-    for (place, member) in config.initial_cluster.iter().enumerate() {
-        let mut change = ConfChange::default();
-        change.change_type = ConfChangeType::AddNode;
-        change.node_id = member.0;
+    for (place, member) in config.founders().enumerate() {
         let mut entry = Entry::default();
         entry.entry_type = EntryType::EntryConfChange;
         entry.term = 1;
         entry.index = place as u64 + 1;
-        entry.data =
-            protobuf::Message::write_to_bytes(&change).expect("a message in memory can always be written").into();
+        entry.data = Change::Add(member).encode(0);
         entries.push(entry);
     }
     hard_state.term = 1;
@@ -170,7 +171,7 @@ fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> Result<Reco
 }
 
 fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) -> Result<Replica, BootError> {
-    let Recovered { wal, backend, mut hard_state, entries, snapshot, syncs, founding } = found;
+    let Recovered { wal, mut backend, mut hard_state, entries, snapshot, syncs, founding } = found;
     let first = founding.then(|| (hard_state.clone(), entries.clone()));
     // A commit index may be behind the snapshot: it is not always synced.
     hard_state.commit = hard_state.commit.max(snapshot.0);
@@ -178,7 +179,8 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     hard_state.commit = hard_state.commit.min(last);
     let conf_state = match snapshot.0 {
         0 => founders(&entries, hard_state.commit),
-        _ => snapshot.2.clone(),
+        // The changes up to the consistent index are in it, and will be passed over.
+        _ => backend.conf_state().unwrap_or_else(|| snapshot.2.clone()),
     };
     let storage = LogStorage {
         hard_state: hard_state.clone(),
@@ -190,7 +192,11 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     let mut raft = new_raft(&config, storage, snapshot.0)
         .map_err(|error| BootError::Config { reason: format!("raft: {error}") })?;
     let store = Store::restore(&backend, config.bugs).map_err(|reason| BootError::Backend { reason })?;
-    let membership = Membership::restore(&backend).map_err(|reason| BootError::Backend { reason })?;
+    // The log begins with no member at all, or where only the backend knows who they are.
+    let replayed = (snapshot.0 == 0).then(Members::default);
+    let membership = Cluster::restore(&backend, replayed).map_err(|reason| BootError::Backend { reason })?;
+    let auth = AuthStore::boot(&config.auth, config.bugs, now, &mut backend)
+        .map_err(|reason| BootError::Backend { reason })?;
     let election = ElectionTimer::new(&mut raft.raft);
     let watchers = Watchers::new(config.watch_channel, config.watch_batch_revisions);
     let mut disk = std::collections::BTreeMap::new();
@@ -211,6 +217,9 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         store,
         watchers,
         membership,
+        peers: Peers::new(now),
+        auth,
+        callers: Callers::default(),
         election,
         reads: Reads::default(),
         applying: Applying::default(),
@@ -231,6 +240,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         log_changed_from: 0,
         commit_wanted: false,
         stopped: false,
+        now,
         out,
         config,
     })
@@ -262,8 +272,8 @@ fn founders(entries: &[Entry], commit: u64) -> ConfState {
         if entry.entry_type != EntryType::EntryConfChange {
             break;
         }
-        let change: ConfChange = protobuf::Message::parse_from_bytes(&entry.data).expect("bootstrap wrote this entry");
-        conf_state.voters.push(change.node_id);
+        let (_, change) = Change::decode(&entry.data).expect("bootstrap wrote this entry");
+        conf_state.voters.push(change.member().0);
     }
     conf_state
 }

@@ -103,6 +103,8 @@ impl Replica {
         self.store.hash(h);
         self.watchers.hash(h);
         say(h, &self.membership);
+        self.auth.hash(h);
+        self.callers.hash(h);
         say(h, &self.election);
         say(h, &self.reads);
         say(h, &self.applying);

@@ -20,6 +20,9 @@ impl Replica {
             store: self.store.clone(),
             watchers: self.watchers.clone(),
             membership: self.membership.clone(),
+            peers: self.peers.clone(),
+            auth: self.auth.clone(),
+            callers: self.callers.clone(),
             election: self.election.clone(),
             reads: self.reads.clone(),
             applying: self.applying.clone(),
@@ -40,6 +43,7 @@ impl Replica {
             log_changed_from: self.log_changed_from,
             commit_wanted: self.commit_wanted,
             stopped: self.stopped,
+            now: self.now,
             out: self.out.clone(),
         }
     }

@@ -4,6 +4,7 @@
 //! they want done goes into [`Outputs`]. Nothing here knows who drives.
 
 mod apply;
+mod auth;
 mod boot;
 mod election;
 mod fingerprint;
@@ -22,18 +23,20 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use raft::RawNode;
 
-use crate::api::{self, Error, Request};
+use crate::api::{self, Credential, Error, Request};
+use crate::auth::AuthStore;
 use crate::backend::Backend;
 use crate::log::LogStorage;
+use crate::membership::Cluster;
 use crate::mvcc::{is_read_only, is_serializable, Store, Watchers};
-use crate::raftpb;
 use crate::time::Monotonic;
 use crate::wal::Wal;
 use crate::{Config, DiskError, Event, Input, LogView, MemberId, OpId, Output, RequestId, Role, Task, View};
 
 use apply::Applying;
+use auth::Callers;
 use election::ElectionTimer;
-use membership::Membership;
+use membership::Peers;
 use outputs::Outputs;
 use raft_loop::Saving;
 use read::Reads;
@@ -47,7 +50,10 @@ pub struct Replica {
     backend: Backend,
     store: Store,
     watchers: Watchers,
-    membership: Membership,
+    membership: Cluster,
+    peers: Peers,
+    auth: AuthStore,
+    callers: Callers,
     election: ElectionTimer,
     reads: Reads,
     applying: Applying,
@@ -78,6 +84,8 @@ pub struct Replica {
     /// The batch must be committed as soon as the entry under way is applied.
     commit_wanted: bool,
     stopped: bool,
+    /// The moment of the step under way.
+    now: Monotonic,
     out: Outputs,
 }
 
@@ -100,7 +108,7 @@ enum Waiting {
 #[derive(Clone, Debug)]
 enum Proposal {
     Entry(Bytes),
-    Configuration(raftpb::ConfChange),
+    Configuration(Bytes),
 }
 
 /// etcd's `idutil.Generator`: member, then time of start, then a counter, so that ids of different members and of
@@ -128,19 +136,23 @@ impl Replica {
         if self.stopped {
             return;
         }
+        self.now = now;
         self.out.start(out);
         self.log_changed_from = u64::MAX;
         match input {
             Input::Run(task) => self.run(now, task),
             Input::Chance(chance) => self.election.drawn(chance, &mut self.raft.raft),
             Input::Message(message) => self.receive(message),
-            Input::Unreachable { member } => self.raft.report_unreachable(member.0),
+            Input::Unreachable { member } => {
+                self.peers.activity.broken(now, member);
+                self.raft.report_unreachable(member.0);
+            }
             Input::SnapshotSent { member, delivered } => self.snapshot_sent(member, delivered),
-            Input::Request { id, request } => self.request(now, id, request),
-            Input::StreamOpen { stream, window } => self.watchers.open(stream, u64::from(window)),
+            Input::Request { id, credential, request } => self.request(id, credential, request),
+            Input::StreamOpen { stream, credential, window } => self.stream_open(stream, credential, window),
             Input::StreamRequest { stream, request } => self.stream_request(stream, request),
             Input::StreamGrant { stream, responses } => self.stream_grant(stream, responses),
-            Input::StreamClosed { stream } => self.watchers.close(stream),
+            Input::StreamClosed { stream } => self.stream_closed(stream),
             Input::Disk { op, result } => self.disk_done(now, op, result),
         }
         self.after_step();
@@ -162,6 +174,9 @@ impl Replica {
             Task::Compaction => self.compaction_run(),
             Task::Snapshot => self.snapshot_run(),
             Task::Purge => self.purge(),
+            Task::Publish => self.publish_run(),
+            Task::ClusterVersion => self.cluster_version_run(),
+            Task::Downgrade => self.downgrade_run(),
         }
     }
 
@@ -207,26 +222,36 @@ impl Replica {
         self.out.push(Output::Exit { reason });
     }
 
-    fn request(&mut self, now: Monotonic, id: RequestId, request: Request) {
+    fn request(&mut self, id: RequestId, credential: Credential, request: Request) {
         let (ops, bytes) = (self.config.max_txn_ops, self.config.max_request_bytes);
         if let Err(error) = crate::mvcc::check_request(&request, ops, bytes) {
             return self.reply(id, Err(error));
         }
+        let Some((credential, request)) = self.seat(id, credential, request) else { return };
+        if let Err(error) = self.may_ask(&credential, &request) {
+            return self.reply(id, Err(error));
+        }
         match request {
-            Request::Range(range) if range.serializable => self.serve_range(id, &range),
-            Request::Range(range) => self.read(now, id, read::Read::Range(range)),
+            Request::Range(range) if range.serializable => self.serve_range(id, &credential, &range),
+            Request::Range(range) => self.read(id, credential, read::Read::Range(range)),
             Request::Txn(txn) if is_read_only(&txn) => {
                 if is_serializable(&txn) {
-                    self.serve_txn(id, &txn);
+                    self.serve_txn(id, &credential, &txn);
                 } else {
-                    self.read(now, id, read::Read::Txn(txn));
+                    self.read(id, credential, read::Read::Txn(txn));
                 }
             }
             Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) | Request::Compact(_) => {
-                self.propose_request(now, id, &request);
+                self.propose_request(id, &credential, &request);
             }
-            Request::MemberAdd { .. } | Request::MemberRemove { .. } | Request::MemberPromote { .. } => {
-                self.propose_membership(now, id, &request);
+            Request::MemberAdd { .. }
+            | Request::MemberRemove { .. }
+            | Request::MemberPromote { .. }
+            | Request::MemberUpdate { .. } => self.propose_membership(id, request),
+            Request::MemberList { linearizable: true } => self.read(id, credential, read::Read::Members),
+            Request::MemberList { linearizable: false } => {
+                let body = self.member_list();
+                self.reply_body(id, body);
             }
             // There is no lessor and there are no alarms yet.
             Request::LeaseGrant(_)
@@ -235,6 +260,14 @@ impl Replica {
             | Request::LeaseTimeToLive { .. }
             | Request::Leases
             | Request::Alarm(_) => self.reply(id, Err(Error::NotPrimary)),
+            Request::Auth(api::AuthRequest::Authenticate { name, password }) => {
+                self.read(id, credential, read::Read::Authenticate { name, password });
+            }
+            Request::Auth(request) => self.propose_auth(id, &credential, request),
+            Request::Downgrade(request) => match self.check_downgrade(&request) {
+                Ok(()) => self.read(id, credential, read::Read::Downgrade(request)),
+                Err(error) => self.reply(id, Err(error)),
+            },
             Request::MoveLeader { target } => self.move_leader(id, target),
             Request::Status => {
                 let body = api::ResponseBody::Status {

@@ -12,6 +12,9 @@ impl Replica {
         if peer.to != self.config.member || self.membership.is_removed(peer.from) {
             return;
         }
+        let pause = self.election_timeout();
+        self.peers.activity.heard(self.now, peer.from, pause);
+        self.peers.versions.insert(peer.from, peer.version);
         if peer.message.msg_type == MessageType::MsgSnapshot {
             return self.receive_database(peer);
         }
@@ -92,7 +95,8 @@ impl Replica {
             return self.snapshotting.want(message);
         }
         let (from, to) = (self.config.member, MemberId(message.to));
-        self.out.push(Output::Send(PeerMessage { from, to, message: Box::new(message), database: None }));
+        let (version, message) = (self.config.version, Box::new(message));
+        self.out.push(Output::Send(PeerMessage { from, to, version, message, database: None }));
     }
 }
 

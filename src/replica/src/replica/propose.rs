@@ -1,8 +1,12 @@
 //! Writes: from a client's request to an entry, and the answer when it is applied or given up.
 
-use crate::api::{Error, Request, ResponseBody};
-use crate::raftpb::{ConfChange, ConfChangeType, Entry, EntryType, Message, MessageType};
+use prost::Message as _;
+
+use crate::api::{Credential, Error, Request, ResponseBody};
+use crate::auth::AuthInfo;
+use crate::raftpb::{Entry, EntryType, Message, MessageType};
 use crate::time::Monotonic;
+use crate::wire::message::entry::InternalRaftRequest;
 use crate::{wire, MemberId, RequestId, Task};
 
 use super::{Proposal, Replica};
@@ -12,64 +16,53 @@ const UNLED_MAX: usize = 4096;
 
 impl Replica {
     /// `processInternalRaftRequestOnce`.
-    pub(super) fn propose_request(&mut self, now: Monotonic, id: RequestId, request: &Request) {
+    pub(super) fn propose_request(&mut self, id: RequestId, credential: &Credential, request: &Request) {
+        let who = match self.proposer(credential) {
+            Ok(who) => who,
+            Err(error) => return self.reply(id, Err(error)),
+        };
+        let entry = self.ids.next();
+        let header = wire::header(entry, &who.username, who.revision);
+        let Some(data) = wire::encode_as(header, request) else { return self.reply(id, Err(Error::TooManyOps)) };
+        self.propose(id, entry, Proposal::Entry(data));
+    }
+
+    /// Whose name goes into an entry: nobody's while the apply loop is too far behind.
+    pub(super) fn proposer(&mut self, credential: &Credential) -> Result<AuthInfo, Error> {
         if self.raft.raft.raft_log.committed > self.applied + self.config.max_commit_apply_gap {
-            return self.reply(id, Err(Error::TooManyRequests));
+            return Err(Error::TooManyRequests);
         }
+        Ok(self.who(credential)?.unwrap_or_default())
+    }
+
+    /// Something that this member wants by itself; nobody waits for it. The id of its entry.
+    pub(super) fn propose_own(&mut self, mut message: InternalRaftRequest) -> u64 {
         let entry = self.ids.next();
-        let Some(data) = wire::encode(entry, request) else { return self.reply(id, Err(Error::TooManyOps)) };
-        self.propose(now, id, entry, Proposal::Entry(data));
+        message.header = Some(wire::header(entry, "", 0));
+        self.propose_data(entry, message.encode_to_vec());
+        entry
     }
 
-    pub(super) fn propose_membership(&mut self, now: Monotonic, id: RequestId, request: &Request) {
-        let (member, kind) = match request {
-            Request::MemberAdd { id, is_learner: false } => (*id, ConfChangeType::AddNode),
-            Request::MemberAdd { id, is_learner: true } => (*id, ConfChangeType::AddLearnerNode),
-            Request::MemberPromote { id } => (*id, ConfChangeType::AddNode),
-            Request::MemberRemove { id } => (*id, ConfChangeType::RemoveNode),
-            other => panic!("not a membership change: {other:?}"),
-        };
-        if let Err(error) = self.membership.check(request) {
-            return self.reply(id, Err(error));
-        }
-        if let Request::MemberPromote { id: learner } = request {
-            if let Err(error) = self.learner_ready(*learner) {
-                return self.reply(id, Err(error));
-            }
-        }
-        let entry = self.ids.next();
-        let mut change = ConfChange::default();
-        change.id = entry;
-        change.node_id = member.0;
-        change.change_type = kind;
-        change.context = match request {
-            Request::MemberPromote { .. } => b"promote".as_slice().into(),
-            _ => b"".as_slice().into(),
-        };
-        self.propose(now, id, entry, Proposal::Configuration(change));
+    pub(super) fn propose_data(&mut self, entry: u64, data: Vec<u8>) {
+        self.hand_in_when_led(entry, Proposal::Entry(data.into()));
     }
 
-    /// A learner may vote when it has nine tenths of the leader's log. Only the leader knows.
-    fn learner_ready(&self, learner: MemberId) -> Result<(), Error> {
-        let raft = &self.raft.raft;
-        if raft.state != raft::StateRole::Leader {
-            return Err(Error::NotLeader);
-        }
-        let progress = raft.prs().get(learner.0).ok_or(Error::MemberNotFound)?;
-        let leader = raft.raft_log.last_index();
-        match progress.matched * 10 >= leader * 9 {
-            true => Ok(()),
-            false => Err(Error::LearnerNotReady),
-        }
+    pub(super) fn propose(&mut self, id: RequestId, entry: u64, proposal: Proposal) {
+        self.wait_for(id, entry);
+        self.hand_in_when_led(entry, proposal);
     }
 
-    fn propose(&mut self, now: Monotonic, id: RequestId, entry: u64, proposal: Proposal) {
+    /// The client's answer comes when the entry is applied, or given up.
+    pub(super) fn wait_for(&mut self, id: RequestId, entry: u64) {
         self.proposed.insert(entry, id);
-        let deadline = now + self.config.request_timeout;
+        let deadline = self.now + self.config.request_timeout;
         if self.deadlines.is_empty() {
             self.out.wake(Task::RequestTimeout, self.config.request_timeout);
         }
         self.deadlines.push_back((deadline, entry));
+    }
+
+    fn hand_in_when_led(&mut self, entry: u64, proposal: Proposal) {
         if self.raft.raft.leader_id == raft::INVALID_ID {
             if self.unled.len() < UNLED_MAX {
                 self.unled.push_back((entry, proposal));
@@ -81,6 +74,7 @@ impl Replica {
 
     /// A leader is known again: what has waited for one goes to it.
     pub(super) fn propose_unled(&mut self) {
+        self.out.wake_now(Task::Publish);
         for (entry, proposal) in std::mem::take(&mut self.unled) {
             if self.proposed.contains_key(&entry) {
                 self.hand_in(proposal);
@@ -95,7 +89,7 @@ impl Replica {
             Proposal::Entry(data) => entry.data = data,
             Proposal::Configuration(change) => {
                 entry.entry_type = EntryType::EntryConfChange;
-                entry.data = protobuf_bytes(&change);
+                entry.data = change;
             }
         }
         let mut message = Message::default();
@@ -106,6 +100,7 @@ impl Replica {
     }
 
     pub(super) fn request_timeout(&mut self, now: Monotonic) {
+        self.seated_timeout(now);
         while let Some((deadline, entry)) = self.deadlines.front().copied() {
             if !self.proposed.contains_key(&entry) {
                 self.deadlines.pop_front();
@@ -117,6 +112,7 @@ impl Replica {
             }
             self.deadlines.pop_front();
             if let Some(id) = self.proposed.remove(&entry) {
+                self.authenticated(entry);
                 self.unled.retain(|(unled, _)| *unled != entry);
                 self.reply(id, Err(Error::Timeout));
             }
@@ -132,16 +128,6 @@ impl Replica {
             return self.reply(id, Err(Error::MemberNotFound));
         }
         self.raft.transfer_leader(target.0);
-        let body = ResponseBody::Members {
-            voters: self.membership.voters().to_vec(),
-            learners: self.membership.learners().to_vec(),
-        };
-        self.reply_body(id, body);
+        self.reply_body(id, ResponseBody::MoveLeader);
     }
-}
-
-/// raft-rs's messages are rust-protobuf's.
-fn protobuf_bytes(change: &ConfChange) -> bytes::Bytes {
-    use protobuf::Message;
-    change.write_to_bytes().expect("a message in memory can always be written").into()
 }

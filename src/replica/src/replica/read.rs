@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use crate::api::{Error, RangeRequest, TxnRequest};
+use crate::api::{Credential, DowngradeRequest, Error, RangeRequest, TxnRequest};
+use crate::auth::{AuthInfo, AuthStore};
+use crate::backend::Backend;
 use crate::raftpb::{Entry, Message, MessageType};
 use crate::time::Monotonic;
 use crate::{Bug, Event, RequestId, Task};
@@ -15,14 +17,20 @@ use super::Replica;
 pub(super) enum Read {
     Range(RangeRequest),
     Txn(TxnRequest),
+    Members,
+    Authenticate { name: String, password: String },
+    Downgrade(DowngradeRequest),
 }
+
+/// Who asked for what.
+type Asked = (RequestId, Credential, Read);
 
 /// Reads that wait for the next round, the round under way, and rounds that wait for the apply loop.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reads {
-    next: Vec<(RequestId, Read)>,
+    next: Vec<Asked>,
     round: Option<Round>,
-    confirmed: VecDeque<(u64, Vec<(RequestId, Read)>)>,
+    confirmed: VecDeque<(u64, Vec<Asked>)>,
     /// Requests for a read index that came before this leader had committed in its term.
     postponed: Vec<Message>,
 }
@@ -31,7 +39,7 @@ pub(super) struct Reads {
 struct Round {
     /// The attempts so far; only an answer to one of them counts.
     contexts: Vec<u64>,
-    reads: Vec<(RequestId, Read)>,
+    reads: Vec<Asked>,
     deadline: Monotonic,
     retry: Monotonic,
 }
@@ -40,10 +48,10 @@ struct Round {
 const POSTPONED_MAX: usize = 4096;
 
 impl Replica {
-    pub(super) fn read(&mut self, now: Monotonic, id: RequestId, read: Read) {
-        self.reads.next.push((id, read));
+    pub(super) fn read(&mut self, id: RequestId, credential: Credential, read: Read) {
+        self.reads.next.push((id, credential, read));
         if self.reads.round.is_none() {
-            self.start_round(now);
+            self.start_round(self.now);
         }
     }
 
@@ -129,10 +137,19 @@ impl Replica {
     pub(super) fn serve_confirmed(&mut self) {
         while self.reads.confirmed.front().is_some_and(|(index, _)| *index <= self.applied) {
             let Some((_, reads)) = self.reads.confirmed.pop_front() else { return };
-            for (id, read) in reads {
+            for (id, credential, read) in reads {
                 match read {
-                    Read::Range(range) => self.serve_range(id, &range),
-                    Read::Txn(txn) => self.serve_txn(id, &txn),
+                    Read::Range(range) => self.serve_range(id, &credential, &range),
+                    Read::Txn(txn) => self.serve_txn(id, &credential, &txn),
+                    Read::Members => match self.must_be_somebody(&credential) {
+                        Ok(()) => {
+                            let body = self.member_list();
+                            self.reply_body(id, body);
+                        }
+                        Err(error) => self.reply(id, Err(error)),
+                    },
+                    Read::Authenticate { name, password } => self.authenticate(id, name, password),
+                    Read::Downgrade(request) => self.downgrade(id, &request),
                 }
             }
         }
@@ -153,7 +170,7 @@ impl Replica {
 
     fn fail_round(&mut self, error: Error, now: Monotonic) {
         let Some(round) = self.reads.round.take() else { return };
-        for (id, _) in round.reads {
+        for (id, ..) in round.reads {
             self.reply(id, Err(error));
         }
         self.start_round(now);
@@ -162,22 +179,29 @@ impl Replica {
     /// A new leader: the round under way fails, its index might never come.
     pub(super) fn leader_changed(&mut self) {
         if let Some(round) = self.reads.round.take() {
-            for (id, _) in round.reads {
+            for (id, ..) in round.reads {
                 self.reply(id, Err(Error::LeaderChanged));
             }
             self.out.wake_now(Task::ReadIndex);
         }
     }
 
-    pub(super) fn serve_range(&mut self, id: RequestId, range: &RangeRequest) {
-        match self.store.range(&self.backend, range) {
+    /// `doSerialize`: who asks is found out after the wait, and must still be right after the read.
+    pub(super) fn serve_range(&mut self, id: RequestId, credential: &Credential, range: &RangeRequest) {
+        let check = |auth: &AuthStore, backend: &Backend, who: &AuthInfo| auth.may_range(backend, who, range);
+        let found = self.permitted(credential, check).and_then(|()| self.store.range(&self.backend, range));
+        match found {
             Ok(found) => self.reply_body(id, found.into()),
             Err(error) => self.reply(id, Err(error)),
         }
     }
 
-    pub(super) fn serve_txn(&mut self, id: RequestId, txn: &TxnRequest) {
-        match self.store.read_txn(&self.backend, txn) {
+    pub(super) fn serve_txn(&mut self, id: RequestId, credential: &Credential, txn: &TxnRequest) {
+        // A transaction that only reads attaches nothing to a lease.
+        let check =
+            |auth: &AuthStore, backend: &Backend, who: &AuthInfo| auth.may_txn(backend, &|_| Vec::new(), who, txn);
+        let found = self.permitted(credential, check).and_then(|()| self.store.read_txn(&self.backend, txn));
+        match found {
             Ok(body) => self.reply_body(id, body),
             Err(error) => self.reply(id, Err(error)),
         }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use crate::backend::Backend;
+use crate::membership::Cluster;
 use crate::mvcc::Store;
 use crate::raftpb::{ConfState, Message};
 use crate::wal::Commands;
@@ -121,7 +122,8 @@ impl Replica {
             self.event(Event::SnapshotSending { to, index });
             let database = Some(self.backend.snapshot());
             let from = self.config.member;
-            self.out.push(Output::Send(PeerMessage { from, to, message: Box::new(message), database }));
+            let (version, message) = (self.config.version, Box::new(message));
+            self.out.push(Output::Send(PeerMessage { from, to, version, message, database }));
         }
     }
 
@@ -151,10 +153,13 @@ impl Replica {
             Ok(store) => store,
             Err(_) => return self.exit("failed to restore mvcc store"),
         };
-        self.membership = match super::membership::Membership::restore(&self.backend) {
+        self.membership = match Cluster::restore(&self.backend, None) {
             Ok(membership) => membership,
             Err(_) => return self.exit("failed to recover membership"),
         };
+        if self.auth.recover(self.now, &self.backend).is_err() {
+            return self.exit("failed to recover auth store");
+        }
         self.watchers.restore();
         self.applied = index;
         self.handed_over = self.handed_over.max(index);

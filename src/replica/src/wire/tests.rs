@@ -2,7 +2,7 @@
 
 use super::message::kv::RangeRequest;
 use super::*;
-use crate::api::{self, CompareResult, CompareTarget, KeyRange, RangeEnd, SortOrder, SortTarget};
+use crate::api::{self, AlarmRequest, CompareResult, CompareTarget, KeyRange, RangeEnd, SortOrder, SortTarget};
 use crate::wal::testing::Dice;
 
 fn decoded(data: &Bytes) -> Result<(u64, Request), String> {
