@@ -29,10 +29,7 @@ fn raw(password: &str, cost: u32, salt: [u8; 16]) -> [u8; 24] {
 fn parse(hash: &[u8]) -> Option<(u32, [u8; 16], &[u8])> {
     // The minor version may be any letter, or be missing.
     let rest = hash.strip_prefix(b"$2")?;
-    let rest = match rest {
-        [b'$', rest @ ..] | [_, b'$', rest @ ..] => rest,
-        _ => return None,
-    };
+    let ([b'$', rest @ ..] | [_, b'$', rest @ ..]) = rest else { return None };
     let (cost, rest) = (rest.get(..2)?, rest.get(2..)?.strip_prefix(b"$")?);
     let cost = std::str::from_utf8(cost).ok()?.parse().ok().filter(|cost| (4..=31).contains(cost))?;
     let (salt, hash) = (rest.get(..22)?, rest.get(22..53)?);

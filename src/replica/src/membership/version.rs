@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn the_leader_raises_to_the_lowest_and_lowers_to_the_target() {
-        let version = |minor: u16| (minor != 0).then(|| Version { major: 3, minor, patch: 4 });
-        let cluster = |minor: u16| (minor != 99).then(|| Version::release(3, minor));
+        let version = |minor: u16| (minor != 0).then_some(Version { major: 3, minor, patch: 4 });
+        let cluster = |minor: u16| (minor != 99).then_some(Version::release(3, minor));
         // Cluster (99: none), lowest member (0: not known), target (99: none); what is proposed (99: nothing).
         for (now, lowest, target, expect) in [
             (99, 0, 99, 0),

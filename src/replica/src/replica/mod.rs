@@ -6,6 +6,7 @@
 mod apply;
 mod auth;
 mod boot;
+mod conf_change;
 mod election;
 mod fingerprint;
 mod fork;
@@ -16,6 +17,8 @@ mod propose;
 mod raft_loop;
 mod read;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};

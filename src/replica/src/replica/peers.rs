@@ -37,7 +37,7 @@ impl Replica {
             self.log_changed_from = self.log_changed_from.min(first.index);
         }
         let before = self.raft.raft.raft_log.last_index();
-        let dropped = self.raft.step(message).is_err();
+        let dropped = !self.raft_takes(message);
         if !dropped && self.raft.raft.raft_log.last_index() != before {
             self.log_changed_from = self.log_changed_from.min(before + 1);
         }

@@ -2,13 +2,16 @@
 
 use super::*;
 
+/// What it allows, from where, to where.
+type Granted = (PermissionType, String, String);
+
 /// Users with password and roles, roles with permissions; whatever is granted is looked up each time.
 #[derive(Default)]
 struct Naive {
     enabled: bool,
     revision: u64,
     users: Vec<(String, Vec<String>)>,
-    roles: Vec<(String, Vec<(PermissionType, String, String)>)>,
+    roles: Vec<(String, Vec<Granted>)>,
 }
 
 impl Naive {
@@ -16,7 +19,7 @@ impl Naive {
         self.users.iter_mut().find(|(user, _)| user == name)
     }
 
-    fn role(&mut self, name: &str) -> Option<&mut (String, Vec<(PermissionType, String, String)>)> {
+    fn role(&mut self, name: &str) -> Option<&mut (String, Vec<Granted>)> {
         self.roles.iter_mut().find(|(role, _)| role == name)
     }
 
@@ -160,7 +163,7 @@ fn random_commands_agree_with_four_lists() {
             };
             // The first permission with a first key hides the others from a second grant; the lists have no such rule.
             if let AuthRequest::RoleGrantPermission { role, .. } = &request {
-                let shares = |list: &[(PermissionType, String, String)]| list.iter().any(|(_, one, _)| one == key);
+                let shares = |list: &[Granted]| list.iter().any(|(_, one, _)| one == key);
                 if naive.role(role).is_some_and(|(_, list)| shares(list)) {
                     continue;
                 }
