@@ -1,11 +1,13 @@
 //! Tiny hand-made histories: for each check one where it holds, and one where it must speak.
 
+mod images;
 mod states;
 
-use detcd_replica::api::{Header, Response, ResponseBody};
-use detcd_replica::membership::Version;
+use std::collections::{BTreeMap, BTreeSet};
+
+use detcd_replica::api::{AlarmMember, Header, LeaseId, Response, ResponseBody};
 use detcd_replica::raftpb::{Entry, Message, MessageType};
-use detcd_replica::{DiskCommand, Event, LogView, PeerMessage, RequestId};
+use detcd_replica::{DiskCommand, Event, Lease, LogView, PeerMessage, RequestId};
 
 use super::*;
 
@@ -31,7 +33,31 @@ struct Fake {
     op: u64,
 }
 
+static NO_LEASES: BTreeMap<LeaseId, Lease> = BTreeMap::new();
+static NO_ALARMS: BTreeSet<AlarmMember> = BTreeSet::new();
+
 impl Fake {
+    /// A member that has nothing yet.
+    fn new(id: u64) -> Self {
+        Self {
+            id: MemberId(id),
+            term: 1,
+            vote: MemberId::NONE,
+            role: Role::Follower,
+            commit: 0,
+            applied: 0,
+            start: (0, 0),
+            entries: Vec::new(),
+            changed_from: 0,
+            voters: Vec::new(),
+            revision: 1,
+            compact_revision: -1,
+            state_hash: 0,
+            consistent_index: 0,
+            op: 1,
+        }
+    }
+
     fn view(&self) -> View<'_> {
         View {
             member: self.id,
@@ -47,6 +73,9 @@ impl Fake {
             revision: self.revision,
             compact_revision: self.compact_revision,
             state_hash: self.state_hash,
+            leases: &NO_LEASES,
+            is_primary_lessor: false,
+            alarms: &NO_ALARMS,
             consistent_index: self.consistent_index,
         }
     }
@@ -82,23 +111,8 @@ impl Story {
         let voters: Vec<_> = (1..=size).map(MemberId).collect();
         let mut story = Self { invariants: Invariants::new(&voters), members: Vec::new(), at: 0, found: None };
         for id in &voters {
-            story.members.push(Fake {
-                id: *id,
-                term: 1,
-                vote: MemberId::NONE,
-                role: Role::Follower,
-                commit: size,
-                applied: 0,
-                start: (0, 0),
-                entries: (1..=size).map(|index| entry(index, 1, "founder")).collect(),
-                changed_from: 0,
-                voters: Vec::new(),
-                revision: 1,
-                compact_revision: -1,
-                state_hash: 0,
-                consistent_index: 0,
-                op: 1,
-            });
+            let entries = (1..=size).map(|index| entry(index, 1, "founder")).collect();
+            story.members.push(Fake { commit: size, entries, ..Fake::new(id.0) });
             let saved =
                 Event::WalSaved { op: OpId(1), entries: Some((1, size)), hard_state: (1, MemberId::NONE, size) };
             story.boot_with(id.0, &[write(1), Output::Event(saved)]);
@@ -217,8 +231,7 @@ impl Story {
 
     fn send(&mut self, number: u64, kind: MessageType, to: u64, term: u64) {
         let message = Message { msg_type: kind, to, term, ..Message::default() };
-        let version = Version::release(3, 6);
-        let sent = PeerMessage { from: n(number), to: n(to), version, message: Box::new(message), database: None };
+        let sent = PeerMessage::of_raft(n(number), n(to), message);
         self.step(number, &[Output::Send(sent)]);
     }
 

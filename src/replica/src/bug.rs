@@ -22,6 +22,44 @@ pub enum Bug {
     RestoreRevIgnoresScheduled,
     /// M-36, etcd#15220: a manual progress request is answered at once, though watchers lag.
     ProgressIgnoresUnsynced,
+    /// M-20: the consistent index does not move for an entry that writes nothing to the backend.
+    CiNotMovedForLocklessEntries,
+    /// M-28, etcd#18089: a compaction removes a tombstone at its own revision.
+    CompactDropsTombstoneAtRev,
+    /// M-29, etcd#19179: a restart forgets a key of which only a tombstone is left.
+    RestoreSkipsLoneTombstone,
+    /// M-30, etcd#18667: members where nobody waits do not check the reads of a transaction.
+    TxnRangeStrippedUnlessWaiter,
+    /// M-31, etcd#6633: after a restart the revision may be below the compaction revision.
+    RestartCurLtCompact,
+    /// M-33, etcd#18679: a transaction that fails keeps what it wrote before.
+    TxnPartialOnError,
+    /// M-34: a delete that finds nothing makes a revision.
+    RevBumpRules,
+    /// M-35: a compaction forgets when a key was created, and its version.
+    CompactMetaWrong,
+    /// M-48, etcd#15247: a member that took itself for the leader revokes leases without making sure.
+    OldLeaderRevokes,
+    /// M-49, etcd#20615: a keep-alive succeeds though the lease was revoked meanwhile.
+    RenewOkAfterRevoke,
+    /// M-50, etcd#13508: a new leader gives leases their whole time again, whatever their checkpoints say.
+    RemainingTtlLost,
+    /// M-51, etcd#12292: applying a put asks the local clock whether its lease has ended.
+    ExpiryByLocalClockAtApply,
+    /// M-52: the backend forgets a revoked lease after its keys, in another transaction.
+    LeaseDeleteSplitTxn,
+    /// M-53: a new primary lessor does not wait longer for keep-alives that went to the last one.
+    PromoteNoExtend,
+    /// M-54: after a snapshot the lessor is restored after the store, and no key is attached.
+    LessorRecoverOrder,
+    /// M-55: a revocation deletes its keys in an order of each member's own.
+    RevokeKeysUnsorted,
+    /// M-73, etcd#22139: transactions inside transactions cost nothing of the quota.
+    NestedTxnFree,
+    /// M-74, etcd#13476: members share an alarm of one kind, and one takes it back for all.
+    AlarmSingleMember,
+    /// M-75: an entry that exceeds the quota of the member that applies it is refused there.
+    QuotaRejectAtApply,
     /// M-77: a linearizable read does not wait until the read index is applied.
     LinearizableReadSkipsApplywait,
     /// M-46, GHSA-xg4h-6gfc-h4m8: permission for one key counts for a watch from that key on.
@@ -54,11 +92,15 @@ pub enum Bug {
     ReconfigQuorumCalc,
     /// M-70: a snapshot holds the configuration of a later index than its own.
     ConfstateWrongIndex,
+    /// M-83: a commit makes the meta page last before the pages that it speaks of.
+    MetaBeforeData,
+    /// M-84: pages that an open reader still reads are used again.
+    FreelistEarlyReuse,
 }
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 46] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -68,6 +110,25 @@ impl Bug {
         Self::CiSavedBeforeApply,
         Self::RestoreRevIgnoresScheduled,
         Self::ProgressIgnoresUnsynced,
+        Self::CiNotMovedForLocklessEntries,
+        Self::CompactDropsTombstoneAtRev,
+        Self::RestoreSkipsLoneTombstone,
+        Self::TxnRangeStrippedUnlessWaiter,
+        Self::RestartCurLtCompact,
+        Self::TxnPartialOnError,
+        Self::RevBumpRules,
+        Self::CompactMetaWrong,
+        Self::OldLeaderRevokes,
+        Self::RenewOkAfterRevoke,
+        Self::RemainingTtlLost,
+        Self::ExpiryByLocalClockAtApply,
+        Self::LeaseDeleteSplitTxn,
+        Self::PromoteNoExtend,
+        Self::LessorRecoverOrder,
+        Self::RevokeKeysUnsorted,
+        Self::NestedTxnFree,
+        Self::AlarmSingleMember,
+        Self::QuotaRejectAtApply,
         Self::LinearizableReadSkipsApplywait,
         Self::WatchRangeRbac,
         Self::RangecacheNotRefreshed,
@@ -84,6 +145,8 @@ impl Bug {
         Self::RemovedRejoins,
         Self::ReconfigQuorumCalc,
         Self::ConfstateWrongIndex,
+        Self::MetaBeforeData,
+        Self::FreelistEarlyReuse,
     ];
 
     /// Its name on the command line.
@@ -98,6 +161,25 @@ impl Bug {
             Self::CiSavedBeforeApply => "ci_saved_before_apply",
             Self::RestoreRevIgnoresScheduled => "restore_rev_ignores_scheduled",
             Self::ProgressIgnoresUnsynced => "progress_ignores_unsynced",
+            Self::CiNotMovedForLocklessEntries => "ci_not_moved_for_lockless_entries",
+            Self::CompactDropsTombstoneAtRev => "compact_drops_tombstone_at_rev",
+            Self::RestoreSkipsLoneTombstone => "restore_skips_lone_tombstone",
+            Self::TxnRangeStrippedUnlessWaiter => "txn_range_stripped_unless_waiter",
+            Self::RestartCurLtCompact => "restart_cur_lt_compact",
+            Self::TxnPartialOnError => "txn_partial_on_error",
+            Self::RevBumpRules => "rev_bump_rules",
+            Self::CompactMetaWrong => "compact_meta_wrong",
+            Self::OldLeaderRevokes => "old_leader_revokes",
+            Self::RenewOkAfterRevoke => "renew_ok_after_revoke",
+            Self::RemainingTtlLost => "remaining_ttl_lost",
+            Self::ExpiryByLocalClockAtApply => "expiry_by_local_clock_at_apply",
+            Self::LeaseDeleteSplitTxn => "lease_delete_split_txn",
+            Self::PromoteNoExtend => "promote_no_extend",
+            Self::LessorRecoverOrder => "lessor_recover_order",
+            Self::RevokeKeysUnsorted => "revoke_keys_unsorted",
+            Self::NestedTxnFree => "nested_txn_free",
+            Self::AlarmSingleMember => "alarm_single_member",
+            Self::QuotaRejectAtApply => "quota_reject_at_apply",
             Self::LinearizableReadSkipsApplywait => "linearizable_read_skips_applywait",
             Self::WatchRangeRbac => "watch_range_rbac",
             Self::RangecacheNotRefreshed => "rangecache_not_refreshed",
@@ -114,6 +196,8 @@ impl Bug {
             Self::RemovedRejoins => "removed_rejoins",
             Self::ReconfigQuorumCalc => "reconfig_quorum_calc",
             Self::ConfstateWrongIndex => "confstate_wrong_index",
+            Self::MetaBeforeData => "meta_before_data",
+            Self::FreelistEarlyReuse => "freelist_early_reuse",
         }
     }
 
@@ -129,6 +213,25 @@ impl Bug {
             Self::CiSavedBeforeApply => "M-18",
             Self::RestoreRevIgnoresScheduled => "M-27",
             Self::ProgressIgnoresUnsynced => "M-36",
+            Self::CiNotMovedForLocklessEntries => "M-20",
+            Self::CompactDropsTombstoneAtRev => "M-28",
+            Self::RestoreSkipsLoneTombstone => "M-29",
+            Self::TxnRangeStrippedUnlessWaiter => "M-30",
+            Self::RestartCurLtCompact => "M-31",
+            Self::TxnPartialOnError => "M-33",
+            Self::RevBumpRules => "M-34",
+            Self::CompactMetaWrong => "M-35",
+            Self::OldLeaderRevokes => "M-48",
+            Self::RenewOkAfterRevoke => "M-49",
+            Self::RemainingTtlLost => "M-50",
+            Self::ExpiryByLocalClockAtApply => "M-51",
+            Self::LeaseDeleteSplitTxn => "M-52",
+            Self::PromoteNoExtend => "M-53",
+            Self::LessorRecoverOrder => "M-54",
+            Self::RevokeKeysUnsorted => "M-55",
+            Self::NestedTxnFree => "M-73",
+            Self::AlarmSingleMember => "M-74",
+            Self::QuotaRejectAtApply => "M-75",
             Self::LinearizableReadSkipsApplywait => "M-77",
             Self::WatchRangeRbac => "M-46",
             Self::RangecacheNotRefreshed => "M-56",
@@ -145,6 +248,8 @@ impl Bug {
             Self::RemovedRejoins => "M-67",
             Self::ReconfigQuorumCalc => "M-68",
             Self::ConfstateWrongIndex => "M-70",
+            Self::MetaBeforeData => "M-83",
+            Self::FreelistEarlyReuse => "M-84",
         }
     }
 
@@ -156,7 +261,7 @@ impl Bug {
 
 /// Which switches are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Bugs(u64);
+pub struct Bugs(u128);
 
 impl Bugs {
     /// None: etcd as it should be.

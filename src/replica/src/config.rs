@@ -84,6 +84,23 @@ pub struct Config {
     pub watch_batch_revisions: usize,
     /// Time between progress notifications. etcd: 10 min.
     pub watch_progress_interval: Span,
+    /// Size of the backend's file beyond which a request that would make it grow is refused, and the alarm about space
+    /// raised, bytes. 0: no quota. etcd: 2 GiB (`--quota-backend-bytes`).
+    pub quota_backend_bytes: u64,
+    /// Time between looks for leases that have ended. etcd: 500 ms.
+    pub lease_expiry_interval: Span,
+    /// Leases that may end in one second when many do, 2 or more. etcd: 1,000.
+    pub lease_revoke_rate: u64,
+    /// Revocations of one look that are on their way at once. etcd: 16.
+    pub lease_pending_revokes: usize,
+    /// Checkpoint the time that long leases have left. etcd: off (feature gate `LeaseCheckpoint`).
+    pub lease_checkpoint: bool,
+    /// Time between checkpoints of one lease. etcd: 5 min.
+    pub lease_checkpoint_interval: Span,
+    /// Checkpoints go to the backend. etcd: on, when the cluster's version is 3.6 or higher.
+    pub lease_checkpoint_persist: bool,
+    /// How long keep-alives wait for the leader to apply what is committed. etcd: 1 s.
+    pub lease_apply_timeout: Span,
     /// Time between runs of the purge task. etcd: 30 s.
     pub purge_interval: Span,
     /// WAL segments and snapshots that the purge task keeps. etcd: 5.
@@ -163,6 +180,14 @@ impl Config {
             watch_victim_interval: Span::millis(10),
             watch_batch_revisions: 1_000,
             watch_progress_interval: Span::secs(600),
+            quota_backend_bytes: 2 << 30,
+            lease_expiry_interval: Span::millis(500),
+            lease_revoke_rate: 1_000,
+            lease_pending_revokes: 16,
+            lease_checkpoint: false,
+            lease_checkpoint_interval: Span::secs(300),
+            lease_checkpoint_persist: true,
+            lease_apply_timeout: Span::secs(1),
             purge_interval: Span::secs(30),
             purge_keep: 5,
             bugs: Bugs::NONE,
@@ -205,11 +230,18 @@ impl Config {
             ("watch_channel", self.watch_channel),
             ("watch_sync_batch", self.watch_sync_batch),
             ("watch_batch_revisions", self.watch_batch_revisions),
+            ("lease_pending_revokes", self.lease_pending_revokes),
             ("purge_keep", self.purge_keep),
         ] {
             if value == 0 {
                 return refuse(field, "must be 1 or more");
             }
+        }
+        if self.lease_revoke_rate < 2 {
+            return refuse("lease_revoke_rate", "must be 2 or more");
+        }
+        if self.lease_expiry_interval == Span::ZERO {
+            return refuse("lease_expiry_interval", "must be more than 0");
         }
         if self.snapshot_count == 0 {
             return refuse("snapshot_count", "must be 1 or more");

@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::api::{Credential, Error, Request, Response, WatchRequest, WatchResponse};
+use crate::api::{Credential, Error, Key, LeaseId, Request, Response, WatchRequest, WatchResponse};
 use crate::membership::Version;
 use crate::time::Span;
 use crate::view::Role;
@@ -163,6 +163,12 @@ pub enum Task {
     WatchSend,
     /// Periodic progress notifications of the watch streams.
     WatchProgress,
+    /// Keep-alives and questions about leases that wait for something (`LeaseRenew`, `LeaseTimeToLive`).
+    LeaseCalls,
+    /// The look for leases that have ended (`revokeExpiredLeases`). Periodic while there are any.
+    LeaseExpiry,
+    /// Checkpoints of the time that leases have left (`checkpointScheduledLeases`).
+    LeaseCheckpoint,
     /// One batch of a scheduled compaction (`scheduleCompaction`).
     Compaction,
     /// Making a snapshot and compacting the Raft log (`snapshotIfNeededAndCompactRaftLog`).
@@ -179,7 +185,7 @@ pub enum Task {
 
 impl Task {
     /// Every task there is.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Tick,
         Self::RaftLoop,
         Self::Apply,
@@ -190,6 +196,9 @@ impl Task {
         Self::WatchVictims,
         Self::WatchSend,
         Self::WatchProgress,
+        Self::LeaseCalls,
+        Self::LeaseExpiry,
+        Self::LeaseCheckpoint,
         Self::Compaction,
         Self::Snapshot,
         Self::Purge,
@@ -204,27 +213,103 @@ impl Task {
     }
 }
 
-/// A Raft message on its way between two members. The database travels with the message that needs it.
+/// A message on its way between two members: Raft's, with the database that a snapshot needs, or one about leases.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerMessage {
     /// Sender.
     pub from: MemberId,
     /// Receiver.
     pub to: MemberId,
-    /// The sender's version, which goes with everything that members send each other.
-    pub version: Version,
-    /// Raft's message.
+    /// The sender's version, which members put on everything that they send; `None` when it does not say.
+    pub version: Option<Version>,
+    /// Raft's message; a `MsgHup`, which Raft sends to nobody, when it is one about leases.
     pub message: Box<raftpb::Message>,
     /// With `MsgSnapshot`: the sender's whole database file at the snapshot's index.
     pub database: Option<Bytes>,
+    /// What is said about leases. etcd's members do that over HTTP.
+    pub lease: Option<LeaseMessage>,
 }
 
 impl PeerMessage {
+    /// A message of Raft, without a database.
+    pub fn of_raft(from: MemberId, to: MemberId, message: raftpb::Message) -> Self {
+        Self { from, to, version: None, message: Box::new(message), database: None, lease: None }
+    }
+
+    /// A message about leases.
+    pub fn of_lease(from: MemberId, to: MemberId, message: LeaseMessage) -> Self {
+        Self { lease: Some(message), ..Self::of_raft(from, to, raftpb::Message::default()) }
+    }
+
     /// About how many bytes it takes on the wire; enough for bandwidth and queue limits.
     pub fn size(&self) -> usize {
         let entries: usize = self.message.entries.iter().map(|entry| entry.data.len() + 24).sum();
         64 + entries + self.message.context.len() + self.database.as_ref().map_or(0, Bytes::len)
     }
+}
+
+/// What members say to each other about leases.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LeaseMessage {
+    /// A call is forwarded to the leader.
+    Ask {
+        /// The asking member's name for it.
+        call: u64,
+        /// What it asks.
+        ask: LeaseAsk,
+    },
+    /// The leader answers.
+    Answer {
+        /// The asking member's name for the call.
+        call: u64,
+        /// The answer.
+        result: Result<LeaseAnswer, Error>,
+    },
+}
+
+/// What only the leader can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeaseAsk {
+    /// Let it live for its whole time again.
+    KeepAlive {
+        /// The lease.
+        id: LeaseId,
+    },
+    /// How long it has left.
+    TimeToLive {
+        /// The lease.
+        id: LeaseId,
+        /// Whether its keys are wanted, too.
+        keys: bool,
+    },
+}
+
+impl LeaseAsk {
+    /// Which lease.
+    pub fn id(self) -> LeaseId {
+        match self {
+            Self::KeepAlive { id } | Self::TimeToLive { id, .. } => id,
+        }
+    }
+}
+
+/// The leader's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LeaseAnswer {
+    /// It lives for so long from now on.
+    KeptAlive {
+        /// Seconds.
+        ttl: i64,
+    },
+    /// The time it has.
+    TimeToLive {
+        /// Whole seconds left.
+        ttl: i64,
+        /// All of its time, in seconds.
+        granted_ttl: i64,
+        /// Its keys, when they were asked for.
+        keys: Vec<Key>,
+    },
 }
 
 /// The two directories of a data dir.

@@ -20,6 +20,7 @@
 //!
 //! This crate knows nothing of simulation, networks, files, threads, judges or command lines.
 
+mod alarm;
 pub mod api;
 mod auth;
 pub mod backend;
@@ -28,9 +29,12 @@ mod config;
 pub mod history;
 mod ids;
 mod io;
+pub mod lease;
 mod log;
 pub mod membership;
 pub mod mvcc;
+pub mod pager;
+mod quota;
 mod replica;
 pub mod time;
 mod view;
@@ -42,9 +46,10 @@ pub use bug::{Bug, Bugs};
 pub use config::{Address, Config, ConfigError};
 pub use ids::{MemberId, OpId, RequestId, StreamId, WatchId};
 pub use io::{
-    BootError, Chance, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, Input, Output, PeerMessage,
-    Question, Task,
+    BootError, Chance, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, Input, LeaseAnswer,
+    LeaseAsk, LeaseMessage, Output, PeerMessage, Question, Task,
 };
+pub use lease::Lease;
 pub use replica::Replica;
 pub use view::{LogView, Role, View};
 

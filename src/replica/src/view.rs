@@ -1,5 +1,9 @@
 //! What a replica shows of itself: plain, read-only, cheap enough to take after every step.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{AlarmMember, LeaseId};
+use crate::lease::Lease;
 use crate::{raftpb, MemberId};
 
 /// Raft's roles.
@@ -42,9 +46,16 @@ pub struct View<'a> {
     pub revision: i64,
     /// The store's compaction revision, -1 when never compacted.
     pub compact_revision: i64,
-    /// Hash of the key space as clients see it: live keys with their revisions, versions, values and leases. Members
-    /// that have applied the same entries have the same hash, whatever their history, compaction or incarnation.
+    /// Hash of the state as clients see it: live keys with their revisions, versions, values and leases; the leases with
+    /// their times to live; the alarms. Members that have applied the same entries have the same hash, whatever their
+    /// history, compaction or incarnation.
     pub state_hash: u64,
+    /// The leases.
+    pub leases: &'a BTreeMap<LeaseId, Lease>,
+    /// Whether its lessor takes itself for the one that ends leases.
+    pub is_primary_lessor: bool,
+    /// The alarms that are raised.
+    pub alarms: &'a BTreeSet<AlarmMember>,
     /// The index that the last backend batch will carry when it commits.
     pub consistent_index: u64,
 }

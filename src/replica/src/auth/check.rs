@@ -7,7 +7,7 @@ use crate::api::{
     DeleteRangeRequest, Error, Key, KeyRange, LeaseId, PutRequest, RangeEnd, RangeRequest, RequestOp, TxnRequest,
 };
 use crate::mvcc::Batch;
-use crate::Bug;
+use crate::{wire, Bug};
 
 use super::permission::Access;
 use super::{table, AuthStore, ROOT};
@@ -17,6 +17,13 @@ use super::{table, AuthStore, ROOT};
 pub(crate) struct AuthInfo {
     pub(crate) username: String,
     pub(crate) revision: u64,
+}
+
+impl AuthInfo {
+    /// As it was when the entry was proposed.
+    pub(crate) fn of(entry: &wire::Entry) -> Self {
+        Self { username: entry.username.clone(), revision: entry.auth_revision }
+    }
 }
 
 /// The keys that are attached to a lease; none when there is no such lease.

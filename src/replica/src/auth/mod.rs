@@ -168,6 +168,14 @@ impl AuthStore {
         }
     }
 
+    /// `WithRoot`: who this member is when it acts by itself.
+    pub(crate) fn root(&self) -> AuthInfo {
+        match self.enabled {
+            true => AuthInfo { username: ROOT.into(), revision: self.revision },
+            false => AuthInfo::default(),
+        }
+    }
+
     fn raise_revision(&mut self, batch: &mut impl Batch) {
         self.revision += 1;
         table::save_revision(batch, self.revision);

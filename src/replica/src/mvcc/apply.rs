@@ -4,76 +4,123 @@
 //! everything that could fail; then it runs. So an error means that nothing was written (etcd#18679), and a
 //! nested compare does not see what the transaction writes before it, as in etcd.
 
+use super::range::RangeResult;
 use super::{Batch, Store, WriteTxn};
 use crate::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, KeyRange, KeyValue, LeaseId, PutRequest,
     RangeRequest, RequestOp, ResponseBody, TxnRequest, WatchEvent,
 };
+use crate::lease::Lessor;
+use crate::time::Monotonic;
+use crate::{Bug, MemberId};
 
-/// Whether a transaction writes nothing, whichever branches it takes.
+/// Whether a transaction only reads, whichever branch it takes. As in etcd a transaction inside it counts as a write.
 pub fn is_read_only(txn: &TxnRequest) -> bool {
-    txn.success.iter().chain(&txn.failure).all(|op| match op {
-        RequestOp::Range(_) => true,
-        RequestOp::Put(_) | RequestOp::DeleteRange(_) => false,
-        RequestOp::Txn(inner) => is_read_only(inner),
-    })
+    txn.success.iter().chain(&txn.failure).all(|op| matches!(op, RequestOp::Range(_)))
 }
 
 /// Whether a member may answer a transaction alone: it only reads, and every read is serializable.
 pub fn is_serializable(txn: &TxnRequest) -> bool {
-    txn.success.iter().chain(&txn.failure).all(|op| match op {
-        RequestOp::Range(range) => range.serializable,
-        RequestOp::Put(_) | RequestOp::DeleteRange(_) => false,
-        RequestOp::Txn(inner) => is_serializable(inner),
-    })
+    let alone = |op: &RequestOp| matches!(op, RequestOp::Range(range) if range.serializable);
+    txn.success.iter().chain(&txn.failure).all(alone)
+}
+
+/// What a request is applied to, beside the store.
+pub struct Parts<'a> {
+    /// The backend's open batch.
+    pub batch: &'a mut dyn Batch,
+    /// The leases.
+    pub lessor: &'a mut Lessor,
+    /// The member's clock. Nothing may depend on it.
+    pub now: Monotonic,
+}
+
+/// What applying a request came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The answer.
+    pub result: Result<ResponseBody, Error>,
+    /// The events of the new revision; none when nothing was written.
+    pub events: Vec<WatchEvent>,
+    /// Whether etcd takes the batch's lock for it, and so moves the consistent index there.
+    pub locked: bool,
+}
+
+impl Applied {
+    /// It was refused before anything was looked at or locked.
+    pub fn refused(error: Error) -> Self {
+        Self { result: Err(error), events: Vec::new(), locked: false }
+    }
+}
+
+/// What to do with the reads in a transaction that is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Somebody here waits for the answer.
+    Answered,
+    /// Nobody does: they are checked, as on every member, but not made.
+    Checked,
 }
 
 impl Store {
-    /// A put, with the event for its watchers.
-    ///
-    /// # Errors
-    /// `LeaseNotFound` for any lease: this store knows none.
-    pub fn apply_put(
-        &mut self,
-        batch: &mut dyn Batch,
-        request: &PutRequest,
-    ) -> Result<(ResponseBody, Vec<WatchEvent>), Error> {
-        check_lease(request.lease)?;
-        let mut txn = self.txn(batch);
-        let body = put(&mut txn, request);
-        Ok((body, txn.end()))
+    /// A put: `LeaseNotFound`, or `KeyNotFound` when something is to be kept of a key that is not there.
+    pub fn apply_put(&mut self, parts: Parts<'_>, request: &PutRequest) -> Applied {
+        if let Err(error) = check_lease(&parts, request.lease) {
+            return Applied::refused(error);
+        }
+        let mut txn = self.txn(parts.batch, parts.lessor);
+        let result = put(&mut txn, request);
+        Applied { result, events: txn.end(), locked: true }
     }
 
-    /// A delete, with the events for its watchers: none when no key was there.
-    pub fn apply_delete_range(
-        &mut self,
-        batch: &mut dyn Batch,
-        request: &DeleteRangeRequest,
-    ) -> (ResponseBody, Vec<WatchEvent>) {
-        let mut txn = self.txn(batch);
+    /// A delete.
+    pub fn apply_delete_range(&mut self, parts: Parts<'_>, request: &DeleteRangeRequest) -> Applied {
+        let mut txn = self.txn(parts.batch, parts.lessor);
         let body = delete_range(&mut txn, request);
-        (body, txn.end())
+        Applied { result: Ok(body), events: txn.end(), locked: true }
     }
 
-    /// A transaction, with the events for its watchers.
-    ///
-    /// # Errors
-    /// `Compacted`, `FutureRevision`, `LeaseNotFound` of an operation that it would have run. Nothing was
-    /// written then.
-    pub fn apply_txn(
-        &mut self,
-        batch: &mut dyn Batch,
-        request: &TxnRequest,
-    ) -> Result<(ResponseBody, Vec<WatchEvent>), Error> {
-        let path = self.checked_path(batch, request)?;
-        let mut txn = self.txn(batch);
-        let body = run(request, &mut path.into_iter(), &mut |op| match op {
-            RequestOp::Range(request) => txn.range(request).expect("its revision was checked").into(),
+    /// A transaction. Refused with `Compacted`, `FutureRevision`, `LeaseNotFound` or `KeyNotFound` for the first
+    /// operation on its path that cannot be; nothing was written then.
+    pub fn apply_txn(&mut self, parts: Parts<'_>, request: &TxnRequest, reads: Reads) -> Applied {
+        let path = self.path(parts.batch, request);
+        if !self.bugs.has(Bug::TxnPartialOnError) {
+            if let Err(error) = self.check_txn(&parts, request, &path, reads) {
+                return Applied::refused(error);
+            }
+        }
+        let mut txn = self.txn(parts.batch, parts.lessor);
+        let result = run(request, &mut path.into_iter(), &mut |op| match op {
+            RequestOp::Range(_) if reads == Reads::Checked => Ok(RangeResult::default().into()),
+            RequestOp::Range(request) => txn.range(request).map(Into::into),
             RequestOp::Put(request) => put(&mut txn, request),
-            RequestOp::DeleteRange(request) => delete_range(&mut txn, request),
+            RequestOp::DeleteRange(request) => Ok(delete_range(&mut txn, request)),
             RequestOp::Txn(_) => unreachable!("run goes into transactions itself"),
         });
-        Ok((body, txn.end()))
+        let events = txn.end();
+        let checked = !self.bugs.has(Bug::TxnPartialOnError);
+        assert!(result.is_ok() || !checked, "unexpected error during txn with writes: {result:?}");
+        Applied { result, events, locked: !is_read_only(request) }
+    }
+
+    /// The end of a lease: its keys are deleted, in one revision, and it is gone with them.
+    pub fn apply_lease_revoke(&mut self, parts: Parts<'_>, id: LeaseId, member: MemberId) -> Applied {
+        let keys = match parts.lessor.keys_to_revoke(id, member) {
+            Ok(keys) => keys,
+            Err(error) => return Applied::refused(error),
+        };
+        let mut txn = self.txn(parts.batch, parts.lessor);
+        for key in keys {
+            txn.delete_range(&KeyRange::single(key));
+        }
+        let events = txn.end();
+        // In the same transaction as the keys. With the bug the backend forgets it later.
+        if self.bugs.has(Bug::LeaseDeleteSplitTxn) {
+            parts.lessor.forget(id);
+        } else {
+            parts.lessor.remove(parts.batch, id);
+        }
+        Applied { result: Ok(ResponseBody::LeaseRevoke), events, locked: true }
     }
 
     /// A transaction that only reads, on the state as it is.
@@ -82,27 +129,54 @@ impl Store {
     /// `Compacted`, `FutureRevision`.
     pub fn read_txn(&self, batch: &dyn Batch, request: &TxnRequest) -> Result<ResponseBody, Error> {
         assert!(is_read_only(request), "a transaction that writes must be applied");
-        let path = self.checked_path(batch, request)?;
-        Ok(run(request, &mut path.into_iter(), &mut |op| match op {
-            RequestOp::Range(request) => self.range(batch, request).expect("its revision was checked").into(),
+        let path = self.path(batch, request);
+        for op in branch(request, path[0]) {
+            if let RequestOp::Range(range) = op {
+                self.check_revision(range)?;
+            }
+        }
+        run(request, &mut path.into_iter(), &mut |op| match op {
+            RequestOp::Range(request) => self.range(batch, request).map(Into::into),
             _ => unreachable!("it only reads"),
-        }))
+        })
     }
 
-    /// The branches that the transaction takes, in the order of running, once every operation on them is
-    /// known to succeed.
-    fn checked_path(&self, batch: &dyn Batch, request: &TxnRequest) -> Result<Vec<bool>, Error> {
-        let mut path = Vec::new();
+    /// The branches that the transaction takes, in the order of running.
+    fn path(&self, batch: &dyn Batch, request: &TxnRequest) -> Vec<bool> {
+        let mut path = Vec::with_capacity(1);
         self.choose(batch, request, &mut path);
-        for_each_op(request, &mut path.iter().copied(), &mut |op| match op {
-            RequestOp::Put(put) => check_lease(put.lease),
+        path
+    }
+
+    /// Whether every operation on the path will succeed, in etcd's order: one operation after the other.
+    fn check_txn(&self, parts: &Parts<'_>, request: &TxnRequest, path: &[bool], reads: Reads) -> Result<(), Error> {
+        // Members where nobody waited once left the reads of a transaction out, checks and all (etcd#18667).
+        let stripped = reads == Reads::Checked && self.bugs.has(Bug::TxnRangeStrippedUnlessWaiter);
+        for_each_op(request, &mut path.iter().copied(), 0, &mut |op, level| match op {
+            RequestOp::Range(_) if stripped && level == 0 => Ok(()),
+            RequestOp::Range(range) => self.check_revision(range),
+            RequestOp::Put(put) => {
+                if (put.ignore_value || put.ignore_lease) && !self.has(&put.key) {
+                    return Err(Error::KeyNotFound);
+                }
+                check_lease(parts, put.lease)
+            }
+            RequestOp::DeleteRange(_) | RequestOp::Txn(_) => Ok(()),
+        })
+    }
+
+    /// Unlike alone, inside a transaction a revision below 0 is one that may have been compacted.
+    fn check_revision(&self, range: &RangeRequest) -> Result<(), Error> {
+        match range.revision {
+            0 => Ok(()),
+            revision if revision > self.revision => Err(Error::FutureRevision),
+            revision if revision < self.compact_revision => Err(Error::Compacted),
             _ => Ok(()),
-        })?;
-        for_each_op(request, &mut path.iter().copied(), &mut |op| match op {
-            RequestOp::Range(range) => self.readable(range.revision, self.revision).map(|_| ()),
-            _ => Ok(()),
-        })?;
-        Ok(path)
+        }
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        self.index.get(key).is_some_and(super::key_index::KeyIndex::is_live)
     }
 
     fn choose(&self, batch: &dyn Batch, request: &TxnRequest, path: &mut Vec<bool>) {
@@ -156,47 +230,63 @@ fn next_branch(path: &mut dyn Iterator<Item = bool>) -> bool {
     path.next().expect("the path has a branch for each transaction on it")
 }
 
-/// Shows the operations that run, in order, until one is refused.
+/// Shows the operations that run, in order, with how deep they are, until one is refused.
 fn for_each_op(
     request: &TxnRequest,
     path: &mut dyn Iterator<Item = bool>,
-    visit: &mut dyn FnMut(&RequestOp) -> Result<(), Error>,
+    level: usize,
+    visit: &mut dyn FnMut(&RequestOp, usize) -> Result<(), Error>,
 ) -> Result<(), Error> {
     for op in branch(request, next_branch(path)) {
         match op {
-            RequestOp::Txn(inner) => for_each_op(inner, path, visit)?,
-            _ => visit(op)?,
+            RequestOp::Txn(inner) => for_each_op(inner, path, level + 1, visit)?,
+            _ => visit(op, level)?,
         }
     }
     Ok(())
 }
 
-/// Runs a transaction along its path.
+/// Runs a transaction along its path, up to the first operation that fails.
 fn run(
     request: &TxnRequest,
     path: &mut dyn Iterator<Item = bool>,
-    execute: &mut dyn FnMut(&RequestOp) -> ResponseBody,
-) -> ResponseBody {
+    execute: &mut dyn FnMut(&RequestOp) -> Result<ResponseBody, Error>,
+) -> Result<ResponseBody, Error> {
     let succeeded = next_branch(path);
     let one = |op: &RequestOp| match op {
         RequestOp::Txn(inner) => run(inner, path, execute),
         _ => execute(op),
     };
-    ResponseBody::Txn { succeeded, responses: branch(request, succeeded).iter().map(one).collect() }
+    let responses = branch(request, succeeded).iter().map(one).collect::<Result<_, _>>()?;
+    Ok(ResponseBody::Txn { succeeded, responses })
 }
 
-fn check_lease(lease: LeaseId) -> Result<(), Error> {
-    if lease == 0 {
+fn check_lease(parts: &Parts<'_>, lease: LeaseId) -> Result<(), Error> {
+    if lease == 0 || parts.lessor.is_alive(lease, parts.now) {
         Ok(())
     } else {
         Err(Error::LeaseNotFound)
     }
 }
 
-fn put(txn: &mut WriteTxn<'_>, request: &PutRequest) -> ResponseBody {
-    let prev_kv = if request.prev_kv { read(txn, KeyRange::single(request.key.clone())).pop() } else { None };
-    txn.put(request.key.clone(), request.value.clone(), request.lease);
-    ResponseBody::Put { prev_kv }
+fn put(txn: &mut WriteTxn<'_>, request: &PutRequest) -> Result<ResponseBody, Error> {
+    let keeps = request.ignore_value || request.ignore_lease;
+    let before = match request.prev_kv || keeps {
+        true => read(txn, KeyRange::single(request.key.clone())).pop(),
+        false => None,
+    };
+    let (mut value, mut lease) = (request.value.clone(), request.lease);
+    if keeps {
+        let before = before.as_ref().ok_or(Error::KeyNotFound)?;
+        if request.ignore_value {
+            value = before.value.clone();
+        }
+        if request.ignore_lease {
+            lease = before.lease;
+        }
+    }
+    txn.put(request.key.clone(), value, lease);
+    Ok(ResponseBody::Put { prev_kv: before.filter(|_| request.prev_kv) })
 }
 
 fn delete_range(txn: &mut WriteTxn<'_>, request: &DeleteRangeRequest) -> ResponseBody {

@@ -4,41 +4,38 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use crate::api::{Error, KeyRange, Request, RequestOp, TxnRequest};
+use crate::api::{Error, KeyRange, PutRequest, RangeEnd, Request, RequestOp, TxnRequest};
 
 /// Refuses requests that no member would apply.
 ///
 /// # Errors
-/// `EmptyKey`, `TooManyOps` (more compares or operations than `max_txn_ops` in one list, with those of the
-/// transactions around it), `DuplicateKey` (a transaction puts a key twice, or puts what it deletes),
-/// `RequestTooLarge`.
-pub fn check_request(request: &Request, max_txn_ops: usize, max_request_bytes: usize) -> Result<(), Error> {
-    let bytes = match request {
-        Request::Range(range) => return check_key(&range.range.start),
-        Request::Put(put) => {
-            check_key(&put.key)?;
-            put.key.len() + put.value.len() + OVERHEAD
-        }
-        Request::DeleteRange(delete) => {
-            check_key(&delete.range.start)?;
-            size_of_range(&delete.range)
-        }
+/// `EmptyKey`, `ValueProvided` and `LeaseProvided` (beside one to keep), `TooManyOps` (more compares or operations than
+/// `max_txn_ops` in one list, with those of the transactions around it), `DuplicateKey` (a transaction puts a key twice,
+/// or puts what it deletes).
+pub fn check_request(request: &Request, max_txn_ops: usize) -> Result<(), Error> {
+    match request {
+        Request::Range(range) => check_key(&range.range.start),
+        Request::Put(put) => check_put(put),
+        Request::DeleteRange(delete) => check_key(&delete.range.start),
         Request::Txn(txn) => {
             check_txn(txn, max_txn_ops)?;
             check_intervals(&txn.success)?;
-            check_intervals(&txn.failure)?;
-            size_of_txn(txn)
+            check_intervals(&txn.failure).map(|_| ())
         }
-        _ => 0,
-    };
-    if bytes > max_request_bytes {
-        return Err(Error::RequestTooLarge);
+        _ => Ok(()),
+    }
+}
+
+fn check_put(put: &PutRequest) -> Result<(), Error> {
+    check_key(&put.key)?;
+    if put.ignore_value && !put.value.is_empty() {
+        return Err(Error::ValueProvided);
+    }
+    if put.ignore_lease && put.lease != 0 {
+        return Err(Error::LeaseProvided);
     }
     Ok(())
 }
-
-/// About what the fields and tags of one operation take beside its keys and values.
-const OVERHEAD: usize = 16;
 
 fn check_key(key: &Bytes) -> Result<(), Error> {
     if key.is_empty() {
@@ -54,7 +51,7 @@ fn check_txn(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
     txn.compare.iter().try_for_each(|compare| check_key(&compare.range.start))?;
     txn.success.iter().chain(&txn.failure).try_for_each(|op| match op {
         RequestOp::Range(range) => check_key(&range.range.start),
-        RequestOp::Put(put) => check_key(&put.key),
+        RequestOp::Put(put) => check_put(put),
         RequestOp::DeleteRange(delete) => check_key(&delete.range.start),
         RequestOp::Txn(inner) => check_txn(inner, left),
     })
@@ -79,12 +76,14 @@ impl<'a> Writes<'a> {
 
 /// Refuses a list that puts a key twice, or puts a key that it deletes. Transactions inside count with both
 /// branches, which may put the same key, because only one of them runs. A put of an earlier inner transaction
-/// may be deleted by a later one: etcd lets it pass.
+/// may be deleted by a later one: etcd lets it pass. It lets pass, too, whatever is put beside a delete of every key from
+/// some key on: its tree of intervals takes that end, a zero byte, for the lowest of all keys.
 fn check_intervals(ops: &[RequestOp]) -> Result<Writes<'_>, Error> {
     let mut writes = Writes::default();
     for op in ops {
-        if let RequestOp::DeleteRange(delete) = op {
-            writes.deletes.push(&delete.range);
+        match op {
+            RequestOp::DeleteRange(delete) if delete.range.end != RangeEnd::Open => writes.deletes.push(&delete.range),
+            _ => {}
         }
     }
     for op in ops {
@@ -108,33 +107,10 @@ fn check_intervals(ops: &[RequestOp]) -> Result<Writes<'_>, Error> {
     Ok(writes)
 }
 
-fn size_of_range(range: &KeyRange) -> usize {
-    let end = match &range.end {
-        crate::api::RangeEnd::Before(end) => end.len(),
-        _ => 0,
-    };
-    range.start.len() + end + OVERHEAD
-}
-
-fn size_of_txn(txn: &TxnRequest) -> usize {
-    let value = |target: &crate::api::CompareTarget| match target {
-        crate::api::CompareTarget::Value(value) => value.len(),
-        _ => 0,
-    };
-    let compares = txn.compare.iter().map(|compare| size_of_range(&compare.range) + value(&compare.target));
-    let ops = txn.success.iter().chain(&txn.failure).map(|op| match op {
-        RequestOp::Range(range) => size_of_range(&range.range),
-        RequestOp::Put(put) => put.key.len() + put.value.len() + OVERHEAD,
-        RequestOp::DeleteRange(delete) => size_of_range(&delete.range),
-        RequestOp::Txn(inner) => size_of_txn(inner),
-    });
-    compares.sum::<usize>() + ops.sum::<usize>() + OVERHEAD
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{DeleteRangeRequest, PutRequest, RangeRequest};
+    use crate::api::{DeleteRangeRequest, RangeRequest};
 
     fn put(key: &str) -> RequestOp {
         RequestOp::Put(PutRequest::of(key.to_owned(), ""))
@@ -150,7 +126,7 @@ mod tests {
     }
 
     fn check(success: Vec<RequestOp>, failure: Vec<RequestOp>) -> Result<(), Error> {
-        check_request(&Request::Txn(TxnRequest { compare: vec![], success, failure }), 4, 1000)
+        check_request(&Request::Txn(TxnRequest { compare: vec![], success, failure }), 4)
     }
 
     #[test]
@@ -170,10 +146,26 @@ mod tests {
         assert_eq!(check(vec![txn(vec![delete("a")], vec![]), put("ab")], vec![]), duplicate);
         assert_eq!(check(vec![txn(vec![delete("a")], vec![]), txn(vec![put("a")], vec![])], vec![]), duplicate);
         assert_eq!(check(vec![txn(vec![put("a")], vec![]), txn(vec![delete("a")], vec![])], vec![]), Ok(()));
+        // An open end is no hindrance.
+        assert_eq!(check(vec![put("a"), delete("")], vec![]), Ok(()));
     }
 
     #[test]
-    fn size_and_keys_are_bounded() {
+    fn what_is_to_be_kept_is_not_given() {
+        let put = |value: &str, lease, ignore_value, ignore_lease| {
+            let put = PutRequest { lease, ignore_value, ignore_lease, ..PutRequest::of("a", value.to_owned()) };
+            let inside = check(vec![RequestOp::Put(put.clone())], vec![]);
+            assert_eq!(check_request(&Request::Put(put), 4), inside);
+            inside
+        };
+        assert_eq!(put("v", 0, true, false), Err(Error::ValueProvided));
+        assert_eq!(put("", 7, true, true), Err(Error::LeaseProvided));
+        assert_eq!(put("", 7, true, false), Ok(()));
+        assert_eq!(put("v", 0, false, true), Ok(()));
+    }
+
+    #[test]
+    fn number_and_keys_are_bounded() {
         let many = |n: usize| (0..n).map(|i| put(&i.to_string())).collect::<Vec<_>>();
         assert_eq!(check(many(4), vec![]), Ok(()));
         assert_eq!(check(vec![], many(5)), Err(Error::TooManyOps));
@@ -182,8 +174,7 @@ mod tests {
         assert_eq!(check(vec![txn(many(4), vec![])], vec![]), Err(Error::TooManyOps));
         assert_eq!(check(vec![put("")], vec![]), Err(Error::EmptyKey));
         let range = |key: &'static str| Request::Range(RangeRequest::of(KeyRange::single(key)));
-        assert_eq!(check_request(&range(""), 4, 1000), Err(Error::EmptyKey));
-        assert_eq!(check_request(&range("a"), 4, 1000), Ok(()));
-        assert_eq!(check(vec![put(&"x".repeat(1000))], vec![]), Err(Error::RequestTooLarge));
+        assert_eq!(check_request(&range(""), 4), Err(Error::EmptyKey));
+        assert_eq!(check_request(&range("a"), 4), Ok(()));
     }
 }

@@ -167,6 +167,14 @@ impl KeyIndex {
         }
     }
 
+    /// Bug M-35, to be called after [`KeyIndex::compact`]: what is left of a life counts as its beginning.
+    pub(crate) fn reset_creation(&mut self) {
+        let oldest = &mut self.generations[0];
+        if let Some(first) = oldest.revisions.first() {
+            (oldest.created, oldest.version) = (first.main, oldest.revisions.len() as i64);
+        }
+    }
+
     /// The revision not above `at` that counts for a hash at `at`: as for compaction, but never a tombstone,
     /// because versions before etcd#18089 dropped those and hashes of both must agree.
     pub(crate) fn keep(&self, at: i64) -> Option<RevisionKey> {

@@ -7,7 +7,7 @@
 //! to [`Watchers`]:
 //!
 //! ```text
-//! apply:  (body, events) = store.apply_*(batch, request), watchers.notify(store.revision(), &events)
+//! apply:  applied = store.apply_*(parts, request), watchers.notify(store.revision(), &applied.events)
 //! tasks:  store.compaction_batch · watchers.sync_batch · retry_victims · progress_tick · send
 //! ```
 
@@ -16,17 +16,19 @@ mod check;
 mod key_index;
 mod proto;
 mod range;
+mod record;
 mod restore;
 mod revision;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 mod write;
 
-pub use apply::{is_read_only, is_serializable};
+pub use apply::{is_read_only, is_serializable, Applied, Parts, Reads};
 pub use check::check_request;
 pub use range::RangeResult;
+pub use record::KeyRecord;
 pub use store::{CompactionStep, Store};
 pub use watch::{Pending, Watchers};
 pub use write::WriteTxn;

@@ -4,34 +4,44 @@ use super::key_index::KeyIndex;
 use super::revision::RevisionKey;
 use super::store::{FINISHED_COMPACT, SCHEDULED_COMPACT};
 use super::{proto, Batch, Bucket, Store};
-use crate::api::Revision;
+use crate::api::{Key, LeaseId, Revision};
+use crate::lease::Lessor;
 use crate::{Bug, Bugs};
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 impl Store {
-    /// Reads every revision in the backend into the index, and takes up a compaction that was not finished.
+    /// Reads every revision in the backend into the index, attaches keys to their leases, and takes up a compaction that
+    /// was not finished. A key whose lease is not there stays, attached to nothing, as in etcd.
     ///
     /// # Errors
     /// What in the backend cannot be read, in one sentence.
-    pub fn restore(batch: &dyn Batch, bugs: Bugs) -> Result<Self, String> {
+    pub fn restore(batch: &dyn Batch, lessor: &mut Lessor, bugs: Bugs) -> Result<Self, String> {
         let mut store = Self::new(bugs);
+        let mut attached = BTreeMap::new();
         store.compact_revision = meta_revision(batch, FINISHED_COMPACT)?.unwrap_or(-1);
         let scheduled = meta_revision(batch, SCHEDULED_COMPACT)?.unwrap_or(0);
 
         let mut outcome = Ok(());
         batch.for_each(Bucket::Key, &[], None, &mut |key, value| {
-            outcome = store.restore_revision(key, value);
+            outcome = store.restore_revision(key, value, &mut attached);
             outcome.is_ok()
         });
         outcome?;
+        for (key, lease) in &attached {
+            lessor.attach(*lease, key);
+        }
 
         // A compaction may have removed the newest revisions: its own revision is then all that is left to
         // know them by.
-        store.revision = store.revision.max(store.compact_revision);
-        if !bugs.has(Bug::RestoreRevIgnoresScheduled) {
-            store.revision = store.revision.max(scheduled);
+        if !bugs.has(Bug::RestartCurLtCompact) {
+            store.revision = store.revision.max(store.compact_revision);
+            if !bugs.has(Bug::RestoreRevIgnoresScheduled) {
+                store.revision = store.revision.max(scheduled);
+            }
         }
         // Above the revision it would be refused, as etcd refuses it: that only happens with the bug.
         if scheduled > store.compact_revision && scheduled <= store.revision && scheduled > 0 {
@@ -42,7 +52,12 @@ impl Store {
     }
 
     /// Adds one pair of the key bucket. They come in the order of history.
-    fn restore_revision(&mut self, key: &Bytes, value: &Bytes) -> Result<(), String> {
+    fn restore_revision(
+        &mut self,
+        key: &Bytes,
+        value: &Bytes,
+        attached: &mut BTreeMap<Key, LeaseId>,
+    ) -> Result<(), String> {
         let (revision, tombstone) =
             RevisionKey::decode(key).ok_or_else(|| format!("bucket key: {key:?} is not a revision"))?;
         let at = || format!("bucket key, revision {}_{}", revision.main, revision.sub);
@@ -52,6 +67,11 @@ impl Store {
             return Err(format!("{}: the value belongs to another revision", at()));
         }
         self.revision = self.revision.max(revision.main);
+        if kv.lease != 0 {
+            attached.insert(kv.key.clone(), kv.lease);
+        } else if !attached.is_empty() {
+            attached.remove(&kv.key);
+        }
 
         let new = if tombstone { 0 } else { xxh3_64(value) };
         let old = match self.index.get_mut(&kv.key) {
@@ -66,6 +86,8 @@ impl Store {
                 }
                 std::mem::replace(&mut index.live_hash, new)
             }
+            // Nobody knows when that life began, but its end may be watched, and compacted away again (etcd#19179).
+            None if tombstone && self.bugs.has(Bug::RestoreSkipsLoneTombstone) => 0,
             None => {
                 let mut index = match tombstone {
                     true => KeyIndex::restored_tombstone(revision),

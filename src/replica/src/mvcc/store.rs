@@ -32,7 +32,7 @@ pub struct Store {
     /// Compactions that wait for the one that runs, oldest first.
     pub(super) scheduled: VecDeque<Revision>,
     pub(super) running: Option<RunningCompaction>,
-    bugs: Bugs,
+    pub(super) bugs: Bugs,
 }
 
 /// A compaction between two of its batches.
@@ -151,13 +151,19 @@ impl Store {
     /// Compacts the index, which says what must stay in the backend.
     fn begin_compaction(&mut self, revision: Revision) -> RunningCompaction {
         let mut keep = BTreeSet::new();
-        // The releases with this bug dropped a tombstone at the compaction revision too (before etcd#18089).
-        // Without that the newest revision always survives its compaction, and the bug could not show.
-        let drop_tombstone = self.bugs.has(Bug::RestoreRevIgnoresScheduled);
+        // The releases with the first two bugs dropped a tombstone at the compaction revision too (before etcd#18089).
+        // Without that the newest revision always survives its compaction, and the bugs could not show.
+        let drop_tombstone = self.bugs.has(Bug::RestoreRevIgnoresScheduled)
+            || self.bugs.has(Bug::RestartCurLtCompact)
+            || self.bugs.has(Bug::CompactDropsTombstoneAtRev);
+        let reset_creation = self.bugs.has(Bug::CompactMetaWrong);
         self.index.retain(|_, key| {
             key.compact(revision, &mut keep);
             if drop_tombstone {
                 key.drop_tombstone_at(revision, &mut keep);
+            }
+            if reset_creation {
+                key.reset_creation();
             }
             !key.is_empty()
         });

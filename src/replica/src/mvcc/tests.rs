@@ -8,11 +8,25 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{Batch, Bucket};
+use super::{Applied, Batch, Bucket, Parts, Reads, Store};
+use crate::api::{DeleteRangeRequest, PutRequest, TxnRequest};
+use crate::lease::Lessor;
+use crate::time::Monotonic;
+use crate::{Bugs, Config, MemberId};
 
 /// A backend in a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct MemoryBatch(BTreeMap<(Bucket, Bytes), Bytes>);
+pub(crate) struct MemoryBatch(BTreeMap<(Bucket, Bytes), Bytes>);
+
+impl MemoryBatch {
+    pub(crate) fn pairs(&self, bucket: Bucket) -> impl Iterator<Item = (Bytes, Bytes)> + '_ {
+        self.0.iter().filter(move |((of, _), _)| *of == bucket).map(|((_, key), value)| (key.clone(), value.clone()))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 impl Batch for MemoryBatch {
     fn put(&mut self, bucket: Bucket, key: Bytes, value: Bytes) {
@@ -38,11 +52,53 @@ impl Batch for MemoryBatch {
     }
 }
 
+/// A store with all that it is applied to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Whole {
+    store: Store,
+    batch: MemoryBatch,
+    lessor: Lessor,
+}
+
+impl Whole {
+    fn new(bugs: Bugs) -> Self {
+        let config = Config { bugs, ..Config::etcd(MemberId(1), vec![MemberId(1)]) };
+        Self { store: Store::new(bugs), batch: MemoryBatch::default(), lessor: Lessor::new(&config) }
+    }
+
+    fn parts(&mut self) -> (&mut Store, Parts<'_>) {
+        let parts = Parts { batch: &mut self.batch, lessor: &mut self.lessor, now: Monotonic(0) };
+        (&mut self.store, parts)
+    }
+
+    fn txn(&mut self, request: &TxnRequest, reads: Reads) -> Applied {
+        let (store, parts) = self.parts();
+        store.apply_txn(parts, request, reads)
+    }
+
+    fn put(&mut self, request: &PutRequest) -> Applied {
+        let (store, parts) = self.parts();
+        store.apply_put(parts, request)
+    }
+
+    fn delete(&mut self, request: &DeleteRangeRequest) -> Applied {
+        let (store, parts) = self.parts();
+        store.apply_delete_range(parts, request)
+    }
+
+    /// A restart.
+    fn restore(&mut self) {
+        let config = Config { bugs: self.store.bugs, ..Config::etcd(MemberId(1), vec![MemberId(1)]) };
+        self.lessor = Lessor::restore(&self.batch, &config).expect("sound");
+        self.store = Store::restore(&self.batch, &mut self.lessor, self.store.bugs).expect("sound");
+    }
+}
+
 /// Chance for tests: splitmix64.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -51,12 +107,12 @@ impl Dice {
     }
 
     /// Below `n`.
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
     /// In one of `n` cases.
-    fn one_in(&mut self, n: u64) -> bool {
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 }

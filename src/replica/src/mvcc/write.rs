@@ -8,6 +8,8 @@ use super::range::RangeResult;
 use super::revision::RevisionKey;
 use super::{proto, Batch, Bucket, Store};
 use crate::api::{Error, Key, KeyRange, KeyValue, LeaseId, RangeRequest, Revision, Value, WatchEvent, WatchEventKind};
+use crate::lease::Lessor;
+use crate::Bug;
 
 /// Writes in progress. They are visible inside, and become the store's newest revision with
 /// [`WriteTxn::end`].
@@ -15,20 +17,23 @@ use crate::api::{Error, Key, KeyRange, KeyValue, LeaseId, RangeRequest, Revision
 pub struct WriteTxn<'a> {
     store: &'a mut Store,
     batch: &'a mut dyn Batch,
+    lessor: &'a mut Lessor,
     changes: Vec<WatchEvent>,
+    /// Bug M-34: a delete that found nothing makes a revision too.
+    bumped: bool,
 }
 
 impl Store {
-    /// Begins a write transaction.
-    pub fn txn<'a>(&'a mut self, batch: &'a mut dyn Batch) -> WriteTxn<'a> {
-        WriteTxn { store: self, batch, changes: Vec::new() }
+    /// Begins a write transaction. Keys are attached to leases, and detached, as they are written.
+    pub fn txn<'a>(&'a mut self, batch: &'a mut dyn Batch, lessor: &'a mut Lessor) -> WriteTxn<'a> {
+        WriteTxn { store: self, batch, lessor, changes: Vec::new(), bumped: false }
     }
 }
 
 impl WriteTxn<'_> {
     /// The newest revision, as a read inside sees it.
     pub fn revision(&self) -> Revision {
-        self.store.revision + i64::from(!self.changes.is_empty())
+        self.store.revision + i64::from(!self.changes.is_empty() || self.bumped)
     }
 
     /// Where the next operation is written.
@@ -44,10 +49,11 @@ impl WriteTxn<'_> {
         self.store.range_as_of(self.batch, request, self.revision())
     }
 
-    /// Writes a key.
+    /// Writes a key. Its lease, if any, must exist.
     pub fn put(&mut self, key: Key, value: Value, lease: LeaseId) {
         let revision = self.next();
         let index = self.store.index.entry(key.clone()).or_insert_with(KeyIndex::new);
+        let old_lease = if index.is_live() { self.lessor.lease_of(&key) } else { 0 };
         index.put(revision);
         let found = index.get(revision.main).expect("it was put just now");
         let kv = KeyValue {
@@ -63,6 +69,14 @@ impl WriteTxn<'_> {
         let old = std::mem::replace(&mut index.live_hash, new);
         self.store.rehash(old, new);
         self.batch.put(Bucket::Key, revision.put_key(), bytes);
+        if old_lease != lease {
+            if old_lease != 0 {
+                self.lessor.detach(&kv.key);
+            }
+            if lease != 0 {
+                assert!(self.lessor.attach(lease, &kv.key), "the lease {lease:x} of {:?} is not there", kv.key);
+            }
+        }
         self.changes.push(WatchEvent { kind: WatchEventKind::Put, kv, prev_kv: None });
     }
 
@@ -71,6 +85,7 @@ impl WriteTxn<'_> {
         let live = self.store.keys_in(range).filter(|(_, index)| index.is_live());
         let keys: Vec<Bytes> = live.map(|(key, _)| key.clone()).collect();
         let deleted = keys.len() as u64;
+        self.bumped |= deleted == 0 && self.store.bugs.has(Bug::RevBumpRules);
         for key in keys {
             self.delete(key);
         }
@@ -79,6 +94,9 @@ impl WriteTxn<'_> {
 
     fn delete(&mut self, key: Key) {
         let revision = self.next();
+        if self.lessor.lease_of(&key) != 0 {
+            self.lessor.detach(&key);
+        }
         let index = self.store.index.get_mut(&key).expect("the key was found live just now");
         assert!(index.tombstone(revision), "the key was found live just now");
         let old = std::mem::take(&mut index.live_hash);

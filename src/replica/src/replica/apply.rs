@@ -9,15 +9,18 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::api::{Request, Response, ResponseBody};
+use crate::alarm::Alarms;
+use crate::api::{Alarm, Error, LeaseCheckpoint, LeaseId, Request, Response, ResponseBody, Revision};
 use crate::auth::AuthInfo;
 use crate::backend::CommitProgress;
-use crate::mvcc::CompactionStep;
+use crate::lease::Lessor;
+use crate::mvcc::{Applied, CompactionStep, Parts, Reads, Store};
 use crate::raftpb::{Entry, EntryType, Snapshot};
 use crate::wire::{self, Command};
-use crate::{Bug, Event, Failpoint, OpId, Task};
+use crate::{quota, Bug, Event, Failpoint, OpId, RequestId, Task};
 
-use super::{Replica, Waiting};
+use super::propose::Internal;
+use super::{Compacting, Replica, Waiting};
 
 /// What the Raft loop has handed over and the apply loop has not applied.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +30,8 @@ pub(super) struct Applying {
     begun: Option<Begun>,
     /// Databases received and saved, not yet installed, by snapshot index.
     databases: BTreeMap<u64, Bytes>,
+    /// Bug M-52: a revoked lease that the backend has yet to forget.
+    revoked: Option<LeaseId>,
 }
 
 /// An entry whose transaction has not run yet.
@@ -78,6 +83,9 @@ impl Applying {
 impl Replica {
     pub(super) fn apply_run(&mut self) {
         let mut entries = 0;
+        if let Some(id) = self.applying.revoked.take_if(|_| self.backend.awaiting().is_none()) {
+            Lessor::delete_stored(&mut self.backend, id);
+        }
         while let Some(work) = self.applying.queue.front() {
             if self.backend.awaiting().is_some() {
                 // The commit holds the batch lock; its end wakes us.
@@ -123,6 +131,7 @@ impl Replica {
         self.after_raft();
         self.call_seated();
         self.serve_confirmed();
+        self.wake_lease_calls();
         if self.snapshotting.due(self.applied, self.config.snapshot_count) {
             self.out.wake_now(Task::Snapshot);
         }
@@ -139,15 +148,24 @@ impl Replica {
         if fresh && self.membership.replays() {
             self.membership.end_replay(self.speaks_old());
         }
-        match entry.entry_type {
+        let locked = match entry.entry_type {
             // The first commit of a term.
-            EntryType::EntryNormal if entry.data.is_empty() => self.out.wake_now(Task::ClusterVersion),
-            EntryType::EntryNormal if fresh => self.apply_request(&entry.data),
-            EntryType::EntryNormal if self.config.bugs.has(Bug::AuthReapplyBumpsRev) => self.reapply_auth(&entry.data),
-            EntryType::EntryNormal => self.replay_cluster(&entry.data),
-            EntryType::EntryConfChange => self.apply_conf_change(entry.index, &entry.data, fresh),
+            EntryType::EntryNormal if entry.data.is_empty() => {
+                self.promote_lessor();
+                self.out.wake_now(Task::ClusterVersion);
+                false
+            }
+            EntryType::EntryNormal if fresh => self.apply_data(&entry.data),
+            EntryType::EntryNormal => {
+                self.replay_data(&entry.data);
+                false
+            }
+            EntryType::EntryConfChange => {
+                self.apply_conf_change(entry.index, &entry.data, fresh);
+                true
+            }
             EntryType::EntryConfChangeV2 => panic!("nobody proposes joint configurations"),
-        }
+        };
         self.applied = entry.index;
         if !fresh {
             if entry.index == self.backend.consistent_index() {
@@ -155,66 +173,169 @@ impl Replica {
             }
             return;
         }
-        self.backend.set_consistent_index(entry.index, entry.term);
+        // Whoever takes the batch's lock for an entry moves the consistent index; for an entry that never needed it,
+        // such as one that is refused, it must be moved all the same.
+        if locked || !self.config.bugs.has(Bug::CiNotMovedForLocklessEntries) {
+            self.backend.set_consistent_index(entry.index, entry.term);
+        }
         let entry_hash = xxh3_64_with_seed(&entry.data, entry.entry_type as u64);
         self.event(Event::Applied {
             index: entry.index,
             term: entry.term,
             entry_hash,
-            state_hash: self.store.state_hash(),
+            state_hash: self.state_hash(),
             revision: self.store.revision(),
         });
     }
 
-    fn apply_request(&mut self, data: &Bytes) {
+    /// `applyEntryNormal`. Says whether the backend's lock was taken.
+    fn apply_data(&mut self, data: &Bytes) -> bool {
         let entry = wire::decode(data).expect("a member proposes only what it has encoded");
-        let who = AuthInfo { username: entry.username, revision: entry.auth_revision };
-        let request = match entry.command {
-            Command::Request(request) => request,
-            Command::Auth(command) => return self.apply_auth(entry.id, &who, command),
-            command @ (Command::ClusterVersionSet(_)
+        let waiter = self.proposed.get(&entry.id).copied();
+        let applied = match &entry.command {
+            // Without a waiter here nobody on this member would see what it reads.
+            Command::Request(Request::Range(_)) if waiter.is_none() => return false,
+            Command::Request(request) => self.apply_request(&AuthInfo::of(&entry), request, waiter),
+            Command::LeaseCheckpoint(checkpoints) => self.apply_checkpoints(checkpoints),
+            Command::Auth(command) => return self.apply_auth(entry.id, &AuthInfo::of(&entry), command.clone()),
+            Command::ClusterVersionSet(_)
             | Command::ClusterMemberAttrSet(_)
             | Command::DowngradeInfoSet(_)
-            | Command::Old(_)
-            | Command::Nothing) => return self.apply_cluster(entry.id, command),
-            other => panic!("an entry holds what is never proposed: {other:?}"),
+            | Command::Old(_) => return self.apply_cluster(entry.id, entry.command),
+            Command::Nothing => Applied { result: Ok(ResponseBody::Compact), events: Vec::new(), locked: false },
         };
-        let waiter = self.proposed.remove(&entry.id);
-        if let Err(error) = self.may_apply(&who, &request) {
-            if let Some(id) = waiter {
-                self.reply(id, Err(error));
-            }
-            return;
+        if !applied.events.is_empty() {
+            self.watchers.notify(self.store.revision(), &applied.events);
         }
-        let result = match request {
-            Request::Put(put) => self.store.apply_put(&mut self.backend, &put),
-            Request::DeleteRange(delete) => Ok(self.store.apply_delete_range(&mut self.backend, &delete)),
-            Request::Txn(txn) => self.store.apply_txn(&mut self.backend, &txn),
+        if applied.result == Err(Error::NoSpace) && !self.alarms.is_raised(Alarm::NoSpace) {
+            // The client stays waiting until the alarm is raised, or its time is up.
+            self.raise_no_space(self.now, Internal::AppliedFull { entry: entry.id });
+        } else if let Some(id) = waiter {
+            let physical = matches!(&entry.command, Command::Request(Request::Compact(compact)) if compact.physical);
+            self.proposed.remove(&entry.id);
+            if physical {
+                self.answer_when_compacted(id, applied.result.map(|_| ()));
+            } else {
+                let header = self.header();
+                self.reply(id, applied.result.map(|body| Response { header, body }));
+            }
+        }
+        if let Some(internal) = self.internal.remove(&entry.id) {
+            self.internal_done(self.now, internal);
+        }
+        applied.locked
+    }
+
+    /// The appliers of etcd, from the outermost in: alarms, auth, quota, backend.
+    fn apply_request(&mut self, who: &AuthInfo, request: &Request, waiter: Option<RequestId>) -> Applied {
+        if let Some(error) = self.alarm_forbids(request) {
+            return Applied::refused(error);
+        }
+        if let Err(error) = self.may_apply(who, request) {
+            return Applied::refused(error);
+        }
+        // Before it is applied: a member refuses nothing because of its own file, it only says so.
+        let full = self.exceeds_quota(request);
+        if full && self.config.bugs.has(Bug::QuotaRejectAtApply) {
+            return Applied::refused(Error::NoSpace);
+        }
+        let mut applied = self.apply_to_backend(request, waiter);
+        if full && applied.result.is_ok() {
+            applied.result = Err(Error::NoSpace);
+        }
+        applied
+    }
+
+    /// What a raised alarm makes of a request: the one about data forbids everything, the one about space what costs.
+    fn alarm_forbids(&self, request: &Request) -> Option<Error> {
+        if self.alarms.raised().is_empty() {
+            return None;
+        }
+        let is_of_data = !matches!(request, Request::Alarm(_));
+        if is_of_data && self.alarms.is_raised(Alarm::Corrupt) {
+            return Some(Error::Corrupt);
+        }
+        let costs = quota::cost(request, self.config.bugs) > 0;
+        (costs && self.alarms.is_raised(Alarm::NoSpace)).then_some(Error::NoSpace)
+    }
+
+    fn apply_to_backend(&mut self, request: &Request, waiter: Option<RequestId>) -> Applied {
+        let parts = Parts { batch: &mut self.backend, lessor: &mut self.lessor, now: self.now };
+        let reads = if waiter.is_some() { Reads::Answered } else { Reads::Checked };
+        match request {
+            Request::Put(put) => self.store.apply_put(parts, put),
+            Request::DeleteRange(delete) => self.store.apply_delete_range(parts, delete),
+            Request::Txn(txn) => self.store.apply_txn(parts, txn, reads),
+            Request::Range(range) => {
+                let result = self.store.range(parts.batch, range).map(Into::into);
+                Applied { result, events: Vec::new(), locked: false }
+            }
             Request::Compact(compact) => {
-                let result = self.store.schedule_compaction(&mut self.backend, compact.revision);
+                let result = self.store.schedule_compaction(parts.batch, compact.revision);
                 if result.is_ok() {
                     // The schedule is forced to disk before the first batch.
                     self.out.point(Failpoint::CompactBeforeCommitScheduledCompact);
                     self.commit_wanted = true;
                     self.out.wake_now(Task::Compaction);
-                    if let (true, Some(id)) = (compact.physical, waiter) {
-                        self.compacting.push((id, compact.revision));
-                        return;
-                    }
                 }
-                result.map(|()| (ResponseBody::Compact, Vec::new()))
+                let locked = result.is_ok();
+                Applied { result: result.map(|()| ResponseBody::Compact), events: Vec::new(), locked }
+            }
+            Request::LeaseGrant(grant) => {
+                let result = parts.lessor.grant(parts.batch, grant.id, grant.ttl, parts.now);
+                self.schedule_look();
+                let locked = result.is_ok();
+                let result = result.map(|ttl| ResponseBody::LeaseGrant { id: grant.id, ttl });
+                Applied { result, events: Vec::new(), locked }
+            }
+            Request::LeaseRevoke { id } => {
+                let applied = self.store.apply_lease_revoke(parts, *id, self.config.member);
+                if applied.result.is_ok() && self.config.bugs.has(Bug::LeaseDeleteSplitTxn) {
+                    self.applying.revoked = Some(*id);
+                    self.out.wake_now(Task::Apply);
+                }
+                applied
+            }
+            Request::Alarm(alarm) => {
+                let (alarms, locked) = self.alarms.apply(parts.batch, alarm);
+                Applied { result: Ok(ResponseBody::Alarm { alarms }), events: Vec::new(), locked }
             }
             other => panic!("an entry holds what is never proposed: {other:?}"),
+        }
+    }
+
+    fn apply_checkpoints(&mut self, checkpoints: &[LeaseCheckpoint]) -> Applied {
+        let mut locked = false;
+        for checkpoint in checkpoints {
+            let LeaseCheckpoint { id, remaining_ttl } = *checkpoint;
+            locked |= self.lessor.checkpoint(&mut self.backend, id, remaining_ttl, self.now);
+        }
+        self.schedule_look();
+        Applied { result: Ok(ResponseBody::LeaseRevoke), events: Vec::new(), locked }
+    }
+
+    /// Everything that follows from the backend, when a snapshot has replaced it. False when it cannot be read; then
+    /// the member ends.
+    pub(super) fn restore_state(&mut self) -> bool {
+        let Ok(mut lessor) = Lessor::restore(&self.backend, &self.config) else {
+            self.exit("failed to recover lessor");
+            return false;
         };
-        if let Ok((_, events)) = &result {
-            if !events.is_empty() {
-                self.watchers.notify(self.store.revision(), events);
-            }
-        }
-        if let Some(id) = waiter {
-            let header = self.header();
-            self.reply(id, result.map(|(body, _)| Response { header, body }));
-        }
+        // The lessor first, so that the store attaches its keys to the leases that there are now.
+        let attach_to = match self.config.bugs.has(Bug::LessorRecoverOrder) {
+            true => &mut self.lessor,
+            false => &mut lessor,
+        };
+        let Ok(store) = Store::restore(&self.backend, attach_to, self.config.bugs) else {
+            self.exit("failed to restore mvcc store");
+            return false;
+        };
+        let Ok(alarms) = Alarms::restore(&self.backend, self.config.bugs) else {
+            self.exit("failed to restore alarms");
+            return false;
+        };
+        (self.lessor, self.store, self.alarms) = (lessor, store, alarms);
+        true
     }
 
     // ---- The backend's batch.
@@ -254,6 +375,7 @@ impl Replica {
                 self.backend_committed = consistent_index;
                 self.out.point(Failpoint::AfterCommit);
                 self.event(Event::BackendCommitted { consistent_index });
+                self.answer_compacted();
                 self.out.wake_now(Task::Apply);
                 if self.snapshotting.waits_for_commit() {
                     self.out.wake_now(Task::Snapshot);
@@ -286,12 +408,44 @@ impl Replica {
                 if self.store.compaction_pending() {
                     self.out.wake_now(Task::Compaction);
                 }
-                let done: Vec<_> =
-                    self.compacting.iter().filter(|(_, at)| *at <= revision).map(|(id, _)| *id).collect();
-                self.compacting.retain(|(_, at)| *at > revision);
-                for id in done {
-                    self.reply_body(id, ResponseBody::Compact);
+                self.commit_compacted(revision);
+            }
+        }
+    }
+
+    /// A physical compaction is answered when it, and those before it, are done and last.
+    fn answer_when_compacted(&mut self, id: RequestId, result: Result<(), Error>) {
+        let revision = self.store.compact_revision();
+        let done = !self.store.compaction_pending();
+        match result {
+            Ok(()) | Err(Error::Compacted) => {
+                self.compacting.push(Compacting { id, revision, result, committing: false });
+                if done {
+                    self.commit_compacted(revision);
                 }
+            }
+            Err(error) => self.reply(id, Err(error)),
+        }
+    }
+
+    /// Compactions up to `revision` are done: make that last for those who wait.
+    fn commit_compacted(&mut self, revision: Revision) {
+        let mut any = false;
+        for waiting in self.compacting.iter_mut().filter(|waiting| waiting.revision <= revision) {
+            (waiting.committing, any) = (true, true);
+        }
+        if any {
+            self.begin_commit();
+        }
+    }
+
+    /// A commit has ended that was begun after their compactions.
+    fn answer_compacted(&mut self) {
+        for waiting in std::mem::take(&mut self.compacting) {
+            match waiting {
+                Compacting { committing: false, .. } => self.compacting.push(waiting),
+                Compacting { id, result: Ok(()), .. } => self.reply_body(id, ResponseBody::Compact),
+                Compacting { id, result: Err(error), .. } => self.reply(id, Err(error)),
             }
         }
     }

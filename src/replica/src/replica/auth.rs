@@ -6,16 +6,15 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::api::{
-    AlarmAction, AuthRequest, Credential, Error, Key, KeyRange, LeaseId, RangeRequest, Request, ResponseBody,
-    WatchCreate, WatchRequest,
+    AlarmAction, AuthRequest, Credential, Error, Key, LeaseId, Request, ResponseBody, WatchCreate, WatchRequest,
 };
 use crate::auth::{AuthInfo, AuthStore, Who};
 use crate::backend::Backend;
 use crate::time::Monotonic;
-use crate::wire::{self, AuthCommand};
-use crate::{RequestId, StreamId, Task};
+use crate::wire::{self, AuthCommand, Command};
+use crate::{Bug, RequestId, StreamId, Task};
 
-use super::{Proposal, Replica};
+use super::Replica;
 
 /// Requests whose token names an index that is not applied here yet.
 const SEATED_MAX: usize = 4096;
@@ -136,6 +135,12 @@ impl Replica {
                 let keys = self.keys_of_lease(*id);
                 self.permitted(credential, |auth, backend, who| auth.may_see_keys(backend, who, &keys))
             }
+            Request::Leases => {
+                self.must_be_somebody(credential)?;
+                let keys: Vec<Key> =
+                    self.lessor.leases().values().flat_map(|lease| lease.keys.iter().cloned()).collect();
+                self.permitted(credential, |auth, backend, who| auth.may_see_keys(backend, who, &keys))
+            }
             Request::LeaseKeepAlive { id } => {
                 self.must_be_somebody(credential)?;
                 let keys = self.keys_of_lease(*id);
@@ -145,7 +150,6 @@ impl Replica {
             | Request::Put(_)
             | Request::DeleteRange(_)
             | Request::Txn(_)
-            | Request::Leases
             | Request::MemberList { linearizable: true }
             | Request::Auth(_) => Ok(()),
         }
@@ -178,9 +182,7 @@ impl Replica {
 
     /// The keys that are attached to a lease.
     pub(super) fn keys_of_lease(&self, lease: LeaseId) -> Vec<Key> {
-        let everything = RangeRequest::of(KeyRange::prefix(""));
-        let found = self.store.range(&self.backend, &everything).map(|found| found.kvs).unwrap_or_default();
-        found.into_iter().filter(|kv| kv.lease == lease).map(|kv| kv.key).collect()
+        self.lessor.lookup(lease).map(|lease| lease.keys.iter().cloned().collect()).unwrap_or_default()
     }
 
     // ---- Users, roles, permissions, tokens.
@@ -198,7 +200,7 @@ impl Replica {
         let entry = self.ids.next();
         let header = wire::header(entry, &who.username, who.revision);
         let data = wire::auth_message(header, self.auth.command(entry, request)).encode_to_vec();
-        self.propose(id, entry, Proposal::Entry(data.into()));
+        self.propose_data(id, entry, data.into());
         entry
     }
 
@@ -219,11 +221,12 @@ impl Replica {
         self.callers.authenticating.remove(&entry)
     }
 
-    pub(super) fn apply_auth(&mut self, entry: u64, who: &AuthInfo, command: AuthCommand) {
+    /// Says whether the backend's lock was taken.
+    pub(super) fn apply_auth(&mut self, entry: u64, who: &AuthInfo, command: AuthCommand) -> bool {
         let waiter = self.proposed.remove(&entry);
         let only_looks = matches!(command, AuthCommand::Status | AuthCommand::UserGet(_) | AuthCommand::RoleGet(_));
         if only_looks && waiter.is_none() {
-            return;
+            return false;
         }
         // The index in a token is the last one applied before it: the same on every member.
         let (index, before) = (self.backend.consistent_index(), self.backend.pending());
@@ -232,26 +235,36 @@ impl Replica {
             Err(error) => Err(error),
         };
         // Changes of auth do not wait for the batch to fill.
-        self.commit_wanted |= self.backend.pending() != before;
-        let Some(id) = waiter else { return };
+        let changed = self.backend.pending() != before;
+        self.commit_wanted |= changed;
+        let Some(id) = waiter else { return changed };
         if let (true, Some((name, password, checked))) = (result.is_ok(), self.authenticated(entry)) {
             if checked != self.auth.revision() {
                 // The password may have been changed between the check and now.
-                return self.authenticate(id, name, password);
+                self.authenticate(id, name, password);
+                return changed;
             }
         }
         match result {
             Ok(response) => self.reply_body(id, ResponseBody::Auth(response)),
             Err(error) => self.reply(id, Err(error)),
         }
+        changed
     }
 
-    /// Bug M-57: the backend has the command's effect already.
-    pub(super) fn reapply_auth(&mut self, data: &Bytes) {
+    /// An entry that the backend has already. Bug M-57: an auth command in it is applied all the same.
+    pub(super) fn replay_data(&mut self, data: &Bytes) {
+        let reapplies_auth = self.config.bugs.has(Bug::AuthReapplyBumpsRev);
+        if !reapplies_auth && !self.membership.replays() {
+            return;
+        }
         let entry = wire::decode(data).expect("a member proposes only what it has encoded");
-        if let wire::Command::Auth(command) = entry.command {
-            let who = AuthInfo { username: entry.username, revision: entry.auth_revision };
-            self.apply_auth(entry.id, &who, command);
+        let who = AuthInfo::of(&entry);
+        match entry.command {
+            Command::Auth(command) if reapplies_auth => {
+                self.apply_auth(entry.id, &who, command);
+            }
+            command => self.replay_cluster(command),
         }
     }
 
@@ -266,6 +279,7 @@ impl Replica {
             Request::Put(put) => self.auth.may_put(&self.backend, &keys, who, put),
             Request::DeleteRange(delete) => self.auth.may_delete(&self.backend, who, delete),
             Request::Txn(txn) => self.auth.may_txn(&self.backend, &keys, who, txn),
+            Request::LeaseRevoke { id } => self.auth.may_write_keys(&self.backend, who, &keys(*id)),
             _ => Ok(()),
         }
     }

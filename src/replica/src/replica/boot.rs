@@ -2,8 +2,10 @@
 
 use raft::{RawNode, StateRole};
 
+use crate::alarm::Alarms;
 use crate::auth::AuthStore;
 use crate::backend::Backend;
+use crate::lease::Lessor;
 use crate::log::LogStorage;
 use crate::membership::{Change, Cluster, Members};
 use crate::mvcc::{Store, Watchers};
@@ -17,6 +19,7 @@ use crate::{
 use super::apply::Applying;
 use super::auth::Callers;
 use super::election::ElectionTimer;
+use super::lease::Leasing;
 use super::membership::Peers;
 use super::outputs::Outputs;
 use super::raft_loop::Saving;
@@ -191,12 +194,15 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     };
     let mut raft = new_raft(&config, storage, snapshot.0)
         .map_err(|error| BootError::Config { reason: format!("raft: {error}") })?;
-    let store = Store::restore(&backend, config.bugs).map_err(|reason| BootError::Backend { reason })?;
+    let refuse = |reason| BootError::Backend { reason };
+    // The leases first: the store attaches its keys to them.
+    let mut lessor = Lessor::restore(&backend, &config).map_err(refuse)?;
+    let store = Store::restore(&backend, &mut lessor, config.bugs).map_err(refuse)?;
+    let alarms = Alarms::restore(&backend, config.bugs).map_err(refuse)?;
     // The log begins with no member at all, or where only the backend knows who they are.
     let replayed = (snapshot.0 == 0).then(Members::default);
-    let membership = Cluster::restore(&backend, replayed).map_err(|reason| BootError::Backend { reason })?;
-    let auth = AuthStore::boot(&config.auth, config.bugs, now, &mut backend)
-        .map_err(|reason| BootError::Backend { reason })?;
+    let membership = Cluster::restore(&backend, replayed).map_err(refuse)?;
+    let auth = AuthStore::boot(&config.auth, config.bugs, now, &mut backend).map_err(refuse)?;
     let election = ElectionTimer::new(&mut raft.raft);
     let watchers = Watchers::new(config.watch_channel, config.watch_batch_revisions);
     let mut disk = std::collections::BTreeMap::new();
@@ -216,6 +222,8 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         backend,
         store,
         watchers,
+        lessor,
+        alarms,
         membership,
         peers: Peers::new(now),
         auth,
@@ -224,13 +232,16 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         reads: Reads::default(),
         applying: Applying::default(),
         snapshotting: Snapshotting::at(applied),
+        leasing: Leasing::new(now),
         saving,
         tick_waiting: false,
         disk,
         proposed: std::collections::BTreeMap::new(),
+        internal: std::collections::BTreeMap::new(),
         unled: std::collections::VecDeque::new(),
         deadlines: std::collections::VecDeque::new(),
         compacting: Vec::new(),
+        now,
         ids,
         role: Role::Follower,
         leader: MemberId::NONE,
@@ -240,7 +251,6 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         log_changed_from: 0,
         commit_wanted: false,
         stopped: false,
-        now,
         out,
         config,
     })

@@ -87,6 +87,7 @@ impl PeerMessage {
         (self.from, self.to).hash(&mut hasher);
         message(&mut hasher, &self.message);
         self.database.hash(&mut hasher);
+        self.lease.hash(&mut hasher);
         hasher.digest128()
     }
 }
@@ -102,6 +103,9 @@ impl Replica {
         self.backend.hash(h);
         self.store.hash(h);
         self.watchers.hash(h);
+        self.lessor.hash(h);
+        self.alarms.hash(h);
+        say(h, &self.leasing.say());
         say(h, &self.membership);
         self.auth.hash(h);
         self.callers.hash(h);
@@ -112,6 +116,7 @@ impl Replica {
         say(h, &self.unled);
         say(h, &self.ids);
         self.proposed.hash(h);
+        say(h, &self.internal);
         self.compacting.hash(h);
         self.deadlines.len().hash(h);
         for (_, id) in &self.deadlines {

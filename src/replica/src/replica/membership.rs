@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use prost::Message as _;
 
 use crate::api::{DowngradeRequest, Error, Request, ResponseBody};
@@ -148,8 +147,10 @@ impl Replica {
         Some(conf_state)
     }
 
-    /// What entries say about the cluster beside configuration changes (`applierMembership`).
-    pub(super) fn apply_cluster(&mut self, entry: u64, command: Command) {
+    /// What entries say about the cluster beside configuration changes (`applierMembership`). Says whether the backend's
+    /// lock was taken.
+    pub(super) fn apply_cluster(&mut self, entry: u64, command: Command) -> bool {
+        let before = self.backend.pending();
         let waiter = self.proposed.remove(&entry);
         match command {
             Command::ClusterVersionSet(set) => {
@@ -171,6 +172,7 @@ impl Replica {
             let version = self.membership.version().map(Version::short).unwrap_or_default();
             self.reply_body(id, ResponseBody::Downgrade { version });
         }
+        self.backend.pending() != before
     }
 
     fn apply_cluster_version(&mut self, version: Version) {
@@ -202,11 +204,8 @@ impl Replica {
     }
 
     /// An entry that the backend has already, for the members as they were then.
-    pub(super) fn replay_cluster(&mut self, data: &Bytes) {
-        if !self.membership.replays() {
-            return;
-        }
-        let published = match wire::decode(data).expect("a member proposes only what it has encoded").command {
+    pub(super) fn replay_cluster(&mut self, command: Command) {
+        let published = match command {
             Command::ClusterMemberAttrSet(set) => {
                 let attributes = set.member_attributes.unwrap_or_default();
                 Some((MemberId(set.member_id), attributes.name, attributes.client_urls))
@@ -239,7 +238,7 @@ impl Replica {
             let attributes = message::Attributes { name: address.name, client_urls };
             let set = message::ClusterMemberAttrSetRequest { member_id, member_attributes: Some(attributes) };
             let cluster_member_attr_set = Some(Box::new(set));
-            self.propose_own(InternalRaftRequest { cluster_member_attr_set, ..InternalRaftRequest::default() })
+            self.propose_unawaited(InternalRaftRequest { cluster_member_attr_set, ..InternalRaftRequest::default() })
         };
     }
 
@@ -251,7 +250,7 @@ impl Replica {
     fn propose_old(&mut self, path: String, val: String) -> u64 {
         let id = self.ids.next();
         let request = wire::message::entry::Request { id, method: "PUT".into(), path, val, ..Default::default() };
-        self.propose_data(id, request.encode_to_vec());
+        self.enqueue(id, Proposal::Entry(request.encode_to_vec().into()));
         id
     }
 
@@ -271,7 +270,7 @@ impl Replica {
                 return;
             }
             let set = message::ClusterVersionSetRequest { ver: next.to_string() };
-            self.propose_own(InternalRaftRequest {
+            self.propose_unawaited(InternalRaftRequest {
                 cluster_version_set: Some(Box::new(set)),
                 ..InternalRaftRequest::default()
             });
@@ -313,7 +312,7 @@ impl Replica {
     fn propose_downgrade(&mut self, target: Option<Version>) -> u64 {
         let ver = target.map(|target| target.to_string()).unwrap_or_default();
         let set = message::DowngradeInfoSetRequest { enabled: target.is_some(), ver };
-        self.propose_own(InternalRaftRequest {
+        self.propose_unawaited(InternalRaftRequest {
             downgrade_info_set: Some(Box::new(set)),
             ..InternalRaftRequest::default()
         })

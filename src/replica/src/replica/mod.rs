@@ -10,6 +10,8 @@ mod conf_change;
 mod election;
 mod fingerprint;
 mod fork;
+mod lease;
+mod look;
 mod membership;
 mod outputs;
 mod peers;
@@ -26,23 +28,27 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use raft::RawNode;
 
+use crate::alarm::Alarms;
 use crate::api::{self, Credential, Error, Request};
 use crate::auth::AuthStore;
 use crate::backend::Backend;
+use crate::lease::Lessor;
 use crate::log::LogStorage;
 use crate::membership::Cluster;
 use crate::mvcc::{is_read_only, is_serializable, Store, Watchers};
 use crate::time::Monotonic;
 use crate::wal::Wal;
-use crate::{Config, DiskError, Event, Input, LogView, MemberId, OpId, Output, RequestId, Role, Task, View};
+use crate::{Config, DiskError, Event, Input, LeaseAsk, LogView, MemberId, OpId, Output, RequestId, Role, Task, View};
 
 use apply::Applying;
 use auth::Callers;
 use election::ElectionTimer;
+use lease::Leasing;
 use membership::Peers;
 use outputs::Outputs;
+use propose::Internal;
 use raft_loop::Saving;
-use read::Reads;
+use read::{Read, Reads};
 use snapshot::Snapshotting;
 
 /// One etcd member.
@@ -57,10 +63,13 @@ pub struct Replica {
     peers: Peers,
     auth: AuthStore,
     callers: Callers,
+    lessor: Lessor,
+    alarms: Alarms,
     election: ElectionTimer,
     reads: Reads,
     applying: Applying,
     snapshotting: Snapshotting,
+    leasing: Leasing,
     /// The Ready that is being saved; the Raft loop waits for it.
     saving: Option<Saving>,
     /// The ticker's one-slot buffer: a tick that came while the Raft loop was saving.
@@ -69,12 +78,16 @@ pub struct Replica {
     disk: BTreeMap<OpId, Waiting>,
     /// Requests in the log or on their way there, by the id in their entry.
     proposed: BTreeMap<u64, RequestId>,
+    /// Entries that the member proposed itself and waits for, by the id in them.
+    internal: BTreeMap<u64, Internal>,
     /// Proposals that wait for somebody to lead.
     unled: VecDeque<(u64, Proposal)>,
     /// When each proposal must be answered, in order of time.
     deadlines: VecDeque<(Monotonic, u64)>,
-    /// Compactions whose clients wait until they are physically done.
-    compacting: Vec<(RequestId, api::Revision)>,
+    /// Clients that wait until a compaction is physically done.
+    compacting: Vec<Compacting>,
+    /// The time of the step under way.
+    now: Monotonic,
     ids: IdGenerator,
     role: Role,
     leader: MemberId,
@@ -87,8 +100,6 @@ pub struct Replica {
     /// The batch must be committed as soon as the entry under way is applied.
     commit_wanted: bool,
     stopped: bool,
-    /// The moment of the step under way.
-    now: Monotonic,
     out: Outputs,
 }
 
@@ -105,6 +116,18 @@ enum Waiting {
     Database(Box<crate::PeerMessage>),
     /// Nobody: an error is fatal, success means nothing.
     Nobody,
+}
+
+/// A client that wants a compaction to be done physically.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Compacting {
+    id: RequestId,
+    /// Compactions up to here must be done.
+    revision: api::Revision,
+    /// What it is told then.
+    result: Result<(), Error>,
+    /// They are, and a commit is on its way that makes it last.
+    committing: bool,
 }
 
 /// Something that wants to get into the log.
@@ -149,6 +172,7 @@ impl Replica {
             Input::Unreachable { member } => {
                 self.peers.activity.broken(now, member);
                 self.raft.report_unreachable(member.0);
+                self.lease_unreachable(now, member);
             }
             Input::SnapshotSent { member, delivered } => self.snapshot_sent(member, delivered),
             Input::Request { id, credential, request } => self.request(id, credential, request),
@@ -174,6 +198,9 @@ impl Replica {
             Task::WatchVictims => self.watch_victims(),
             Task::WatchSend => self.watch_send(),
             Task::WatchProgress => self.watch_progress(),
+            Task::LeaseCalls => self.lease_calls(now),
+            Task::LeaseExpiry => self.lease_expiry(now),
+            Task::LeaseCheckpoint => self.lease_checkpoint(now),
             Task::Compaction => self.compaction_run(),
             Task::Snapshot => self.snapshot_run(),
             Task::Purge => self.purge(),
@@ -226,8 +253,11 @@ impl Replica {
     }
 
     fn request(&mut self, id: RequestId, credential: Credential, request: Request) {
-        let (ops, bytes) = (self.config.max_txn_ops, self.config.max_request_bytes);
-        if let Err(error) = crate::mvcc::check_request(&request, ops, bytes) {
+        let now = self.now;
+        if self.exceeds_quota(&request) {
+            return self.raise_no_space(now, Internal::Full { id });
+        }
+        if let Err(error) = crate::mvcc::check_request(&request, self.config.max_txn_ops) {
             return self.reply(id, Err(error));
         }
         let Some((credential, request)) = self.seat(id, credential, request) else { return };
@@ -236,12 +266,12 @@ impl Replica {
         }
         match request {
             Request::Range(range) if range.serializable => self.serve_range(id, &credential, &range),
-            Request::Range(range) => self.read(id, credential, read::Read::Range(range)),
+            Request::Range(range) => self.read(now, Read::Range((id, credential), range)),
             Request::Txn(txn) if is_read_only(&txn) => {
                 if is_serializable(&txn) {
                     self.serve_txn(id, &credential, &txn);
                 } else {
-                    self.read(id, credential, read::Read::Txn(txn));
+                    self.read(now, Read::Txn((id, credential), txn));
                 }
             }
             Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) | Request::Compact(_) => {
@@ -251,24 +281,30 @@ impl Replica {
             | Request::MemberRemove { .. }
             | Request::MemberPromote { .. }
             | Request::MemberUpdate { .. } => self.propose_membership(id, request),
-            Request::MemberList { linearizable: true } => self.read(id, credential, read::Read::Members),
+            Request::MemberList { linearizable: true } => self.read(now, Read::Members((id, credential))),
             Request::MemberList { linearizable: false } => {
                 let body = self.member_list();
                 self.reply_body(id, body);
             }
-            // There is no lessor and there are no alarms yet.
-            Request::LeaseGrant(_)
-            | Request::LeaseRevoke { .. }
-            | Request::LeaseKeepAlive { .. }
-            | Request::LeaseTimeToLive { .. }
-            | Request::Leases
-            | Request::Alarm(_) => self.reply(id, Err(Error::NotPrimary)),
+            Request::LeaseGrant(mut grant) => {
+                while grant.id == 0 {
+                    // Only positive ids.
+                    grant.id = (self.ids.next() & (u64::MAX >> 1)) as i64;
+                }
+                self.propose_request(id, &credential, &Request::LeaseGrant(grant));
+            }
+            Request::LeaseRevoke { .. } | Request::Alarm(_) => self.propose_request(id, &credential, &request),
+            Request::LeaseKeepAlive { id: lease } => self.lease_call(now, id, LeaseAsk::KeepAlive { id: lease }),
+            Request::LeaseTimeToLive { id: lease, keys } => {
+                self.lease_call(now, id, LeaseAsk::TimeToLive { id: lease, keys });
+            }
+            Request::Leases => self.list_leases(id),
             Request::Auth(api::AuthRequest::Authenticate { name, password }) => {
-                self.read(id, credential, read::Read::Authenticate { name, password });
+                self.read(now, Read::Authenticate { id, name, password });
             }
             Request::Auth(request) => self.propose_auth(id, &credential, request),
             Request::Downgrade(request) => match self.check_downgrade(&request) {
-                Ok(()) => self.read(id, credential, read::Read::Downgrade(request)),
+                Ok(()) => self.read(now, Read::Downgrade(id, request)),
                 Err(error) => self.reply(id, Err(error)),
             },
             Request::MoveLeader { target } => self.move_leader(id, target),
@@ -290,6 +326,12 @@ impl Replica {
                 }
             }
         }
+    }
+
+    /// Hash of all that members at the same applied index agree on.
+    fn state_hash(&self) -> u64 {
+        let (keys, leases, alarms) = (self.store.state_hash(), self.lessor.state_hash(), self.alarms.state_hash());
+        keys.wrapping_add(leases).wrapping_add(alarms)
     }
 
     fn header(&self) -> api::Header {
@@ -327,7 +369,10 @@ impl Replica {
             learners: self.membership.learners(),
             revision: self.store.revision(),
             compact_revision: self.store.compact_revision(),
-            state_hash: self.store.state_hash(),
+            state_hash: self.state_hash(),
+            leases: self.lessor.leases(),
+            is_primary_lessor: self.lessor.is_primary(),
+            alarms: self.alarms.raised(),
             consistent_index: self.backend.consistent_index(),
         }
     }

@@ -48,6 +48,7 @@ impl Replica {
     }
 
     fn raft_tick(&mut self) {
+        self.leasing.latest_tick = self.now;
         self.election.enforce(&mut self.raft.raft);
         self.raft.tick();
     }
@@ -241,6 +242,7 @@ impl Replica {
         self.role = role;
         self.leader = leader;
         self.event(Event::RoleChanged { role, term, leader: leader.known() });
+        self.lessor_follows_role();
         if new_leader {
             self.leader_changed();
         }

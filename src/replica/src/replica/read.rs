@@ -10,27 +10,34 @@ use crate::raftpb::{Entry, Message, MessageType};
 use crate::time::Monotonic;
 use crate::{Bug, Event, RequestId, Task};
 
+use super::lease::LeadershipCheck;
 use super::Replica;
+
+/// Who asks: found out after the wait, and so kept as it came.
+pub(super) type Caller = (RequestId, Credential);
 
 /// A read that waits.
 #[derive(Clone, Debug)]
 pub(super) enum Read {
-    Range(RangeRequest),
-    Txn(TxnRequest),
-    Members,
-    Authenticate { name: String, password: String },
-    Downgrade(DowngradeRequest),
+    Range(Caller, RangeRequest),
+    Txn(Caller, TxnRequest),
+    Members(Caller),
+    Authenticate {
+        id: RequestId,
+        name: String,
+        password: String,
+    },
+    Downgrade(RequestId, DowngradeRequest),
+    /// Nothing is read: somebody must be sure that this member leads.
+    Leadership(LeadershipCheck),
 }
-
-/// Who asked for what.
-type Asked = (RequestId, Credential, Read);
 
 /// Reads that wait for the next round, the round under way, and rounds that wait for the apply loop.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reads {
-    next: Vec<Asked>,
+    next: Vec<Read>,
     round: Option<Round>,
-    confirmed: VecDeque<(u64, Vec<Asked>)>,
+    confirmed: VecDeque<(u64, Vec<Read>)>,
     /// Requests for a read index that came before this leader had committed in its term.
     postponed: Vec<Message>,
 }
@@ -39,7 +46,7 @@ pub(super) struct Reads {
 struct Round {
     /// The attempts so far; only an answer to one of them counts.
     contexts: Vec<u64>,
-    reads: Vec<Asked>,
+    reads: Vec<Read>,
     deadline: Monotonic,
     retry: Monotonic,
 }
@@ -48,10 +55,10 @@ struct Round {
 const POSTPONED_MAX: usize = 4096;
 
 impl Replica {
-    pub(super) fn read(&mut self, id: RequestId, credential: Credential, read: Read) {
-        self.reads.next.push((id, credential, read));
+    pub(super) fn read(&mut self, now: Monotonic, read: Read) {
+        self.reads.next.push(read);
         if self.reads.round.is_none() {
-            self.start_round(self.now);
+            self.start_round(now);
         }
     }
 
@@ -137,19 +144,20 @@ impl Replica {
     pub(super) fn serve_confirmed(&mut self) {
         while self.reads.confirmed.front().is_some_and(|(index, _)| *index <= self.applied) {
             let Some((_, reads)) = self.reads.confirmed.pop_front() else { return };
-            for (id, credential, read) in reads {
+            for read in reads {
                 match read {
-                    Read::Range(range) => self.serve_range(id, &credential, &range),
-                    Read::Txn(txn) => self.serve_txn(id, &credential, &txn),
-                    Read::Members => match self.must_be_somebody(&credential) {
+                    Read::Range((id, credential), range) => self.serve_range(id, &credential, &range),
+                    Read::Txn((id, credential), txn) => self.serve_txn(id, &credential, &txn),
+                    Read::Members((id, credential)) => match self.must_be_somebody(&credential) {
                         Ok(()) => {
                             let body = self.member_list();
                             self.reply_body(id, body);
                         }
                         Err(error) => self.reply(id, Err(error)),
                     },
-                    Read::Authenticate { name, password } => self.authenticate(id, name, password),
-                    Read::Downgrade(request) => self.downgrade(id, &request),
+                    Read::Authenticate { id, name, password } => self.authenticate(id, name, password),
+                    Read::Downgrade(id, request) => self.downgrade(id, &request),
+                    Read::Leadership(check) => self.leadership_checked(self.now, check, Ok(())),
                 }
             }
         }
@@ -170,19 +178,28 @@ impl Replica {
 
     fn fail_round(&mut self, error: Error, now: Monotonic) {
         let Some(round) = self.reads.round.take() else { return };
-        for (id, ..) in round.reads {
-            self.reply(id, Err(error));
-        }
+        self.fail_reads(round.reads, error);
         self.start_round(now);
     }
 
     /// A new leader: the round under way fails, its index might never come.
     pub(super) fn leader_changed(&mut self) {
         if let Some(round) = self.reads.round.take() {
-            for (id, ..) in round.reads {
-                self.reply(id, Err(Error::LeaderChanged));
-            }
+            self.fail_reads(round.reads, Error::LeaderChanged);
             self.out.wake_now(Task::ReadIndex);
+        }
+    }
+
+    fn fail_reads(&mut self, reads: Vec<Read>, error: Error) {
+        for read in reads {
+            match read {
+                Read::Range((id, _), _)
+                | Read::Txn((id, _), _)
+                | Read::Members((id, _))
+                | Read::Authenticate { id, .. }
+                | Read::Downgrade(id, _) => self.reply(id, Err(error)),
+                Read::Leadership(check) => self.leadership_checked(self.now, check, Err(error)),
+            }
         }
     }
 

@@ -12,6 +12,7 @@
 //! [`read()`] is the way back: it tells the torn tail that a crash leaves (to be repaired) from damage (to be refused),
 //! by etcd's rules, blind spots included. The log does not know what is in entries, nor what Raft does with them.
 
+mod dump;
 mod read;
 mod record;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+pub use dump::{conf_changes, dump, member_of, ConfChanges, Content, Dump, End, Located};
 pub use read::{exists, read, valid_snapshots, ReadAll};
 pub(crate) use record::{take, take_varint};
 

@@ -8,6 +8,7 @@
 mod alarm;
 mod auth;
 mod kv;
+mod look;
 pub(crate) mod message;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,8 @@ use bytes::Bytes;
 use prost::Message;
 
 pub(crate) use auth::AuthCommand;
+
+pub use look::{look, Asked, Look};
 
 use crate::api::{CompactRequest, LeaseCheckpoint, LeaseGrantRequest, Request};
 use message::entry::{InternalRaftRequest, RequestHeader};

@@ -2,7 +2,7 @@
 
 use super::message::kv::RangeRequest;
 use super::*;
-use crate::api::{self, AlarmRequest, CompareResult, CompareTarget, KeyRange, RangeEnd, SortOrder, SortTarget};
+use crate::api::{self, CompareResult, CompareTarget, KeyRange, RangeEnd, SortOrder, SortTarget};
 use crate::wal::testing::Dice;
 
 fn decoded(data: &Bytes) -> Result<(u64, Request), String> {
@@ -196,7 +196,7 @@ fn every_command_that_an_etcd_may_have_written_is_known() {
     let role = AuthRoleName { role: "r".into() };
     let checkpoints = vec![lease::LeaseCheckpoint { id: 3, remaining_ttl: 5 }];
     let alarm = message::alarm::AlarmRequest { action: 1, member_id: 9, alarm: 2 };
-    let corrupt = AlarmRequest {
+    let corrupt = api::AlarmRequest {
         action: api::AlarmAction::Activate,
         member: crate::MemberId(9),
         alarm: Some(api::Alarm::Corrupt),

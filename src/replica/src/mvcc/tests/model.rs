@@ -54,12 +54,13 @@ impl Model {
             RequestOp::Range(request) => range(request, &self.state),
             RequestOp::Put(put) => {
                 let old = self.state.get(&put.key).cloned();
+                let keep = old.as_ref().filter(|_| put.ignore_value);
                 let kv = KeyValue {
                     key: put.key.clone(),
                     create_revision: old.as_ref().map_or(at, |old| old.create_revision),
                     mod_revision: at,
                     version: old.as_ref().map_or(1, |old| old.version + 1),
-                    value: put.value.clone(),
+                    value: keep.map_or_else(|| put.value.clone(), |old| old.value.clone()),
                     lease: 0,
                 };
                 self.state.insert(put.key.clone(), kv.clone());
@@ -81,18 +82,73 @@ impl Model {
     }
 }
 
+/// Whether the transaction, on its path through the state, keeps something of a key that is not there before it.
+pub(super) fn lacks_key(request: &TxnRequest, state: &State) -> bool {
+    let succeeded = request.compare.iter().all(|compare| holds(compare, state));
+    let ops = if succeeded { &request.success } else { &request.failure };
+    ops.iter().any(|op| match op {
+        RequestOp::Put(put) => (put.ignore_value || put.ignore_lease) && !state.contains_key(&put.key),
+        RequestOp::Txn(inner) => lacks_key(inner, state),
+        _ => false,
+    })
+}
+
+/// Whether a transaction might delete a key and then put it, which etcd does not see and sometimes does not survive.
+pub(super) fn crashes_etcd(request: &TxnRequest) -> bool {
+    fn any(request: &TxnRequest, is: &dyn Fn(&RequestOp) -> bool) -> bool {
+        request.success.iter().chain(&request.failure).any(|op| match op {
+            RequestOp::Txn(inner) => any(inner, is),
+            op => is(op),
+        })
+    }
+    any(request, &|op| matches!(op, RequestOp::DeleteRange(delete) if delete.range.end == RangeEnd::Open))
+        && any(request, &|op| matches!(op, RequestOp::Put(_)))
+}
+
+/// Step by step as etcd's page on the API has it: what is in the range, what the filters leave, in which order, how many.
 pub(super) fn range(request: &RangeRequest, state: &State) -> ResponseBody {
-    let found: Vec<KeyValue> = state.values().filter(|kv| request.range.contains(&kv.key)).cloned().collect();
-    let count = found.len() as u64;
+    let mut kvs: Vec<KeyValue> = state.values().filter(|kv| request.range.contains(&kv.key)).cloned().collect();
+    let count = kvs.len() as u64;
     if request.count_only {
         return ResponseBody::Range { kvs: vec![], more: false, count };
     }
-    let limit = if request.limit == 0 { found.len() } else { found.len().min(request.limit as usize) };
-    let mut kvs = found[..limit].to_vec();
-    if request.keys_only {
-        kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+    let limit = if request.limit == 0 { usize::MAX } else { request.limit as usize };
+    if request.sort_order == SortOrder::None && !request.has_revision_filters() {
+        kvs.truncate(limit.saturating_add(1));
     }
-    ResponseBody::Range { more: limit < found.len(), kvs, count }
+    let outside = |revision: i64, min: i64, max: i64| (min != 0 && revision < min) || (max != 0 && revision > max);
+    kvs.retain(|kv| !outside(kv.mod_revision, request.min_mod_revision, request.max_mod_revision));
+    kvs.retain(|kv| !outside(kv.create_revision, request.min_create_revision, request.max_create_revision));
+    // Selection, the earliest of equals first.
+    let number = |kv: &KeyValue| match request.sort_target {
+        SortTarget::Key | SortTarget::Value => 0,
+        SortTarget::Version => kv.version,
+        SortTarget::Create => kv.create_revision,
+        SortTarget::Mod => kv.mod_revision,
+    };
+    let bytes = |kv: &KeyValue| match request.sort_target {
+        SortTarget::Key => kv.key.clone(),
+        SortTarget::Value => kv.value.clone(),
+        _ => Bytes::new(),
+    };
+    let mut sorted: Vec<KeyValue> = Vec::new();
+    while !kvs.is_empty() {
+        let mut best = 0;
+        for place in 1..kvs.len() {
+            let (new, old) = ((number(&kvs[place]), bytes(&kvs[place])), (number(&kvs[best]), bytes(&kvs[best])));
+            let before = if request.sort_order == SortOrder::Descend { new > old } else { new < old };
+            if before {
+                best = place;
+            }
+        }
+        sorted.push(kvs.remove(best));
+    }
+    let more = sorted.len() > limit;
+    sorted.truncate(limit);
+    if request.keys_only {
+        sorted.iter_mut().for_each(|kv| kv.value = Bytes::new());
+    }
+    ResponseBody::Range { more, kvs: sorted, count }
 }
 
 fn holds(compare: &Compare, state: &State) -> bool {
@@ -120,7 +176,7 @@ fn holds(compare: &Compare, state: &State) -> bool {
 }
 
 impl Dice {
-    pub(super) fn key(&mut self) -> Key {
+    pub(crate) fn key(&mut self) -> Key {
         Bytes::from_static([&b"a"[..], b"aa", b"ab", b"b", b"c", b"c\xff"][self.below(6) as usize])
     }
 
@@ -133,9 +189,20 @@ impl Dice {
         }
     }
 
-    pub(super) fn put(&mut self) -> RequestOp {
+    /// A put that does not need its key to exist.
+    pub(super) fn plain_put(&mut self) -> RequestOp {
         let value = Bytes::from(format!("{}", self.below(4)));
         RequestOp::Put(PutRequest { prev_kv: self.one_in(2), ..PutRequest::of(self.key(), value) })
+    }
+
+    pub(super) fn put(&mut self) -> RequestOp {
+        let value = Bytes::from(format!("{}", self.below(4)));
+        let mut put = PutRequest { prev_kv: self.one_in(2), ..PutRequest::of(self.key(), value) };
+        put.ignore_lease = self.one_in(8);
+        if self.one_in(8) {
+            (put.ignore_value, put.value) = (true, Bytes::new());
+        }
+        RequestOp::Put(put)
     }
 
     pub(super) fn delete(&mut self) -> RequestOp {
@@ -147,7 +214,21 @@ impl Dice {
         let mut request = RangeRequest::of(self.range());
         request.limit = self.below(4);
         request.keys_only = self.one_in(3);
-        request.count_only = self.one_in(4);
+        request.count_only = self.one_in(6);
+        let orders = [SortOrder::None, SortOrder::None, SortOrder::Ascend, SortOrder::Descend];
+        request.sort_order = orders[self.below(4) as usize];
+        let targets = [SortTarget::Key, SortTarget::Version, SortTarget::Create, SortTarget::Mod, SortTarget::Value];
+        request.sort_target = targets[self.below(5) as usize];
+        for bound in [
+            &mut request.min_mod_revision,
+            &mut request.max_mod_revision,
+            &mut request.min_create_revision,
+            &mut request.max_create_revision,
+        ] {
+            if self.one_in(6) {
+                *bound = self.below(high as u64 + 2) as i64;
+            }
+        }
         if self.one_in(2) {
             request.revision = low.max(1) + self.below((high - low.max(1) + 1) as u64) as i64;
         }

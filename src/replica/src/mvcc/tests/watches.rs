@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::model::Model;
-use super::{Dice, MemoryBatch};
+use super::{Dice, Whole};
 use crate::api::*;
-use crate::mvcc::{CompactionStep, Store, Watchers};
+use crate::mvcc::{CompactionStep, Reads, Watchers};
 use crate::{Bug, Bugs, MemberId, StreamId, WatchId};
 
 const STREAM: StreamId = StreamId(1);
 
 struct World {
-    store: Store,
-    batch: MemoryBatch,
+    whole: Whole,
     model: Model,
     watchers: Watchers,
     received: BTreeMap<StreamId, Vec<WatchResponse>>,
@@ -21,8 +20,7 @@ struct World {
 impl World {
     fn new(channel: usize, batch_revisions: usize) -> Self {
         Self {
-            store: Store::new(Bugs::NONE),
-            batch: MemoryBatch::default(),
+            whole: Whole::new(Bugs::NONE),
             model: Model::default(),
             watchers: Watchers::new(channel, batch_revisions),
             received: BTreeMap::new(),
@@ -32,10 +30,10 @@ impl World {
     /// Writes; a member that missed it and gets a snapshot instead does not notify.
     fn write(&mut self, ops: Vec<RequestOp>, notify: bool) {
         let txn = TxnRequest { compare: vec![], success: ops, failure: vec![] };
-        let (_, events) = self.store.apply_txn(&mut self.batch, &txn).expect("only writes");
+        let events = self.whole.txn(&txn, Reads::Answered).events;
         self.model.apply(&txn);
         if notify {
-            self.watchers.notify(self.store.revision(), &events);
+            self.watchers.notify(self.whole.store.revision(), &events);
         }
     }
 
@@ -45,7 +43,7 @@ impl World {
     }
 
     fn ask(&mut self, stream: StreamId, request: WatchRequest, bugs: Bugs) {
-        self.watchers.request(stream, request, self.store.revision(), bugs);
+        self.watchers.request(stream, request, self.whole.store.revision(), bugs);
     }
 
     fn create(&mut self, watch: i64, key: &'static str, start_revision: Revision) {
@@ -55,19 +53,19 @@ impl World {
 
     fn send(&mut self) {
         let mut out = Vec::new();
-        self.watchers.send(&self.store, &self.batch, MemberId(1), 1, &mut out);
+        self.watchers.send(&self.whole.store, &self.whole.batch, MemberId(1), 1, &mut out);
         for (stream, response) in out {
             self.received.entry(stream).or_default().push(response);
         }
     }
 
     fn sync(&mut self, limit: usize) {
-        self.watchers.sync_batch(&self.store, &self.batch, limit);
+        self.watchers.sync_batch(&self.whole.store, &self.whole.batch, limit);
     }
 
     fn compact(&mut self, at: Revision) {
-        if self.store.schedule_compaction(&mut self.batch, at).is_ok() {
-            while self.store.compaction_batch(&mut self.batch, 2) != CompactionStep::Idle {}
+        if self.whole.store.schedule_compaction(&mut self.whole.batch, at).is_ok() {
+            while self.whole.store.compaction_batch(&mut self.whole.batch, 2) != CompactionStep::Idle {}
         }
     }
 
@@ -130,10 +128,10 @@ fn a_full_channel_makes_a_victim_that_loses_nothing() {
     (0..4).for_each(|_| world.put("a"));
     assert!(world.watchers.pending().victims);
     assert_eq!(world.story(), "1:created");
-    assert!(!world.watchers.retry_victims(world.store.revision()));
+    assert!(!world.watchers.retry_victims(world.whole.store.revision()));
     world.watchers.grant(STREAM, 10);
     assert_eq!(world.story(), "1:events(2)");
-    assert!(world.watchers.retry_victims(world.store.revision()));
+    assert!(world.watchers.retry_victims(world.whole.store.revision()));
     assert_eq!(world.story(), "1:events(3)");
     world.sync(10);
     assert_eq!(world.story(), "1:events(4,5)");
@@ -187,21 +185,21 @@ fn progress_never_precedes_the_start_of_a_watch() {
     world.ask(STREAM, WatchRequest::Create(create), Bugs::NONE);
     world.put("a");
     world.ask(STREAM, WatchRequest::Progress, Bugs::NONE);
-    world.watchers.progress_tick(world.store.revision());
+    world.watchers.progress_tick(world.whole.store.revision());
     assert_eq!(world.story(), "0:created");
     // A snapshot does not bring it down either.
     world.watchers.restore();
     world.put("a");
     world.sync(10);
     world.put("a");
-    world.watchers.progress_tick(world.store.revision());
+    world.watchers.progress_tick(world.whole.store.revision());
     assert_eq!(world.story(), "0:events(4) 0:progress@4");
     // Events are progress enough.
     world.put("a");
     world.story();
-    world.watchers.progress_tick(world.store.revision());
+    world.watchers.progress_tick(world.whole.store.revision());
     assert_eq!(world.story(), "");
-    world.watchers.progress_tick(world.store.revision());
+    world.watchers.progress_tick(world.whole.store.revision());
     assert_eq!(world.story(), "0:progress@5");
 }
 
@@ -234,36 +232,36 @@ fn random_watches_receive_exactly_their_events() {
                 0 => {
                     let mut create = watch_of(dice.range());
                     create.watch = WatchId(step);
-                    create.start_revision = dice.below(world.store.revision() as u64 + 3) as i64;
+                    create.start_revision = dice.below(world.whole.store.revision() as u64 + 3) as i64;
                     (create.prev_kv, create.progress_notify) = (dice.one_in(2), dice.one_in(2));
                     (create.no_put, create.no_delete) = (dice.one_in(5), dice.one_in(5));
-                    created.insert((stream, create.watch), (create.clone(), world.store.revision()));
+                    created.insert((stream, create.watch), (create.clone(), world.whole.store.revision()));
                     world.ask(stream, WatchRequest::Create(create), Bugs::NONE);
                 }
                 1 => world.ask(stream, WatchRequest::Progress, Bugs::NONE),
                 2 => world.sync(1 + dice.below(3) as usize),
                 3 => {
-                    world.watchers.retry_victims(world.store.revision());
+                    world.watchers.retry_victims(world.whole.store.revision());
                 }
                 4 => world.watchers.grant(stream, 1 + dice.below(3)),
                 5 => world.send(),
-                6 if dice.one_in(3) => world.compact(dice.below(world.store.revision() as u64 + 1) as i64),
+                6 if dice.one_in(3) => world.compact(dice.below(world.whole.store.revision() as u64 + 1) as i64),
                 7 if dice.one_in(2) => {
                     // The member falls behind and is given a snapshot.
-                    (0..dice.below(4)).for_each(|_| world.write(vec![dice.put()], false));
-                    world.store = Store::restore(&world.batch, Bugs::NONE).expect("sound");
+                    (0..dice.below(4)).for_each(|_| world.write(vec![dice.plain_put()], false));
+                    world.whole.restore();
                     world.watchers.restore();
                 }
-                8 => world.watchers.progress_tick(world.store.revision()),
+                8 => world.watchers.progress_tick(world.whole.store.revision()),
                 9 => world.write(vec![dice.delete(), dice.delete()], true),
-                _ => world.write(vec![dice.put()], true),
+                _ => world.write(vec![dice.plain_put()], true),
             }
         }
         // Everything is repaired: in the end nobody lags.
         (1..3).for_each(|stream| world.watchers.grant(StreamId(stream), 10_000));
         for _ in 0..2_000 {
             world.sync(2);
-            world.watchers.retry_victims(world.store.revision());
+            world.watchers.retry_victims(world.whole.store.revision());
             world.send();
         }
         assert_eq!((world.watchers.lagging(), world.watchers.pending().send), (0, false), "seed {seed}");
@@ -327,6 +325,6 @@ fn check_watch(world: &World, id: (StreamId, WatchId), create: &WatchCreate, now
 fn check_prev_kv(world: &World, create: &WatchCreate, event: &WatchEvent, context: &str) {
     let before = event.kv.mod_revision - 1;
     let expected = world.model.state_at(before).remove(&event.kv.key).filter(|_| create.prev_kv);
-    let may_be_gone = before < world.store.compact_revision();
+    let may_be_gone = before < world.whole.store.compact_revision();
     assert!(event.prev_kv == expected || event.prev_kv.is_none() && may_be_gone, "{context}: {event:?}");
 }
