@@ -364,6 +364,7 @@ enum Request {
         target: u64,
     },
     Status,
+    Defragment,
     HashKv {
         revision: i64,
     },
@@ -396,6 +397,7 @@ impl From<&of::Request> for Request {
             of::Request::Downgrade(it) => Self::Downgrade(it.clone()),
             of::Request::MoveLeader { target } => Self::MoveLeader { target: target.0 },
             of::Request::Status => Self::Status,
+            of::Request::Defragment => Self::Defragment,
             of::Request::HashKv { revision } => Self::HashKv { revision: *revision },
         }
     }
@@ -426,6 +428,7 @@ impl From<Request> for of::Request {
             Request::Downgrade(it) => Self::Downgrade(it),
             Request::MoveLeader { target } => Self::MoveLeader { target: MemberId(target) },
             Request::Status => Self::Status,
+            Request::Defragment => Self::Defragment,
             Request::HashKv { revision } => Self::HashKv { revision },
         }
     }
@@ -492,6 +495,7 @@ enum Body {
         raft_applied_index: u64,
         raft_index: u64,
     },
+    Defragment,
     HashKv {
         hash: u32,
         compact_revision: i64,
@@ -533,6 +537,7 @@ impl From<&of::ResponseBody> for Body {
                 raft_applied_index: *raft_applied_index,
                 raft_index: *raft_index,
             },
+            of::ResponseBody::Defragment => Self::Defragment,
             of::ResponseBody::HashKv { hash, compact_revision } => {
                 Self::HashKv { hash: *hash, compact_revision: *compact_revision }
             }
@@ -566,6 +571,7 @@ impl From<Body> for of::ResponseBody {
             Body::Status { leader, raft_applied_index, raft_index } => {
                 Self::Status { leader: leader.map(MemberId), raft_applied_index, raft_index }
             }
+            Body::Defragment => Self::Defragment,
             Body::HashKv { hash, compact_revision } => Self::HashKv { hash, compact_revision },
         }
     }
@@ -592,7 +598,7 @@ impl From<Header> for of::Header {
 }
 
 /// The errors by their names in this format.
-pub(super) const ERRORS: [(of::Error, &str); 54] = [
+pub(super) const ERRORS: [(of::Error, &str); 55] = [
     (of::Error::EmptyKey, "EmptyKey"),
     (of::Error::TooManyOps, "TooManyOps"),
     (of::Error::DuplicateKey, "DuplicateKey"),
@@ -605,6 +611,7 @@ pub(super) const ERRORS: [(of::Error, &str); 54] = [
     (of::Error::LeaderChanged, "LeaderChanged"),
     (of::Error::NotLeader, "NotLeader"),
     (of::Error::Timeout, "Timeout"),
+    (of::Error::DefragmentFailed, "DefragmentFailed"),
     (of::Error::Stopped, "Stopped"),
     (of::Error::MemberNotFound, "MemberNotFound"),
     (of::Error::MemberExists, "MemberExists"),

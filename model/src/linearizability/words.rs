@@ -52,6 +52,7 @@ pub(crate) fn request(request: &Request) -> String {
         Request::Downgrade(request) => format!("downgrade {request:?}"),
         Request::MoveLeader { target } => format!("move-leader {target}"),
         Request::Status => "endpoint status".to_owned(),
+        Request::Defragment => "defrag".to_owned(),
         Request::HashKv { revision } => format!("endpoint hashkv --rev={revision}"),
     }
 }

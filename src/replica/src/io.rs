@@ -181,11 +181,13 @@ pub enum Task {
     ClusterVersion,
     /// The end of a downgrade (`monitorDowngrade`). Periodic.
     Downgrade,
+    /// A defragmentation that was asked for (`backend.Defrag`).
+    Defrag,
 }
 
 impl Task {
     /// Every task there is.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Tick,
         Self::RaftLoop,
         Self::Apply,
@@ -205,6 +207,7 @@ impl Task {
         Self::Publish,
         Self::ClusterVersion,
         Self::Downgrade,
+        Self::Defrag,
     ];
 
     /// A small number, dense from 0.
@@ -631,6 +634,28 @@ pub enum Failpoint {
     BeforeCommit,
     /// `afterCommit`
     AfterCommit,
+    /// `beforeStartDBTxn`
+    BeforeStartDbTxn,
+    /// `afterStartDBTxn`
+    AfterStartDbTxn,
+    /// `beforeWritebackBuf`
+    BeforeWritebackBuf,
+    /// `afterWritebackBuf`
+    AfterWritebackBuf,
+    /// `defragBeforeCopy`
+    DefragBeforeCopy,
+    /// `defragBeforeRename`
+    DefragBeforeRename,
+    /// `lackOfDiskSpace`
+    LackOfDiskSpace,
+    /// `resizeFileError`
+    ResizeFileError,
+    /// `beforeSyncDataPages`
+    BeforeSyncDataPages,
+    /// `beforeWriteMetaError`
+    BeforeWriteMetaError,
+    /// `beforeSyncMetaPage`
+    BeforeSyncMetaPage,
     /// `compactBeforeCommitScheduledCompact`
     CompactBeforeCommitScheduledCompact,
     /// `compactAfterCommitScheduledCompact`
@@ -655,7 +680,7 @@ pub enum Failpoint {
 
 impl Failpoint {
     /// Every point there is.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 42] = [
         Self::WalBeforeSync,
         Self::WalAfterSync,
         Self::RaftBeforeLeaderSend,
@@ -677,6 +702,17 @@ impl Failpoint {
         Self::CommitAfterPreCommitHook,
         Self::BeforeCommit,
         Self::AfterCommit,
+        Self::BeforeStartDbTxn,
+        Self::AfterStartDbTxn,
+        Self::BeforeWritebackBuf,
+        Self::AfterWritebackBuf,
+        Self::DefragBeforeCopy,
+        Self::DefragBeforeRename,
+        Self::LackOfDiskSpace,
+        Self::ResizeFileError,
+        Self::BeforeSyncDataPages,
+        Self::BeforeWriteMetaError,
+        Self::BeforeSyncMetaPage,
         Self::CompactBeforeCommitScheduledCompact,
         Self::CompactAfterCommitScheduledCompact,
         Self::CompactBeforeSetFinishedCompact,
@@ -713,6 +749,17 @@ impl Failpoint {
             Self::CommitAfterPreCommitHook => "commitAfterPreCommitHook",
             Self::BeforeCommit => "beforeCommit",
             Self::AfterCommit => "afterCommit",
+            Self::BeforeStartDbTxn => "beforeStartDBTxn",
+            Self::AfterStartDbTxn => "afterStartDBTxn",
+            Self::BeforeWritebackBuf => "beforeWritebackBuf",
+            Self::AfterWritebackBuf => "afterWritebackBuf",
+            Self::DefragBeforeCopy => "defragBeforeCopy",
+            Self::DefragBeforeRename => "defragBeforeRename",
+            Self::LackOfDiskSpace => "lackOfDiskSpace",
+            Self::ResizeFileError => "resizeFileError",
+            Self::BeforeSyncDataPages => "beforeSyncDataPages",
+            Self::BeforeWriteMetaError => "beforeWriteMetaError",
+            Self::BeforeSyncMetaPage => "beforeSyncMetaPage",
             Self::CompactBeforeCommitScheduledCompact => "compactBeforeCommitScheduledCompact",
             Self::CompactAfterCommitScheduledCompact => "compactAfterCommitScheduledCompact",
             Self::CompactBeforeSetFinishedCompact => "compactBeforeSetFinishedCompact",

@@ -117,8 +117,8 @@ pub struct View {
 }
 
 impl Pager {
-    /// Makes a new, empty file. It lasts once the returned sync has ended, and its name does.
-    pub fn create(file: FileName, options: Options, commands: &mut impl Commands) -> (Self, OpId) {
+    /// A new, empty file in memory, and the bytes that make it one on a disk.
+    pub fn blank(file: FileName, options: Options) -> (Self, Bytes) {
         let page_size = options.page_size;
         let mut bytes = vec![0; 4 * page_size];
         for id in [0, 1] {
@@ -128,21 +128,29 @@ impl Pager {
         put_header(&mut bytes[2 * page_size..], Pgid(2), page::FREELIST, 0, 0);
         put_header(&mut bytes[3 * page_size..], Pgid(3), page::LEAF, 0, 0);
         let bytes = Bytes::from(bytes);
-        commands.issue(DiskCommand::Create { file });
-        commands.issue(DiskCommand::Write { file, offset: 0, data: bytes.clone() });
-        let sync = commands.issue(DiskCommand::Sync { file });
         let pager = Self::open(file, &bytes, options).expect("a file is sound as it is made");
+        (pager, bytes)
+    }
+
+    /// Makes a new, empty file. It lasts once the returned sync has ended, and its name does.
+    pub fn create(file: FileName, options: Options, commands: &mut impl Commands) -> (Self, OpId) {
+        let (pager, data) = Self::blank(file, options);
+        commands.issue(DiskCommand::Create { file });
+        commands.issue(DiskCommand::Write { file, offset: 0, data });
+        let sync = commands.issue(DiskCommand::Sync { file });
         (pager, sync)
+    }
+
+    /// Closes the file and opens it again, under the name that it has now.
+    pub fn reopen(self, file: FileName, options: Options) -> Self {
+        assert!(self.tx.is_none() && self.commit.is_none(), "nothing is under way when a file is closed");
+        let free = open::free_pages(&self.table, &self.meta).expect("the last commit was sound");
+        Self::with(file, options, self.table, self.meta, free, self.length)
     }
 
     /// The file that it writes to.
     pub fn file(&self) -> FileName {
         self.file
-    }
-
-    /// The file has another name now.
-    pub fn renamed(&mut self, file: FileName) {
-        self.file = file;
     }
 
     /// Bytes in a page.

@@ -74,10 +74,22 @@ impl Pager {
         let high_water = usize::try_from(meta.high_water.0).unwrap_or(usize::MAX);
         let table = Table::of_file(bytes, page_size, high_water);
         let free = free_pages(&table, &meta).map_err(OpenError::Damaged)?;
+        Ok(Self::with(file, options, table, meta, free, length))
+    }
+
+    /// A pager that has just been opened.
+    pub(super) fn with(
+        file: FileName,
+        options: Options,
+        table: Table,
+        meta: Meta,
+        free: Vec<Pgid>,
+        length: u64,
+    ) -> Self {
         let freelist = Freelist::new(free);
         let stats = Stats { free_pages: freelist.free_count() as u64, ..Stats::default() };
         let mapped = map_size(length.max(options.initial_map));
-        Ok(Self { file, options, table, meta, freelist, length, mapped, tx: None, commit: None, stats })
+        Self { file, options, table, meta, freelist, length, mapped, tx: None, commit: None, stats }
     }
 }
 

@@ -13,7 +13,7 @@ use super::stats::{Stats, TxStats};
 use super::tree::{BucketRoot, Element, Tree};
 use super::{FreelistSync, OpenBuckets, Pager};
 use crate::wal::Commands;
-use crate::{Bug, DiskCommand, OpId};
+use crate::{Bug, DiskCommand, Failpoint, OpId};
 
 /// How far a commit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -167,6 +167,9 @@ impl Pager {
         assert!(self.commit.is_none(), "one commit at a time");
         let grown = meta.high_water > before;
         let mut commit = Commit { phase: Phase::Growth, sync: OpId(0), meta, pages, stats };
+        if grown {
+            commands.point(Failpoint::LackOfDiskSpace);
+        }
         if !(grown && self.grow(&mut commit, commands)) {
             self.next_phase(&mut commit, commands);
         }
@@ -191,6 +194,7 @@ impl Pager {
             false => needed + self.options.growth,
         };
         self.length = length;
+        commands.point(Failpoint::ResizeFileError);
         commands.issue(DiskCommand::Truncate { file: self.file, length });
         commit.sync = commands.issue(DiskCommand::Sync { file: self.file });
         true
@@ -230,11 +234,14 @@ impl Pager {
                 for (id, page) in std::mem::take(&mut commit.pages) {
                     self.write(id, page, commit, commands);
                 }
+                commands.point(Failpoint::BeforeSyncDataPages);
             }
             Phase::Meta => {
+                commands.point(Failpoint::BeforeWriteMetaError);
                 let mut page = vec![0; self.page_size()];
                 commit.meta.put(&mut page, commit.meta.page());
                 self.write(commit.meta.page(), page.into(), commit, commands);
+                commands.point(Failpoint::BeforeSyncMetaPage);
             }
         }
         commit.sync = commands.issue(DiskCommand::Sync { file: self.file });

@@ -116,6 +116,7 @@ impl Replica {
         }
         match request {
             Request::Compact(_)
+            | Request::Defragment
             | Request::HashKv { .. }
             | Request::MoveLeader { .. }
             | Request::Downgrade(_)

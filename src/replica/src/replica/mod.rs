@@ -12,6 +12,7 @@ mod fingerprint;
 mod fork;
 mod lease;
 mod look;
+mod maintenance;
 mod membership;
 mod outputs;
 mod peers;
@@ -44,6 +45,7 @@ use apply::Applying;
 use auth::Callers;
 use election::ElectionTimer;
 use lease::Leasing;
+use maintenance::Maintenance;
 use membership::Peers;
 use outputs::Outputs;
 use propose::Internal;
@@ -70,6 +72,7 @@ pub struct Replica {
     applying: Applying,
     snapshotting: Snapshotting,
     leasing: Leasing,
+    maintenance: Maintenance,
     /// The Ready that is being saved; the Raft loop waits for it.
     saving: Option<Saving>,
     /// The ticker's one-slot buffer: a tick that came while the Raft loop was saving.
@@ -207,6 +210,7 @@ impl Replica {
             Task::Publish => self.publish_run(),
             Task::ClusterVersion => self.cluster_version_run(),
             Task::Downgrade => self.downgrade_run(),
+            Task::Defrag => self.defrag_run(),
         }
     }
 
@@ -227,6 +231,9 @@ impl Replica {
     fn disk_done(&mut self, now: Monotonic, op: OpId, result: Result<(), DiskError>) {
         let waiting = self.disk.remove(&op);
         if result.is_err() {
+            if self.backend.defragment_failed(op, &mut self.out) {
+                return self.defragment_gave_up();
+            }
             // etcd ends on every failed write or sync: a retry could report success for data that is gone.
             let reason = match waiting {
                 Some(Waiting::Backend) => "failed to commit tx",
@@ -264,7 +271,9 @@ impl Replica {
         if let Err(error) = self.may_ask(&credential, &request) {
             return self.reply(id, Err(error));
         }
+        let Some((credential, request)) = self.hold_while_defragmenting(id, credential, request) else { return };
         match request {
+            Request::Defragment => self.defragment(id),
             Request::Range(range) if range.serializable => self.serve_range(id, &credential, &range),
             Request::Range(range) => self.read(now, Read::Range((id, credential), range)),
             Request::Txn(txn) if is_read_only(&txn) => {
@@ -316,15 +325,7 @@ impl Replica {
                 };
                 self.reply_body(id, body);
             }
-            Request::HashKv { revision } => {
-                let result = self.store.hash_kv(&self.backend, revision);
-                let result =
-                    result.map(|(hash, compact_revision)| api::ResponseBody::HashKv { hash, compact_revision });
-                match result {
-                    Ok(body) => self.reply_body(id, body),
-                    Err(error) => self.reply(id, Err(error)),
-                }
-            }
+            Request::HashKv { revision } => self.serve_hash_kv(id, revision),
         }
     }
 

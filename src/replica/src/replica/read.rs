@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::api::{Credential, DowngradeRequest, Error, RangeRequest, TxnRequest};
+use crate::api::{Credential, DowngradeRequest, Error, RangeRequest, ResponseBody, Revision, TxnRequest};
 use crate::auth::{AuthInfo, AuthStore};
 use crate::backend::Backend;
 use crate::raftpb::{Entry, Message, MessageType};
@@ -142,6 +142,9 @@ impl Replica {
 
     /// Answer the reads whose index is applied.
     pub(super) fn serve_confirmed(&mut self) {
+        if self.backend.is_defragmenting() {
+            return;
+        }
         while self.reads.confirmed.front().is_some_and(|(index, _)| *index <= self.applied) {
             let Some((_, reads)) = self.reads.confirmed.pop_front() else { return };
             for read in reads {
@@ -209,6 +212,13 @@ impl Replica {
         let found = self.permitted(credential, check).and_then(|()| self.store.range(&self.backend, range));
         match found {
             Ok(found) => self.reply_body(id, found.into()),
+            Err(error) => self.reply(id, Err(error)),
+        }
+    }
+
+    pub(super) fn serve_hash_kv(&mut self, id: RequestId, revision: Revision) {
+        match self.store.hash_kv(&self.backend, revision) {
+            Ok((hash, compact_revision)) => self.reply_body(id, ResponseBody::HashKv { hash, compact_revision }),
             Err(error) => self.reply(id, Err(error)),
         }
     }

@@ -117,6 +117,7 @@ pub(crate) fn encode_as(header: RequestHeader, request: &Request) -> Option<Byte
         | Request::Downgrade(_)
         | Request::MoveLeader { .. }
         | Request::Status
+        | Request::Defragment
         | Request::HashKv { .. } => return None,
     }
     Some(message.encode_to_vec().into())

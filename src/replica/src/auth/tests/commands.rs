@@ -289,7 +289,7 @@ fn what_cannot_be_read_is_refused_at_the_start() {
         (Bucket::AuthUsers, "u", b"\x0a\x05u"),
         (Bucket::AuthRoles, "r", b"\x12\x01"),
     ] {
-        let mut backend = Backend::create();
+        let mut backend = Backend::create(Bugs::NONE);
         backend.put(bucket, Bytes::from_static(key.as_bytes()), Bytes::from_static(value));
         let refused = AuthStore::boot(&AuthConfig::default(), Bugs::NONE, Monotonic::default(), &mut backend);
         assert!(refused.is_err(), "{key}");

@@ -26,7 +26,7 @@ impl World {
     }
 
     fn with(config: AuthConfig, bugs: Bugs) -> Self {
-        let (mut backend, now) = (Backend::create(), Monotonic::default());
+        let (mut backend, now) = (Backend::create(Bugs::NONE), Monotonic::default());
         let store = AuthStore::boot(&config, bugs, now, &mut backend).unwrap();
         Self { store, backend, index: 0, now }
     }

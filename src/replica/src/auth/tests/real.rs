@@ -80,7 +80,7 @@ fn its_entries_make_its_buckets() {
 
 #[test]
 fn its_buckets_are_a_store_of_ours() {
-    let mut backend = Backend::create();
+    let mut backend = Backend::create(Bugs::NONE);
     for (bucket, key, value) in BUCKETS {
         backend.put(bucket, Bytes::from_static(key.as_bytes()), Bytes::from_static(value));
     }
