@@ -552,7 +552,7 @@ fn fold_input(digest: &mut Digest, now: u64, node: usize, input: &Input) {
             digest.event(now, 7, node);
             digest.number(id.0);
         }
-        Input::StreamOpen { stream, window } => {
+        Input::StreamOpen { stream, window, .. } => {
             digest.event(now, 8, node);
             digest.number(stream.0 << 32 | u64::from(*window));
         }
