@@ -22,10 +22,8 @@ const SECTOR: usize = 512;
 /// A data dir as it was found.
 #[derive(Debug)]
 pub(crate) struct DataDir {
-    /// Its files. Of WAL files the zeros at the end are left out, up to a whole sector: they are preallocated space.
+    /// Its files. Of WAL files the zeros at the end are only a length: they are preallocated space.
     pub(crate) image: DiskImage,
-    /// Length of each file on disk.
-    pub(crate) lengths: BTreeMap<FileName, u64>,
     /// Files that etcd has no name for, by their paths.
     pub(crate) unknown: Vec<PathBuf>,
 }
@@ -41,7 +39,7 @@ pub(crate) fn read(dir: &Path) -> Result<DataDir, Failure> {
         let reason = if dir.exists() { "no data dir of etcd: there is no member/ in it" } else { "no such folder" };
         return Err(Failure::usage(format!("{}: {reason}{hint}", dir.display())));
     }
-    let mut found = DataDir { image: DiskImage::default(), lengths: BTreeMap::new(), unknown: Vec::new() };
+    let mut found = DataDir { image: DiskImage::default(), unknown: Vec::new() };
     for kind in [Dir::Wal, Dir::Snap] {
         collect(&member.join(folder(kind)), kind, &mut found)?;
     }
@@ -68,7 +66,7 @@ pub(crate) fn read_db(path: &Path) -> Result<(PathBuf, Bytes), Failure> {
 /// # Errors
 /// There are none, or they cannot be read: exit 2.
 pub(crate) fn read_wal(path: &Path) -> Result<DataDir, Failure> {
-    let mut found = DataDir { image: DiskImage::default(), lengths: BTreeMap::new(), unknown: Vec::new() };
+    let mut found = DataDir { image: DiskImage::default(), unknown: Vec::new() };
     if path.is_file() {
         add(path, Dir::Wal, &mut found)?;
         if found.image.files.is_empty() {
@@ -112,8 +110,8 @@ fn add(path: &Path, dir: Dir, found: &mut DataDir) -> Result<(), Failure> {
         return Ok(());
     };
     let mut data = fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-    found.lengths.insert(name, data.len() as u64);
     if dir == Dir::Wal {
+        found.image.lengths.insert(name, data.len() as u64);
         let used = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| (last + 1).next_multiple_of(SECTOR));
         data.truncate(used);
         data.shrink_to_fit();
@@ -136,6 +134,10 @@ pub(crate) fn file_name(dir: Dir, name: &str) -> Option<FileName> {
         (Dir::Wal, "tmp") => stem.parse().ok().map(|slot| FileName::WalTmp { slot }),
         (Dir::Snap, "") if stem == "db" => Some(FileName::Db),
         (Dir::Snap, "snap") => pair(stem).map(|(term, index)| FileName::Snap { term, index }),
+        (Dir::Snap, "snap.broken") => pair(stem).map(|(term, index)| FileName::SnapBroken { term, index }),
+        (Dir::Snap, "") if stem.starts_with("tmp") => {
+            stem["tmp".len()..].parse().ok().map(|number| FileName::SnapTmp { number })
+        }
         (Dir::Snap, "snap.db") => hex(stem).map(|index| FileName::SnapDb { index }),
         (Dir::Snap, _) if stem == "db" => {
             extension.strip_prefix("tmp.")?.parse().ok().map(|number| FileName::DbTmp { number })
@@ -188,7 +190,15 @@ fn write_all(parent: &Path, unfinished: &Path, files: &BTreeMap<FileName, FileCo
     for dir in [Dir::Wal, Dir::Snap] {
         create_dir(&unfinished.join("member").join(folder(dir)))?;
     }
-    files.iter().try_for_each(|(name, content)| write_sparse(&unfinished.join(name.to_string()), content))
+    for (name, content) in files {
+        let path = unfinished.join(name.to_string());
+        // The first segment of a log that is being made has a folder of its own.
+        if *name == FileName::WalFirst {
+            create_dir(path.parent().expect("a file below the data dir"))?;
+        }
+        write_sparse(&path, content)?;
+    }
+    Ok(())
 }
 
 fn create_dir(path: &Path) -> io::Result<()> {
@@ -233,6 +243,8 @@ mod tests {
             FileName::DbTmp { number: 12 },
             FileName::SnapDb { index: 0xabc },
             FileName::Snap { term: 2, index: 100 },
+            FileName::SnapBroken { term: 2, index: 100 },
+            FileName::SnapTmp { number: 7 },
         ];
         for name in names {
             let path = name.to_string();
@@ -248,7 +260,8 @@ mod tests {
             (Dir::Wal, "+000000000000000-0000000000000000.wal"),
             (Dir::Snap, "db.tmp.x"),
             (Dir::Snap, "db.tmp"),
-            (Dir::Snap, "0000000000000000-0000000000000000.snap.broken"),
+            (Dir::Snap, "0000000000000000.snap.broken"),
+            (Dir::Snap, "tmpx"),
             (Dir::Wal, ""),
         ] {
             assert_eq!(file_name(dir, name), None, "{name}");
@@ -268,7 +281,7 @@ mod tests {
         must_be_vacant(&to).expect("it is not there");
         write(&to, &files).expect("written");
         let found = read_wal(&to).expect("a data dir");
-        assert_eq!(found.lengths, BTreeMap::from([(wal, 64 << 20)]));
+        assert_eq!(found.image.length(wal), Some(64 << 20));
         assert_eq!(&found.image.files[&wal][..4], b"abc\0");
         assert_eq!(found.image.files[&wal].len(), 512);
         let db = fs::read(to.join("member/snap/db")).expect("written");

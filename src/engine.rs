@@ -6,6 +6,7 @@ mod alone;
 mod database;
 mod evidence;
 mod inspect;
+mod restore;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,7 +27,8 @@ use crate::scenario::{Scenario, Setting};
 
 pub(crate) use database::{Database, Page};
 pub(crate) use evidence::{disk_of, At, Evidence, FileContent, Kept, Standing};
-pub(crate) use inspect::{inspect, Hash, Inspection, Start};
+pub(crate) use inspect::{found, inspect, Hash, Inspection, LeaseFound, MemberFound, Start, Subject};
+pub(crate) use restore::{restored, saved, HashCheck};
 
 /// A scenario as the world reads it.
 pub(crate) type World = detcd_sim::scenario::Scenario;

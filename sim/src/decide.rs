@@ -103,6 +103,8 @@ sites! {
     SwarmBackendInterval, "swarm.backend_interval", "Time between backend commits.";
     SwarmBackendLimit, "swarm.backend_limit", "Pending operations that force a backend commit.";
     SwarmCatchUp, "swarm.catch_up", "Entries kept behind a snapshot.";
+    SwarmChunk, "swarm.chunk", "Bytes of a database that are sent at once.";
+    SwarmChunkInterval, "swarm.chunk_interval", "Time between parts of a database.";
     SwarmClients, "swarm.clients", "How many clients there are.";
     SwarmCompaction, "swarm.compaction", "How often a client compacts.";
     SwarmCompactionBatch, "swarm.compaction_batch", "Keys in one batch of a compaction.";
@@ -117,6 +119,7 @@ sites! {
     SwarmKind, "swarm.kind", "Whether a kind of fault is part of the run.";
     SwarmLoss, "swarm.loss", "How many messages are lost at all times.";
     SwarmMembers, "swarm.members", "How many members the cluster has.";
+    SwarmMemorySnapshots, "swarm.memory_snapshots", "Entries between compactions of the Raft log.";
     SwarmMessageSize, "swarm.message_size", "The largest append message.";
     SwarmNetwork, "swarm.network", "Which network lies between the members.";
     SwarmOperations, "swarm.operations", "How many operations there are.";
@@ -126,6 +129,8 @@ sites! {
     SwarmProgressInterval, "swarm.progress_interval", "Time between progress notifications.";
     SwarmPurgeInterval, "swarm.purge_interval", "Time between purges of files.";
     SwarmPurgeKeep, "swarm.purge_keep", "Files that a purge keeps.";
+    SwarmRelease, "swarm.release", "Which line of etcd releases members are of.";
+    SwarmReleaseDelay, "swarm.release_delay", "How long the Raft log is kept after a database was sent.";
     SwarmReorder, "swarm.reorder", "How many messages are overtaken at all times.";
     SwarmRequestTimeout, "swarm.request_timeout", "How patient clients are.";
     SwarmRetention, "swarm.retention", "What crashes leave of what was not synced.";

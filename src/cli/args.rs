@@ -260,8 +260,8 @@ pub(crate) struct DbPage {
 /// `detcd import`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// A data dir of etcd
-    #[arg(value_name = "DIR")]
+    /// A data dir of etcd, or a file of `etcdctl snapshot save`
+    #[arg(value_name = "DIR|SNAPSHOT")]
     pub(crate) path: PathBuf,
 
     /// Boot the member as the only one of a new cluster, without what its log has not committed
@@ -269,6 +269,10 @@ pub(crate) struct ImportArgs {
     /// Without it the member starts as it is, unless its cluster had other members, who are not here.
     #[arg(long, help_heading = "What")]
     pub(crate) force_new_cluster: bool,
+
+    /// Take a file without comparing its hash: a copy of a database has none
+    #[arg(long, help_heading = "What")]
+    pub(crate) skip_hash_check: bool,
 
     /// Every key at every revision that is not compacted, a line a revision
     #[arg(long, help_heading = "What")]

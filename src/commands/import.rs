@@ -1,11 +1,11 @@
-//! `detcd import`: what a real data dir holds, as the member that boots from it serves it.
+//! `detcd import`: what a data dir or a saved database of a real etcd holds, as a member that boots from it serves it.
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::ImportArgs;
 use crate::datadir;
-use crate::engine::{self, Inspection, Standing, Start};
+use crate::engine::{self, EngineError, HashCheck, Inspection, LeaseFound, MemberFound, Standing, Start, Subject};
 use crate::exit::{Exit, Failure};
 use crate::output::bytes::key_value;
 use crate::output::console;
@@ -23,6 +23,12 @@ struct Line<'a> {
     standing: &'a Standing,
     keys: u64,
     hash_kv: engine::Hash,
+    members: &'a [MemberFound],
+    leases: &'a [LeaseFound],
+    alarms: &'a [String],
+    auth_enabled: bool,
+    users: &'a [String],
+    roles: &'a [String],
 }
 
 /// `detcd.state/1`: every key at a revision.
@@ -34,13 +40,9 @@ struct State {
 }
 
 pub(super) fn execute(args: &ImportArgs) -> Result<Exit, Failure> {
-    let dir = datadir::read(&args.path)?;
-    for path in dir.unknown.iter().filter(|_| !args.output.quiet) {
-        eprintln!("{}: not a file of etcd's, and passed over", path.display());
-    }
-    let start = if args.force_new_cluster { Start::Forced } else { Start::AsNeeded };
     let refuse = |error| Failure::usage(format!("{}: {error}", args.path.display()));
-    let subject = engine::inspect(&dir.image, start).map_err(refuse)?;
+    let subject = if args.path.is_file() { snapshot(args) } else { data_dir(args) };
+    let subject = subject?.map_err(refuse)?;
     say(args, &subject.found)?;
     if args.states {
         for revision in subject.revisions() {
@@ -55,8 +57,34 @@ pub(super) fn execute(args: &ImportArgs) -> Result<Exit, Failure> {
     Ok(Exit::Pass)
 }
 
+/// A data dir's own member.
+fn data_dir(args: &ImportArgs) -> Result<Result<Subject, EngineError>, Failure> {
+    if args.skip_hash_check {
+        return Err(Failure::usage("--skip-hash-check is for a file of `snapshot save`, not for a data dir"));
+    }
+    let dir = datadir::read(&args.path)?;
+    for path in dir.unknown.iter().filter(|_| !args.output.quiet) {
+        eprintln!("{}: not a file of etcd's, and passed over", path.display());
+    }
+    let start = if args.force_new_cluster { Start::Forced } else { Start::AsNeeded };
+    Ok(engine::inspect(&dir.image, start))
+}
+
+/// The one member of a cluster that is founded on a saved database.
+fn snapshot(args: &ImportArgs) -> Result<Result<Subject, EngineError>, Failure> {
+    if args.force_new_cluster {
+        return Err(Failure::usage(
+            "--force-new-cluster is for a data dir: a saved database always founds a new cluster",
+        ));
+    }
+    let (_, bytes) = datadir::read_db(&args.path)?;
+    let check = if args.skip_hash_check { HashCheck::Skipped } else { HashCheck::Demanded };
+    let database = engine::saved(&bytes, check).and_then(|database| engine::restored(&database));
+    Ok(database.and_then(engine::found))
+}
+
 fn say(args: &ImportArgs, found: &Inspection) -> Result<(), Failure> {
-    let Inspection { member, cluster, forced, standing, keys, hash_kv } = found;
+    let Inspection { member, cluster, forced, standing, keys, hash_kv, .. } = found;
     if args.output.json {
         return console::json(&Line {
             schema: "detcd.import/1",
@@ -67,6 +95,12 @@ fn say(args: &ImportArgs, found: &Inspection) -> Result<(), Failure> {
             standing,
             keys: *keys,
             hash_kv: *hash_kv,
+            members: &found.members,
+            leases: &found.leases,
+            alarms: &found.alarms,
+            auth_enabled: found.auth_enabled,
+            users: &found.users,
+            roles: &found.roles,
         });
     }
     let how = if *forced { ", alone in a new cluster" } else { "" };
@@ -75,5 +109,19 @@ fn say(args: &ImportArgs, found: &Inspection) -> Result<(), Failure> {
     console::line(&format!("  revision          {revision}, compacted at {compact_revision}"))?;
     console::line(&format!("  raft              term {term}, applied {applied}, consistent index {consistent_index}"))?;
     console::line(&format!("  keys              {keys}"))?;
-    console::line(&format!("  HashKV            {} at revision {revision}", hash_kv.hash))
+    console::line(&format!("  HashKV            {} at revision {revision}", hash_kv.hash))?;
+    for MemberFound { id, name, peer_urls, learner, .. } in &found.members {
+        let urls = peer_urls.as_deref().unwrap_or_default().join(",");
+        let what = if *learner { "learner" } else { "voter" };
+        console::line(format!("  member            {id:x} {what} {name} {urls}").trim_end())?;
+    }
+    for LeaseFound { id, ttl, keys } in &found.leases {
+        console::line(&format!("  lease             {id:x} of {ttl} s, {keys} keys"))?;
+    }
+    for alarm in &found.alarms {
+        console::line(&format!("  alarm             {alarm}"))?;
+    }
+    let auth = if found.auth_enabled { "on" } else { "off" };
+    let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    console::line(&format!("  auth              {auth}; users: {}; roles: {}", list(&found.users), list(&found.roles)))
 }

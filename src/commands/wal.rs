@@ -44,7 +44,7 @@ pub(super) fn execute(args: &WalArgs) -> Result<Exit, Failure> {
     for record in dump.records.iter().filter(|record| wanted(args.from, record)) {
         if !args.output.json && file != Some(record.file) {
             file = Some(record.file);
-            let length = found.lengths.get(&record.file).copied().unwrap_or_default();
+            let length = found.image.length(record.file).unwrap_or_default();
             console::line(&format!("{} ({length} bytes)", name(record.file)))?;
             console::line(&format!("  {:>10} {:>8} {:>8}  type", "offset", "bytes", "crc"))?;
         }

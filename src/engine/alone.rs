@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use detcd_replica::time::Monotonic;
-use detcd_replica::{Chance, Config, DiskCommand, DiskImage, Input, OpId, Output, Question, Replica, Role, Task};
+use detcd_replica::{Chance, Config, Dir, DiskCommand, DiskImage, Input, Output, Question, Replica, Role, Task};
 
 /// How long a member may take until it leads and has applied its log, nanoseconds of its own time.
 const SETTLE_MAX: u64 = 120_000_000_000;
@@ -20,7 +20,7 @@ pub(super) struct Alone {
     now: u64,
     due: BTreeMap<Task, u64>,
     inputs: VecDeque<Input>,
-    disk: DiskImage,
+    files: Files,
     ended: Option<&'static str>,
 }
 
@@ -32,7 +32,14 @@ impl Alone {
     pub(super) fn boot(config: Config, disk: DiskImage) -> Result<Self, String> {
         let mut outputs = Vec::new();
         let replica = Replica::boot(config, &disk, Monotonic(0), &mut outputs).map_err(|error| error.to_string())?;
-        let mut alone = Self { replica, now: 0, due: BTreeMap::new(), inputs: VecDeque::new(), disk, ended: None };
+        let mut alone = Self {
+            replica,
+            now: 0,
+            due: BTreeMap::new(),
+            inputs: VecDeque::new(),
+            files: Files::new(disk),
+            ended: None,
+        };
         alone.perform(&mut outputs);
         while !alone.is_settled() {
             alone.go_on(alone.now)?;
@@ -86,7 +93,11 @@ impl Alone {
     fn perform(&mut self, outputs: &mut Vec<Output>) {
         for output in outputs.drain(..) {
             match output {
-                Output::Disk { op, command } => self.command(op, command),
+                Output::Disk { op, command } => {
+                    if self.files.perform(command) {
+                        self.inputs.push_back(Input::Disk { op, result: Ok(()) });
+                    }
+                }
                 Output::Wake { task, after } => {
                     let at = self.now + after.as_nanos();
                     let due = self.due.entry(task).or_insert(at);
@@ -99,6 +110,7 @@ impl Alone {
                 }
                 Output::Exit { reason } => self.ended = Some(reason),
                 Output::Send(_)
+                | Output::SnapshotReceived { .. }
                 | Output::Reply { .. }
                 | Output::Stream { .. }
                 | Output::Point(_)
@@ -106,12 +118,29 @@ impl Alone {
             }
         }
     }
+}
 
-    fn command(&mut self, op: OpId, command: DiskCommand) {
-        let files = &mut self.disk.files;
+/// A disk on which everything succeeds at once and lasts.
+pub(super) struct Files(DiskImage);
+
+impl Files {
+    /// With these files on it.
+    pub(super) fn new(image: DiskImage) -> Self {
+        Self(image)
+    }
+
+    /// What is on it.
+    pub(super) fn image(&self) -> &DiskImage {
+        &self.0
+    }
+
+    /// Performs a command. Whether its end must be told.
+    pub(super) fn perform(&mut self, command: DiskCommand) -> bool {
+        let files = &mut self.0.files;
         match command {
             DiskCommand::Create { file } => {
                 files.insert(file, Bytes::new());
+                self.0.lengths.remove(&file);
             }
             DiskCommand::Write { file, offset, data } => {
                 let content = files.entry(file).or_default();
@@ -125,22 +154,33 @@ impl Alone {
                 *content = bytes.freeze();
             }
             DiskCommand::Truncate { file, length } => {
-                // Growth is zeros, which nobody misses in memory.
-                if let Some(content) = files.get_mut(&file) {
-                    content.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+                let content = files.entry(file).or_default();
+                let size = usize::try_from(length).expect("a file fits into memory");
+                if file.dir() == Dir::Wal || size <= content.len() {
+                    // Preallocated segments are lengths.
+                    content.truncate(size);
+                    self.0.lengths.insert(file, length);
+                } else {
+                    let mut bytes = content.to_vec();
+                    bytes.resize(size, 0);
+                    *content = bytes.into();
                 }
             }
             DiskCommand::Rename { from, to } => {
                 if let Some(content) = files.remove(&from) {
                     files.insert(to, content);
+                    match self.0.lengths.remove(&from) {
+                        Some(length) => self.0.lengths.insert(to, length),
+                        None => self.0.lengths.remove(&to),
+                    };
                 }
             }
             DiskCommand::Remove { file } => {
                 files.remove(&file);
+                self.0.lengths.remove(&file);
             }
-            DiskCommand::Sync { .. } | DiskCommand::SyncDir { .. } => {
-                self.inputs.push_back(Input::Disk { op, result: Ok(()) });
-            }
+            DiskCommand::Sync { .. } | DiskCommand::Fsync { .. } | DiskCommand::SyncDir { .. } => return true,
         }
+        false
     }
 }

@@ -16,9 +16,6 @@ use crate::panics::caught;
 
 pub(crate) use detcd_sim::disk::FileContent;
 
-/// What disks write as a whole, bytes.
-const SECTOR: usize = 512;
-
 /// A moment of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
@@ -157,20 +154,20 @@ pub(crate) fn disk_of(
     })
 }
 
-/// The files as a booting member reads them.
+/// The files as a booting member reads them: only of the log, which is preallocated, the zeros are left out.
 fn image_of(files: &BTreeMap<FileName, FileContent>) -> DiskImage {
-    let whole = |(name, content): (&FileName, &FileContent)| {
-        let length = usize::try_from(content.length).expect("a simulated file fits into memory");
-        // Of a preallocated segment only the sectors that were written matter.
-        let length = match name.dir() {
-            Dir::Wal => content.data.len().next_multiple_of(SECTOR).min(length),
-            Dir::Snap => length,
-        };
-        let mut data = content.data.to_vec();
-        data.resize(length, 0);
-        (*name, data.into())
-    };
-    DiskImage { files: files.iter().map(whole).collect() }
+    let mut image = DiskImage::default();
+    for (name, content) in files {
+        if name.dir() == Dir::Wal {
+            image.files.insert(*name, content.data.clone());
+            image.lengths.insert(*name, content.length);
+        } else {
+            let mut whole = content.data.to_vec();
+            whole.resize(usize::try_from(content.length).expect("a simulated file fits into memory"), 0);
+            image.files.insert(*name, whole.into());
+        }
+    }
+    image
 }
 
 /// A boot, whose panics are refusals too: the image may be anything.

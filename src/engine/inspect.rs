@@ -1,8 +1,10 @@
 //! What a data dir holds, as the member that boots from it serves it.
 
-use detcd_replica::api::{KeyRange, KeyValue, RangeEnd, RangeRequest};
-use detcd_replica::{raftpb, wal, Config, DiskImage, MemberId};
-use serde::Serialize;
+use bytes::Bytes;
+use detcd_replica::api::{Alarm, AlarmMember, KeyRange, KeyValue, RangeEnd, RangeRequest};
+use detcd_replica::mvcc::Bucket;
+use detcd_replica::{raftpb, wal, Config, DiskImage, FileName, MemberId, Replica};
+use serde::{Deserialize, Serialize};
 
 use super::alone::Alone;
 use super::evidence::Standing;
@@ -42,6 +44,55 @@ pub(crate) struct Inspection {
     pub(crate) keys: u64,
     /// HashKV at the newest revision.
     pub(crate) hash_kv: Hash,
+    /// The members of its cluster.
+    pub(crate) members: Vec<MemberFound>,
+    /// The leases.
+    pub(crate) leases: Vec<LeaseFound>,
+    /// The alarms that are raised: `NOSPACE` or `CORRUPT`, and by which member.
+    pub(crate) alarms: Vec<String>,
+    /// Whether clients must say who they are.
+    pub(crate) auth_enabled: bool,
+    /// The users, by their names.
+    pub(crate) users: Vec<String>,
+    /// The roles, by their names.
+    pub(crate) roles: Vec<String>,
+}
+
+/// A member, as the backend has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemberFound {
+    /// Its id.
+    #[serde(serialize_with = "hex")]
+    pub(crate) id: u64,
+    /// The name that it has published; empty when it has not yet.
+    #[serde(default)]
+    pub(crate) name: String,
+    /// Where other members reach it.
+    #[serde(rename(deserialize = "peerURLs"), default)]
+    pub(crate) peer_urls: Option<Vec<String>>,
+    /// Where clients reach it.
+    #[serde(rename(deserialize = "clientURLs"), default)]
+    pub(crate) client_urls: Option<Vec<String>>,
+    /// Whether it has no vote.
+    #[serde(rename(deserialize = "isLearner"), default)]
+    pub(crate) learner: bool,
+}
+
+/// A lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct LeaseFound {
+    /// Its id.
+    pub(crate) id: i64,
+    /// Time to live in seconds.
+    pub(crate) ttl: i64,
+    /// Keys attached to it.
+    pub(crate) keys: usize,
+}
+
+/// Ids are text: as numbers they would lose digits in many readers of JSON.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn hex<S: serde::Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{id:x}"))
 }
 
 /// A member that was booted from a data dir, to be asked.
@@ -63,10 +114,14 @@ pub(crate) fn inspect(image: &DiskImage, start: Start) -> Result<Subject, Engine
 
 fn boot(image: &DiskImage, start: Start) -> Result<Subject, String> {
     let (member, cluster) = identity(image)?;
-    let config = Config::etcd(MemberId(member), vec![MemberId(member)]);
+    let mut config = Config::etcd(MemberId(member), vec![MemberId(member)]);
     let forced = start == Start::Forced || has_others(image, member);
-    //FORCE config.force_new_cluster = forced;
-    let alone = Alone::boot(config, image.clone())?;
+    config.force_new_cluster = forced;
+    ask(Alone::boot(config, image.clone())?, (member, cluster), forced)
+}
+
+/// Asks a member for all that it is.
+fn ask(alone: Alone, (member, cluster): (u64, u64), forced: bool) -> Result<Subject, String> {
     let replica = alone.replica();
     let everything = replica.look(&everything(0)).map_err(|error| error.message().to_owned())?;
     let (hash, compact_revision) = replica.look_hash(0).map_err(|error| error.message().to_owned())?;
@@ -77,8 +132,56 @@ fn boot(image: &DiskImage, start: Start) -> Result<Subject, String> {
         standing: Standing::of(replica),
         keys: everything.count,
         hash_kv: Hash { hash, compact_revision },
+        members: members(replica)?,
+        leases: leases(replica),
+        alarms: replica.view().alarms.iter().map(alarm).collect(),
+        auth_enabled: replica
+            .look_bucket(Bucket::Auth)
+            .iter()
+            .any(|(key, on)| key[..] == *b"authEnabled" && on[..] == [1]),
+        users: names(replica, Bucket::AuthUsers),
+        roles: names(replica, Bucket::AuthRoles),
     };
     Ok(Subject { alone, found })
+}
+
+fn members(replica: &Replica) -> Result<Vec<MemberFound>, String> {
+    let parse = |(key, value): (Bytes, Bytes)| {
+        serde_json::from_slice(&value).map_err(|error| format!("member {}: {error}", key.escape_ascii()))
+    };
+    replica.look_bucket(Bucket::Members).into_iter().map(parse).collect()
+}
+
+fn leases(replica: &Replica) -> Vec<LeaseFound> {
+    let all = replica.view().leases;
+    all.iter().map(|(id, lease)| LeaseFound { id: *id, ttl: lease.ttl, keys: lease.keys.len() }).collect()
+}
+
+fn alarm(raised: &AlarmMember) -> String {
+    let kind = match raised.alarm {
+        Alarm::NoSpace => "NOSPACE",
+        Alarm::Corrupt => "CORRUPT",
+    };
+    format!("{kind} {:x}", raised.member.0)
+}
+
+/// The keys of a bucket whose keys are names.
+fn names(replica: &Replica, bucket: Bucket) -> Vec<String> {
+    let pairs = replica.look_bucket(bucket).into_iter();
+    pairs.map(|(name, _)| String::from_utf8_lossy(&name).into_owned()).collect()
+}
+
+/// Founds a cluster of one member on a restored database.
+///
+/// # Errors
+/// What is wrong with the database.
+pub(crate) fn found(database: Bytes) -> Result<Subject, EngineError> {
+    let image = DiskImage { files: [(FileName::Db, database)].into(), ..DiskImage::default() };
+    let member = MemberId(1);
+    let config = Config::etcd(member, vec![member]);
+    let found = caught(|| Alone::boot(config, image).and_then(|alone| ask(alone, (1, 1), false)));
+    let found = found.unwrap_or_else(|panic| Err(format!("a panic at {}: {}", panic.place, panic.message)));
+    found.map_err(EngineError::Asked)
 }
 
 /// Whose data dir it is: member and cluster, as the WAL says.

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const COMMANDS: [&str; 10] =
-    ["run", "replay", "export", "wal", "check", "model", "bench", "disk", "scenarios", "completions"];
+const COMMANDS: [&str; 12] =
+    ["run", "replay", "export", "import", "db", "wal", "check", "model", "bench", "disk", "scenarios", "completions"];
 
 pub(crate) fn detcd_in(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_detcd"))
@@ -101,6 +101,8 @@ fn a_wrong_command_line_is_refused_in_one_line() {
         (&["export", "7", "--member", "1", "--at", "noon", "--to", "x"], &["--at", "noon", "2.5s"]),
         (&["export", "7", "--member", "1", "--at", "0", "--to", "x"], &["--at"]),
         (&["export", "7", "--membr", "1", "--to", "x"], &["--membr", "--member"]),
+        (&["import"], &["DIR|SNAPSHOT"]),
+        (&["db", "chekc", "x"], &["x"]),
         (&["wal"], &["DIR|FILE"]),
         (&["wal", "x", "--from", "y"], &["--from", "y"]),
         (&["check"], &["FILE"]),

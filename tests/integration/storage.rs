@@ -173,3 +173,155 @@ fn a_damaged_log_is_located_and_a_torn_one_told_apart() {
     refused_in(folder.path(), &["wal", "empty"], &["empty/member/wal", "no WAL segment"]);
     refused_in(folder.path(), &["wal", "0.wal"], &["0.wal", "no WAL segment"]);
 }
+
+#[test]
+fn a_database_is_sound_and_says_what_it_holds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let exported = export(folder.path(), &["7", "--scenario", "quiet", "--member", "1"], "data");
+    let stats = objects(folder.path(), &["db", "stats", "data", "--json"]).remove(0);
+    assert_eq!(stats["schema"], "detcd.db_stats/1");
+    assert_eq!(stats["revision"], exported["booted"]["revision"]);
+    assert!(stats["inUse"].as_u64() <= stats["totalSize"].as_u64(), "{stats}");
+    assert!(stats["totalSize"].as_u64() <= stats["fileSize"].as_u64(), "{stats}");
+    assert_eq!(objects(folder.path(), &["db", "check", "data", "--json"])[0]["sound"], true);
+
+    let buckets = objects(folder.path(), &["db", "buckets", "data", "--json"]);
+    let keys: u64 = buckets.iter().filter_map(|bucket| bucket["keys"].as_u64()).sum();
+    assert_eq!(stats["totalKey"].as_u64(), Some(keys));
+    let revisions = objects(folder.path(), &["db", "keys", "data", "--json"]);
+    assert_eq!(revisions.last().expect("keys")["revision"]["main"], stats["revision"]);
+    assert_eq!(objects(folder.path(), &["db", "keys", "data", "--limit", "2", "--json"]).len(), 2);
+    let prefix = ["db", "keys", "data", "--prefix", "0x0000000000000002", "--json"];
+    assert!(objects(folder.path(), &prefix).iter().all(|key| key["revision"]["main"] == 2));
+    let meta = objects(folder.path(), &["db", "keys", "data", "--bucket", "meta", "--json"]);
+    let index = exported["booted"]["consistent_index"].to_string();
+    assert!(meta.iter().any(|pair| pair["text"] == format!("consistent_index {index}")), "{meta:?}");
+
+    // Each page is listed once, and the first two are the metas.
+    let pages = objects(folder.path(), &["db", "pages", "data", "--json"]);
+    let numbers: Vec<u64> = pages.iter().filter_map(|page| page["page"].as_u64()).collect();
+    assert_eq!(numbers, (0..numbers.len() as u64).collect::<Vec<_>>());
+    assert!(pages[..2].iter().all(|page| page["type"] == "meta"), "{pages:?}");
+    let leaf = pages.iter().find(|page| page["type"] == "leaf").expect("a leaf");
+    let page = objects(folder.path(), &["db", "page", "data", &leaf["page"].to_string(), "--json"]);
+    assert_eq!(page.len() as u64 - 1, leaf["count"].as_u64().expect("a count"));
+    let whole = detcd_in(folder.path(), &["db", "data"]);
+    assert!(text(&whole.stdout).trim_end().ends_with("sound"), "{}", text(&whole.stdout));
+}
+
+#[test]
+fn a_damaged_database_is_located() {
+    let folder = tempfile::tempdir().expect("a folder");
+    export(folder.path(), &["7", "--scenario", "quiet", "--member", "1"], "data");
+    let good = fs::read(folder.path().join("data/member/snap/db")).expect("a db");
+    let pages = objects(folder.path(), &["db", "pages", "data", "--json"]);
+    let leaf = pages.iter().filter(|page| page["type"] == "leaf").max_by_key(|page| page["count"].as_u64());
+    let leaf = leaf.expect("a leaf")["page"].as_u64().expect("a number");
+    let damaged = |place: usize, bytes: &[u8]| {
+        let mut copy = good.clone();
+        copy[place..place + bytes.len()].copy_from_slice(bytes);
+        copy
+    };
+    let mut metas = damaged(16, &[0; 4]);
+    metas[4096 + 16..4096 + 20].fill(0);
+    let at_leaf = leaf as usize * 4096;
+    let leaf = format!("page {leaf}");
+    let table: [(&str, Vec<u8>, &[&str]); 6] = [
+        ("empty.db", Vec::new(), &["too small"]),
+        ("cut.db", good[..5000].to_vec(), &["page"]),
+        ("metas.db", metas, &["page 0", "magic"]),
+        ("flags.db", damaged(at_leaf + 8, &[0x20, 0]), &[&leaf, "flags"]),
+        ("count.db", damaged(at_leaf + 10, &[0xff, 0xfe]), &[&leaf]),
+        ("number.db", damaged(at_leaf, &[0x77]), &[&leaf]),
+    ];
+    for (name, bytes, parts) in table {
+        fs::write(folder.path().join(name), bytes).expect("written");
+        let before = tree(folder.path());
+        for command in [&["db", "check", name][..], &["db", name], &["db", "keys", name], &["db", "stats", name]] {
+            refused_in(folder.path(), command, &[&[name], parts].concat());
+        }
+        assert_eq!(tree(folder.path()), before, "{name}");
+    }
+    let table: &[(&[&str], &[&str])] = &[
+        (&["db"], &["data dir"]),
+        (&["db", "absent"], &["absent", "no such"]),
+        (&["db", "."], &["no member/snap/db"]),
+        (&["db", "keys", "data", "--bucket", "kee"], &["no bucket `kee`", "did you mean `key`"]),
+        (&["db", "keys", "data", "--prefix", "0x1"], &["hexadecimal"]),
+        (&["db", "page", "data", "999999"], &["no page 999999"]),
+        (&["db", "page", "data", "x"], &["x"]),
+    ];
+    for (args, parts) in table {
+        refused_in(folder.path(), args, parts);
+    }
+}
+
+#[test]
+fn a_data_dir_is_what_its_member_serves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let exported = export(folder.path(), &["7", "--scenario", "single-member", "--member", "1"], "data");
+    let before = tree(folder.path());
+    let lines = objects(folder.path(), &["import", "data", "--states", "--json"]);
+    assert_eq!(tree(folder.path()), before, "nothing is changed");
+    let (found, states) = lines.split_first().expect("a line");
+    assert_eq!(found["schema"], "detcd.import/1");
+    assert!(found["revision"].as_i64() >= exported["booted"]["revision"].as_i64(), "{found} {exported}");
+    assert_eq!(states.last().expect("states")["revision"], found["revision"]);
+    assert_eq!(
+        states.last().expect("states")["kvs"].as_array().map(Vec::len),
+        found["keys"].as_u64().map(|n| n as usize)
+    );
+    let words = text(&detcd_in(folder.path(), &["import", "data"]).stdout);
+    assert!(words.contains("HashKV") && words.contains("revision"), "{words}");
+
+    // Its database, saved, founds a cluster with the same keys.
+    let db = fs::read(folder.path().join("data/member/snap/db")).expect("a db");
+    fs::write(folder.path().join("copy.db"), &db).expect("written");
+    let restored = objects(folder.path(), &["import", "copy.db", "--skip-hash-check", "--json"]).remove(0);
+    assert_eq!(restored["revision"], exported["booted"]["revision"]);
+}
+
+#[test]
+fn what_cannot_be_imported_is_located() {
+    let folder = tempfile::tempdir().expect("a folder");
+    export(folder.path(), &["7", "--scenario", "single-member", "--member", "1"], "data");
+    let write = |path: &str, bytes: &[u8]| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, bytes).expect("written");
+    };
+    let db = fs::read(folder.path().join("data/member/snap/db")).expect("a db");
+    let segment = fs::read(first_segment(&folder.path().join("data"))).expect("a segment");
+    let wal = "member/wal/0000000000000000-0000000000000000.wal";
+    write("no-wal/member/snap/db", &db);
+    fs::create_dir_all(folder.path().join("no-wal/member/wal")).expect("made");
+    let mut flipped = segment.clone();
+    flipped[100] ^= 1;
+    write(&format!("flipped/{wal}"), &flipped);
+    write("flipped/member/snap/db", &db);
+    write(&format!("cut-db/{wal}"), &segment);
+    write("cut-db/member/snap/db", &db[..6000]);
+    let mut hashed = db.clone();
+    hashed.extend_from_slice(&[0; 32]);
+    write("wrong-hash.db", &hashed);
+    write("no-hash.db", &db);
+    write("neither.db", &db[..1000]);
+    let before = tree(folder.path());
+    let table: &[(&[&str], &[&str])] = &[
+        (&["import", "absent"], &["absent", "no such"]),
+        (&["import", "."], &["no data dir", "member/"]),
+        (&["import", "data/member"], &["no data dir"]),
+        (&["import", "no-wal"], &["no-wal", "no WAL"]),
+        (&["import", "flipped"], &["flipped", wal, "at byte"]),
+        (&["import", "cut-db"], &["cut-db", "member/snap/db", "page"]),
+        (&["import", "wrong-hash.db"], &["wrong-hash.db", "SHA-256"]),
+        (&["import", "no-hash.db"], &["no-hash.db", "SHA-256", "--skip-hash-check"]),
+        (&["import", "neither.db", "--skip-hash-check"], &["neither.db", "SHA-256"]),
+        (&["import", "data", "--skip-hash-check"], &["--skip-hash-check"]),
+        (&["import", "no-hash.db", "--force-new-cluster"], &["--force-new-cluster"]),
+    ];
+    for (args, parts) in table {
+        refused_in(folder.path(), args, parts);
+    }
+    assert_eq!(tree(folder.path()), before, "nothing is changed");
+}

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use detcd_replica::{wal, DiskCommand, DiskImage, FileName, OpId};
+use detcd_replica::wal::{self, Settings};
+use detcd_replica::{DiskCommand, DiskImage, FileName, OpId};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, Xxh3};
 
 /// WAL segments of this size are never cut within the bounds that can be explored.
@@ -70,7 +71,8 @@ fn logged(files: &Files) -> Arc<Logged> {
     if !wal::exists(&image) {
         return Arc::default();
     }
-    let read = wal::read(&image, (0, 0), SEGMENT_BYTES).expect("this disk tears and loses nothing that was synced");
+    let read = wal::read(&image, (0, 0), Settings::with_segments(SEGMENT_BYTES))
+        .expect("this disk tears and loses nothing that was synced");
     let state = &read.hard_state;
     let entries = read.entries.iter().map(|entry| (entry.term, entry_hash(entry))).collect();
     Arc::new(Logged { hard_state: (state.term, state.vote, state.commit), entries })
@@ -123,7 +125,7 @@ impl Disk {
                 self.cached.remove(&file);
                 self.durable.remove(&file);
             }
-            DiskCommand::Sync { file } => {
+            DiskCommand::Sync { file } | DiskCommand::Fsync { file } => {
                 let content = self.cached.get(&file).cloned();
                 self.syncs.push_back((op, content.map(|content| (file, content))));
             }

@@ -27,7 +27,7 @@ impl Invariants {
                     if let Event::Applied { index, .. } = event {
                         self.answered(at, view, std::mem::take(&mut answered), *index)?;
                     }
-                    self.event(at, place, view, event, &outputs[..number], committed)?;
+                    self.event(at, place, view, event, (outputs, number), committed)?;
                 }
                 Output::Reply { result: Ok(response), .. } => answered |= is_write(&response.body),
                 _ => {}
@@ -52,11 +52,8 @@ impl Invariants {
     }
 
     fn disk(&mut self, place: usize, command: &DiskCommand) {
-        let member = &mut self.members[place];
-        match command {
-            DiskCommand::Create { file: FileName::SnapDb { index } } => member.received.push(*index),
-            DiskCommand::Rename { from, to } => member.durable.renamed(*from, *to),
-            _ => {}
+        if let DiskCommand::Rename { from, to } = command {
+            self.members[place].durable.renamed(*from, *to);
         }
     }
 
@@ -77,7 +74,7 @@ impl Invariants {
         place: usize,
         view: &View<'_>,
         event: &Event,
-        before: &[Output],
+        around: (&[Output], usize),
         committed: u64,
     ) -> Result<(), Finding> {
         let member = &mut self.members[place];
@@ -86,11 +83,12 @@ impl Invariants {
                 return self.leads(at, view.member, *term);
             }
             Event::WalSaved { op, entries, hard_state: (term, vote, _) } => {
-                member.durable.saved(*op, file_of(before, *op), *entries, (*term, *vote), &view.log);
+                member.durable.saved(*op, file_of(around, *op), *entries, (*term, *vote), &view.log);
             }
+            Event::DatabaseReceived { index } => member.received.push(*index),
             Event::WalSnapshotSaved { op, index } => {
                 let installed = view.log.start.0 == *index;
-                member.durable.snapshot_saved(*op, file_of(before, *op), *index, installed);
+                member.durable.snapshot_saved(*op, file_of(around, *op), *index, installed);
             }
             Event::Applied { index, term, entry_hash, state_hash, revision } => {
                 if *index == self.reference.last() + 1 {
@@ -184,9 +182,10 @@ impl Invariants {
     }
 }
 
-/// The file that the write `op` went to. It is among the step's last outputs, if it was seen at all.
-fn file_of(before: &[Output], op: OpId) -> Option<FileName> {
-    before.iter().rev().find_map(|output| match output {
+/// The file that the write `op` went to. It is near the event that tells of it, if it was seen at all.
+fn file_of((outputs, place): (&[Output], usize), op: OpId) -> Option<FileName> {
+    let (before, after) = outputs.split_at(place);
+    after.iter().chain(before.iter().rev()).find_map(|output| match output {
         Output::Disk { op: number, command: DiskCommand::Write { file, .. } } if *number == op => Some(*file),
         _ => None,
     })

@@ -388,8 +388,7 @@ fn r4_commits_do_not_conflict() {
             s.append(3, 4, 1, "x");
             s.append(3, 5, 1, "y");
             s.one_commit();
-            let create = DiskCommand::Create { file: FileName::SnapDb { index: 4 } };
-            s.step(3, &[Output::Disk { op: OpId(90), command: create }]);
+            s.event(3, Event::DatabaseReceived { index: 4 });
             s.commit(3, 4);
             s.member(3).entries.clear();
             s.member(3).start = (4, 2);

@@ -29,10 +29,12 @@ impl FileKind {
     /// The kind of a file.
     pub fn of(file: FileName) -> Self {
         match file {
-            FileName::Wal { .. } | FileName::WalTmp { .. } | FileName::WalBroken { .. } => Self::Wal,
+            FileName::Wal { .. } | FileName::WalFirst | FileName::WalTmp { .. } | FileName::WalBroken { .. } => {
+                Self::Wal
+            }
             FileName::Db | FileName::DbTmp { .. } => Self::Db,
-            FileName::SnapDb { .. } => Self::SnapDb,
-            FileName::Snap { .. } => Self::Snap,
+            FileName::SnapDb { .. } | FileName::SnapTmp { .. } => Self::SnapDb,
+            FileName::Snap { .. } | FileName::SnapBroken { .. } => Self::Snap,
         }
     }
 
@@ -62,7 +64,7 @@ pub enum CommandKind {
     Create,
     /// `Write`
     Write,
-    /// `Sync`
+    /// `Sync` or `Fsync`
     Sync,
     /// `Truncate`
     Truncate,
@@ -84,7 +86,7 @@ impl CommandKind {
         match command {
             DiskCommand::Create { .. } => Self::Create,
             DiskCommand::Write { .. } => Self::Write,
-            DiskCommand::Sync { .. } => Self::Sync,
+            DiskCommand::Sync { .. } | DiskCommand::Fsync { .. } => Self::Sync,
             DiskCommand::Truncate { .. } => Self::Truncate,
             DiskCommand::Rename { .. } => Self::Rename,
             DiskCommand::Remove { .. } => Self::Remove,
@@ -113,6 +115,7 @@ pub fn concerns(command: &DiskCommand, kind: Option<FileKind>) -> bool {
         DiskCommand::Create { file }
         | DiskCommand::Write { file, .. }
         | DiskCommand::Sync { file }
+        | DiskCommand::Fsync { file }
         | DiskCommand::Truncate { file, .. }
         | DiskCommand::Remove { file } => FileKind::of(*file) == kind,
         DiskCommand::Rename { to, .. } => FileKind::of(*to) == kind,

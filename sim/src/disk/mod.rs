@@ -178,6 +178,8 @@ impl NameChange {
 #[derive(Clone, Copy, Debug)]
 enum Target {
     File(u64),
+    /// A file and, through the journal, the names in its directory.
+    Journal(u64, Dir),
     Dir(Dir),
 }
 
@@ -287,6 +289,16 @@ impl Disk {
                 let flight = Flight { target: Target::File(id), up_to: sequence, fails };
                 return self.sync(now, op, file.dir(), flight, work, decider);
             }
+            DiskCommand::Fsync { file } => {
+                let (id, dir) = (self.id(file), file.dir());
+                let renamed = self.name_changes.iter().any(|change| change.dir() == dir);
+                let dirty = renamed || !self.files[&id].is_clean();
+                let work = dirty.then(|| self.files[&id].work());
+                let owed = std::mem::take(&mut self.file(file).owes_error).then_some(SyncFailure::Dirty);
+                let fails = owed.or(Self::failing(met));
+                let flight = Flight { target: Target::Journal(id, dir), up_to: sequence, fails };
+                return self.sync(now, op, dir, flight, work, decider);
+            }
             DiskCommand::SyncDir { dir } => {
                 let dirty = self.name_changes.iter().any(|change| change.dir() == dir);
                 let work = dirty.then_some(Work { bytes: 0, runs: 1 });
@@ -305,36 +317,37 @@ impl Disk {
         }
         let flight = self.in_flight.remove(&op);
         let flight = flight.unwrap_or_else(|| panic!("no sync {} is under way on disk {}", op.0, self.node));
+        let (file, dir) = match flight.target {
+            Target::File(id) => (Some(id), None),
+            Target::Journal(id, dir) => (Some(id), Some(dir)),
+            Target::Dir(dir) => (None, Some(dir)),
+        };
         if let Some(failure) = flight.fails {
             self.tally.failed_syncs += 1;
             return Completion::Done(self.sync_fails(flight, failure));
         }
         if self.lies(flight.target) {
             self.tally.lies += 1;
-            if let Target::File(id) = flight.target {
+            if let Some(id) = file {
                 self.files.get_mut(&id).into_iter().for_each(|file| file.promise(flight.up_to));
             }
             return Completion::Done(Ok(()));
         }
-        match flight.target {
-            Target::File(id) => {
-                // A file that was removed meanwhile is nobody's concern.
-                if let Some(file) = self.files.get_mut(&id) {
-                    let harm = file.persist(flight.up_to, &mut self.tally);
-                    self.harm(harm);
+        // A file that was removed meanwhile is nobody's concern.
+        if let Some(file) = file.and_then(|id| self.files.get_mut(&id)) {
+            let harm = file.persist(flight.up_to, &mut self.tally);
+            self.harm(harm);
+        }
+        if let Some(dir) = dir {
+            let durable = &mut self.durable_names;
+            self.name_changes.retain(|change| {
+                let lasts = change.dir() == dir && change.sequence <= flight.up_to;
+                if lasts {
+                    change.apply(durable);
                 }
-            }
-            Target::Dir(dir) => {
-                let durable = &mut self.durable_names;
-                self.name_changes.retain(|change| {
-                    let lasts = change.dir() == dir && change.sequence <= flight.up_to;
-                    if lasts {
-                        change.apply(durable);
-                    }
-                    !lasts
-                });
-                self.collect();
-            }
+                !lasts
+            });
+            self.collect();
         }
         Completion::Done(Ok(()))
     }
@@ -369,12 +382,13 @@ impl Disk {
         self.collect();
     }
 
-    /// What a booting member finds. Of WAL files the zeros at the end are left out, up to a whole sector: a
-    /// preallocated segment would cost 64 MB. The WAL's reader takes the end of the data as it takes zeros: as the
-    /// end of the log.
+    /// What a booting member finds. Of WAL files the zeros at the end are left out, up to a whole sector, and only
+    /// their number is told: a preallocated segment would cost 64 MB.
     pub fn image(&self) -> DiskImage {
         let content = |(&name, id): (&FileName, &u64)| (name, self.files[id].image(name.dir() == Dir::Wal));
-        DiskImage { files: self.names.iter().map(content).collect() }
+        let length = |(&name, id): (&FileName, &u64)| (name, self.files[id].length());
+        let trimmed = self.names.iter().filter(|(name, _)| name.dir() == Dir::Wal);
+        DiskImage { files: self.names.iter().map(content).collect(), lengths: trimmed.map(length).collect() }
     }
 
     /// Every file with its exact length, for whoever takes the disk out and looks at it.
@@ -461,13 +475,13 @@ impl Disk {
         let names = |id: u64| self.names.iter().find(|(_, file)| **file == id).map(|(name, _)| *name);
         let command = match target {
             Target::Dir(dir) => Some(DiskCommand::SyncDir { dir }),
-            Target::File(id) => names(id).map(|file| DiskCommand::Sync { file }),
+            Target::File(id) | Target::Journal(id, _) => names(id).map(|file| DiskCommand::Sync { file }),
         };
         command.is_some_and(|command| concerns(&command, kind))
     }
 
     fn sync_fails(&mut self, flight: Flight, failure: SyncFailure) -> Result<(), DiskError> {
-        let Target::File(id) = flight.target else { return Err(DiskError::Io) };
+        let (Target::File(id) | Target::Journal(id, _)) = flight.target else { return Err(DiskError::Io) };
         if let Some(file) = self.files.get_mut(&id) {
             match failure {
                 SyncFailure::Dirty => {}

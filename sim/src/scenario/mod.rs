@@ -21,7 +21,7 @@ use span::Time;
 
 pub use chance::Chance;
 pub use field::{Field, ScenarioError};
-pub use replica::Constants;
+pub use replica::{Constants, Line};
 
 /// Network profiles that a scenario may name; the first is the default.
 pub const NETWORK_PROFILES: [&str; 6] = ["same_az", "loopback", "rack", "cross_az", "region", "global"];

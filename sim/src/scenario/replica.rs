@@ -2,9 +2,10 @@
 //!
 //! What is left out keeps etcd's default, so that a scenario states only what it is about.
 
-use detcd_replica::Config;
+use detcd_replica::{Config, Release};
+use serde::{Deserialize, Serialize};
 
-use super::field::section;
+use super::field::{section, Amount};
 use super::span::Time;
 
 /// An hour, the longest interval that any constant takes.
@@ -12,9 +13,41 @@ const HOUR: u64 = 3_600_000_000_000;
 /// More than any count that makes sense.
 const MANY: u64 = 1 << 40;
 
+/// The line of etcd releases that members are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Line {
+    /// 3.4
+    #[serde(rename = "3.4")]
+    V3_4,
+    /// 3.5
+    #[serde(rename = "3.5")]
+    V3_5,
+    /// 3.6
+    #[serde(rename = "3.6")]
+    V3_6,
+    /// The main branch.
+    #[serde(rename = "main")]
+    Main,
+}
+
+impl From<Line> for Release {
+    fn from(line: Line) -> Self {
+        match line {
+            Line::V3_4 => Self::V3_4,
+            Line::V3_5 => Self::V3_5,
+            Line::V3_6 => Self::V3_6,
+            Line::Main => Self::Main,
+        }
+    }
+}
+
+impl Amount for Line {}
+
 section! {
     /// `[replica]`: constants of every member. Left out: etcd's default.
     Constants {
+        /// Whose ways are followed where releases of etcd differ: 3.4, 3.5, 3.6 or main. Default: 3.6.
+        release: Option<Line> = None, 0, 0, "text";
         /// One Raft tick, which is also the heartbeat interval. etcd: 100ms.
         heartbeat_interval: Option<Time> = None, 1_000_000, HOUR, "time";
         /// Election timeout in ticks. etcd: 10.
@@ -31,6 +64,14 @@ section! {
         snapshot_count: Option<u64> = None, 1, MANY, "entries";
         /// Entries kept in the Raft log behind a snapshot. etcd: 5,000.
         snapshot_catch_up_entries: Option<u64> = None, 0, MANY, "entries";
+        /// Applied entries between compactions of the Raft log that come without a snapshot. etcd since 3.6: 100.
+        memory_snapshot_count: Option<u64> = None, 1, MANY, "entries";
+        /// Bytes of a database that are sent at once. etcd: 32 KiB.
+        snapshot_chunk_bytes: Option<u64> = None, 1, MANY, "bytes";
+        /// Time between two chunks of a database. etcd: as fast as the network is; default 250us.
+        snapshot_chunk_interval: Option<Time> = None, 0, HOUR, "time";
+        /// After a database was sent, the Raft log is not compacted for so long. etcd: 30s.
+        snapshot_release_delay: Option<Time> = None, 0, HOUR, "time";
         /// Time between backend commits. etcd: 100ms.
         backend_batch_interval: Option<Time> = None, 100_000, HOUR, "time";
         /// Pending backend operations that force a commit. etcd: 10,000.
@@ -83,6 +124,7 @@ impl Constants {
         let span = |time: Time| time.0;
         let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         set! {
+            release: Release::from,
             heartbeat_interval: span,
             election_ticks: |n| u32::try_from(n).unwrap_or(u32::MAX),
             pre_vote: std::convert::identity,
@@ -91,6 +133,10 @@ impl Constants {
             max_inflight_messages: count,
             snapshot_count: std::convert::identity,
             snapshot_catch_up_entries: std::convert::identity,
+            memory_snapshot_count: std::convert::identity,
+            snapshot_chunk_bytes: count,
+            snapshot_chunk_interval: span,
+            snapshot_release_delay: span,
             backend_batch_interval: span,
             backend_batch_limit: count,
             compaction_batch_limit: count,

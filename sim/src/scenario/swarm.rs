@@ -10,7 +10,7 @@ use std::convert::identity as same;
 use detcd_replica::time::Span;
 
 use super::span::Time;
-use super::{Chance, Mix, Retention, Scenario, DISK_PROFILES, NETWORK_PROFILES};
+use super::{Chance, Line, Mix, Retention, Scenario, DISK_PROFILES, NETWORK_PROFILES};
 use crate::fault::Kind;
 
 /// Draws for one scenario, sparing what it states.
@@ -72,6 +72,11 @@ fn constants(draw: &mut Draw<'_>) {
     draw!(draw, replica.pre_vote, "swarm.pre_vote", [true, true, true, false], Some);
     draw!(draw, replica.snapshot_count, "swarm.snapshot_count", [1000, 300, 100, 50, 10], Some);
     draw!(draw, replica.snapshot_catch_up_entries, "swarm.catch_up", [100, 50, 10, 5], Some);
+    draw!(draw, replica.memory_snapshot_count, "swarm.memory_snapshots", [100, 30, 10], Some);
+    draw!(draw, replica.snapshot_chunk_bytes, "swarm.chunk", [32 << 10, 8 << 10, 1 << 10], Some);
+    draw!(draw, replica.snapshot_chunk_interval, "swarm.chunk_interval", [0, 1, 5], millis);
+    draw!(draw, replica.snapshot_release_delay, "swarm.release_delay", [30_000, 1_000, 100], millis);
+    draw!(draw, replica.release, "swarm.release", [Line::V3_6, Line::V3_6, Line::V3_5], Some);
     draw!(draw, replica.backend_batch_interval, "swarm.backend_interval", [100, 50, 20, 5], millis);
     draw!(draw, replica.backend_batch_limit, "swarm.backend_limit", [10_000, 10_000, 100, 7], Some);
     draw!(draw, replica.compaction_batch_limit, "swarm.compaction_batch", [100, 30, 10, 3], Some);

@@ -403,6 +403,7 @@ impl World<'_> {
     /// A member that ended by itself comes back when the operator looks.
     pub(super) fn node_gone(&mut self, node: usize) {
         self.network.reset_node(node);
+        self.streams_of_gone(node);
         if matches!(self.nodes[node].down, Down::Exited(_)) {
             self.queue.push(self.now + RESTART_AFTER, Happening::Restart { node });
         }

@@ -9,6 +9,7 @@ mod node;
 mod operator;
 mod perform;
 mod storage;
+mod streams;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::scenario::Scenario;
 use faults::Faults;
 use node::{Down, Node};
 use operator::Operator;
+use streams::Streams;
 use traffic::Traffic;
 
 pub use storage::Refusal;
@@ -46,7 +48,7 @@ pub(crate) enum Happening {
     /// A member learns that messages to another are lost.
     Unreachable { node: usize, incarnation: u32, member: MemberId },
     /// A member learns how the sending of a database ended.
-    SnapshotSent { node: usize, incarnation: u32, member: MemberId, delivered: bool },
+    SnapshotSent { node: usize, incarnation: u32, member: MemberId, stream: u64, delivered: bool },
     /// A disk command ends.
     Disk { node: usize, incarnation: u32, op: OpId },
     /// Something of the clients'.
@@ -84,6 +86,7 @@ pub(crate) struct World<'a> {
     decider: Decider,
     network: Network,
     nodes: Vec<Node>,
+    streams: Streams,
     traffic: Traffic,
     faults: Faults,
     operator: Operator,
@@ -119,6 +122,7 @@ impl<'a> World<'a> {
             decider,
             network,
             nodes,
+            streams: Streams::new(),
             traffic: Traffic::new(scenario),
             faults: Faults::new(plan),
             operator: Operator::default(),
@@ -210,21 +214,21 @@ impl<'a> World<'a> {
                 self.step(node, Input::Run(task));
             }
             Happening::Message { message, epoch } => {
-                let (from, snapshot) = (message.from, message.database.is_some());
+                let (from, stream) = (message.from, message.chunk.as_ref().map(|chunk| chunk.stream));
                 let accepted = self.network.accept(self.place(from), node, epoch);
                 let delivered = accepted && self.nodes[node].is_up();
                 if delivered {
                     self.step(node, Input::Message(message));
                 } else {
                     self.refuse(from, node);
-                }
-                if snapshot {
-                    self.report_snapshot(from, node, delivered);
+                    if let Some(stream) = stream {
+                        self.chunk_refused(from, node, stream);
+                    }
                 }
             }
             Happening::Unreachable { member, .. } => self.step(node, Input::Unreachable { member }),
-            Happening::SnapshotSent { member, delivered, .. } => {
-                self.step(node, Input::SnapshotSent { member, delivered });
+            Happening::SnapshotSent { member, stream, delivered, .. } => {
+                self.step(node, Input::SnapshotSent { member, stream, delivered });
             }
             Happening::Disk { op, .. } => self.disk_done(node, op),
             Happening::Traffic(_)
@@ -537,9 +541,9 @@ fn fold_input(digest: &mut Digest, now: u64, node: usize, input: &Input) {
             digest.event(now, 5, node);
             digest.number(member.0);
         }
-        Input::SnapshotSent { member, delivered } => {
+        Input::SnapshotSent { member, stream, delivered } => {
             digest.event(now, 6, node);
-            digest.number(member.0 << 1 | u64::from(*delivered));
+            digest.number(stream << 32 | member.0 << 1 | u64::from(*delivered));
         }
         Input::Request { id, .. } => {
             digest.event(now, 7, node);

@@ -32,6 +32,7 @@ impl World<'_> {
         for output in outputs.drain(..) {
             match output {
                 Output::Send(message) => self.send(node, message),
+                Output::SnapshotReceived { from, stream, saved } => self.answer_snapshot(node, from, stream, saved),
                 Output::Disk { op, command } => self.command(node, op, command),
                 Output::Reply { id, result } => {
                     self.digest.event(self.now, 40, node as u64);
@@ -74,9 +75,12 @@ impl World<'_> {
         self.digest.event(self.now, 42, node as u64);
         fold_message(&mut self.digest, &message);
         let delivery = self.network.send(self.now, from, to, message.size(), &mut self.decider);
+        if let Some(chunk) = &message.chunk {
+            let stream = chunk.stream;
+            return self.send_chunk((from, to, stream), delivery, message);
+        }
         let epoch = delivery.epoch;
         match delivery.times() {
-            [] if message.database.is_some() => self.report_snapshot(message.from, to, false),
             [] => {}
             [at] => {
                 self.queue.push(*at, Happening::Message { message, epoch });
@@ -102,18 +106,10 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn report_snapshot(&mut self, sender: MemberId, receiver: usize, delivered: bool) {
-        let node = self.place(sender);
-        if node < self.nodes.len() && self.nodes[node].is_up() {
-            let (incarnation, member) = (self.nodes[node].incarnation, self.nodes[receiver].config.member);
-            self.queue.push(self.now, Happening::SnapshotSent { node, incarnation, member, delivered });
-        }
-    }
-
     fn command(&mut self, node: usize, op: OpId, command: DiskCommand) {
         self.digest.event(self.now, 43, node as u64);
         let file = match &command {
-            DiskCommand::Sync { file } => Some(*file),
+            DiskCommand::Sync { file } | DiskCommand::Fsync { file } => Some(*file),
             DiskCommand::Write { data, offset, .. } => {
                 self.digest.number(*offset);
                 self.digest.bytes(data);
@@ -121,7 +117,7 @@ impl World<'_> {
             }
             _ => None,
         };
-        let syncs = matches!(command, DiskCommand::Sync { .. } | DiskCommand::SyncDir { .. });
+        let syncs = file.is_some() || matches!(command, DiskCommand::SyncDir { .. });
         let performed = self.nodes[node].disk.perform(self.now, op, command, &mut self.decider);
         if syncs {
             self.nodes[node].syncs.insert(op, file);
@@ -224,8 +220,9 @@ pub(super) fn fold_message(digest: &mut Digest, peer: &PeerMessage) {
     if message.msg_type == MessageType::MsgSnapshot {
         digest.number(message.get_snapshot().get_metadata().index);
     }
-    if let Some(database) = &peer.database {
-        digest.bytes(database);
+    if let Some(chunk) = &peer.chunk {
+        digest.number(chunk.stream << 40 | chunk.offset);
+        digest.bytes(&chunk.data);
     }
     if let Some(lease) = &peer.lease {
         digest.bytes(format!("{lease:?}").as_bytes());

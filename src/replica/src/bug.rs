@@ -16,6 +16,8 @@ pub enum Bug {
     ReadindexBeforeTermCommit,
     /// M-08: a voter does not ask whether the candidate's log is up to date.
     VoteIgnoresLogUptodate,
+    /// M-15, etcd#18055: a newer snapshot's release deletes a database that still waits to be installed.
+    ReleaseSnapdbRace,
     /// M-18, etcd#13766: the backend commit saves the index of the entry that is being applied.
     CiSavedBeforeApply,
     /// M-19, etcd#14685: the commit that a defragmentation begins with does not save the consistent index.
@@ -24,6 +26,18 @@ pub enum Bug {
     DefragRacesApplySnapshot,
     /// M-26, etcd#17247, etcd#21986: the read buffer keeps a key that was written twice in one batch twice.
     ReadbufMergeDups,
+    /// M-20a, etcd#10219: segments are released before the hard state that comes with a snapshot is synced.
+    WalReleaseBeforeSync,
+    /// M-20b: a new WAL segment does not go on with the checksum of the one before.
+    WalcutCrcNotChained,
+    /// M-21: what lies behind the end of a WAL that is opened is not zeroed.
+    WalZeroTailKeep,
+    /// M-22, etcd#11924: whatever damage there is in a WAL, it is cut off there.
+    WalRepairMiddle,
+    /// M-23, etcd#13933: after a snapshot is installed the old consistent index is written over the new one.
+    SnapCiOverwritten,
+    /// M-24: a received database takes its place before its snapshot's record is on disk.
+    SnapRenameBeforePersist,
     /// M-27, etcd#17780: after a restart the revision is computed from the keys that are left.
     RestoreRevIgnoresScheduled,
     /// M-36, etcd#15220: a manual progress request is answered at once, though watchers lag.
@@ -106,17 +120,24 @@ pub enum Bug {
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 56] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
         Self::CommitOldTermByCount,
         Self::ReadindexBeforeTermCommit,
         Self::VoteIgnoresLogUptodate,
+        Self::ReleaseSnapdbRace,
         Self::CiSavedBeforeApply,
         Self::DefragCommitWithoutCi,
         Self::DefragRacesApplySnapshot,
         Self::ReadbufMergeDups,
+        Self::WalReleaseBeforeSync,
+        Self::WalcutCrcNotChained,
+        Self::WalZeroTailKeep,
+        Self::WalRepairMiddle,
+        Self::SnapCiOverwritten,
+        Self::SnapRenameBeforePersist,
         Self::RestoreRevIgnoresScheduled,
         Self::ProgressIgnoresUnsynced,
         Self::CiNotMovedForLocklessEntries,
@@ -167,10 +188,17 @@ impl Bug {
             Self::CommitOldTermByCount => "commit_old_term_by_count",
             Self::ReadindexBeforeTermCommit => "readindex_before_term_commit",
             Self::VoteIgnoresLogUptodate => "vote_ignores_log_uptodate",
+            Self::ReleaseSnapdbRace => "release_snapdb_race",
             Self::CiSavedBeforeApply => "ci_saved_before_apply",
             Self::DefragCommitWithoutCi => "defrag_commit_without_ci",
             Self::DefragRacesApplySnapshot => "defrag_races_apply_snapshot",
             Self::ReadbufMergeDups => "readbuf_merge_dups",
+            Self::WalReleaseBeforeSync => "wal_release_before_sync",
+            Self::WalcutCrcNotChained => "walcut_crc_not_chained",
+            Self::WalZeroTailKeep => "wal_zero_tail_keep",
+            Self::WalRepairMiddle => "wal_repair_middle",
+            Self::SnapCiOverwritten => "snap_ci_overwritten",
+            Self::SnapRenameBeforePersist => "snap_rename_before_persist",
             Self::RestoreRevIgnoresScheduled => "restore_rev_ignores_scheduled",
             Self::ProgressIgnoresUnsynced => "progress_ignores_unsynced",
             Self::CiNotMovedForLocklessEntries => "ci_not_moved_for_lockless_entries",
@@ -222,10 +250,17 @@ impl Bug {
             Self::CommitOldTermByCount => "M-04",
             Self::ReadindexBeforeTermCommit => "M-06",
             Self::VoteIgnoresLogUptodate => "M-08",
+            Self::ReleaseSnapdbRace => "M-15",
             Self::CiSavedBeforeApply => "M-18",
             Self::DefragCommitWithoutCi => "M-19",
             Self::DefragRacesApplySnapshot => "M-25",
             Self::ReadbufMergeDups => "M-26",
+            Self::WalReleaseBeforeSync => "M-20a",
+            Self::WalcutCrcNotChained => "M-20b",
+            Self::WalZeroTailKeep => "M-21",
+            Self::WalRepairMiddle => "M-22",
+            Self::SnapCiOverwritten => "M-23",
+            Self::SnapRenameBeforePersist => "M-24",
             Self::RestoreRevIgnoresScheduled => "M-27",
             Self::ProgressIgnoresUnsynced => "M-36",
             Self::CiNotMovedForLocklessEntries => "M-20",

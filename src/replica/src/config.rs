@@ -6,7 +6,7 @@ use crate::api::Member;
 use crate::auth::AuthConfig;
 use crate::membership::Version;
 use crate::time::Span;
-use crate::{Bugs, MemberId};
+use crate::{Bugs, MemberId, Release};
 
 /// The configuration of one member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,8 +18,6 @@ pub struct Config {
     pub initial_cluster: Vec<MemberId>,
     /// How members are called and reached, where that is not as [`Address::of`] has it.
     pub addresses: BTreeMap<MemberId, Address>,
-    /// The version of this server, which decides about the cluster's. etcd: 3.6.14.
-    pub version: Version,
     /// Whether the member tells the cluster its name and client URLs after each start. etcd: always.
     pub publish: bool,
     /// Time between looks at the cluster's version, by the leader, and at the storage's. 0: never. etcd: 4 s.
@@ -34,6 +32,12 @@ pub struct Config {
     pub max_learners: usize,
     /// Tokens and passwords.
     pub auth: AuthConfig,
+    /// The cluster's id, which the WAL of a new member is marked with. One that has a log keeps the id that is in it.
+    pub cluster_id: u64,
+    /// Start as the only member of a cluster of its own, with what the log has committed (`--force-new-cluster`).
+    pub force_new_cluster: bool,
+    /// Whose ways are followed where releases of etcd differ.
+    pub release: Release,
     /// One Raft tick, which is also the heartbeat interval. etcd: 100 ms (`--heartbeat-interval`).
     pub heartbeat_interval: Span,
     /// Election timeout in ticks, 2 or more. etcd: 10 (`--election-timeout` 1000 ms).
@@ -50,6 +54,14 @@ pub struct Config {
     pub snapshot_count: u64,
     /// Entries kept in the Raft log behind a snapshot for slow followers. etcd: 5,000.
     pub snapshot_catch_up_entries: u64,
+    /// Applied entries between compactions of the Raft log that come without a snapshot. etcd since 3.6: 100.
+    pub memory_snapshot_count: u64,
+    /// Bytes of a database that are sent at once. etcd: 32 KiB, as Go copies.
+    pub snapshot_chunk_bytes: usize,
+    /// Time between two chunks: what a connection takes for one. etcd: as fast as the network is.
+    pub snapshot_chunk_interval: Span,
+    /// After a database was sent, the Raft log is not compacted for so long. etcd: 30 s.
+    pub snapshot_release_delay: Span,
     /// Time between backend commits. etcd: 100 ms.
     pub backend_batch_interval: Span,
     /// Pending backend operations that force a commit. etcd: 10,000.
@@ -147,7 +159,6 @@ impl Config {
             member,
             initial_cluster,
             addresses: BTreeMap::new(),
-            version: Version { major: 3, minor: 6, patch: 14 },
             publish: true,
             monitor_version_interval: Span::secs(4),
             downgrade_check_interval: Span::secs(5),
@@ -155,6 +166,9 @@ impl Config {
             health_interval: Span::secs(5),
             max_learners: 1,
             auth: AuthConfig::default(),
+            cluster_id: 1,
+            force_new_cluster: false,
+            release: Release::default(),
             heartbeat_interval: Span::millis(100),
             election_ticks: 10,
             pre_vote: true,
@@ -163,6 +177,10 @@ impl Config {
             max_inflight_messages: 512,
             snapshot_count: 10_000,
             snapshot_catch_up_entries: 5_000,
+            memory_snapshot_count: 100,
+            snapshot_chunk_bytes: 32 << 10,
+            snapshot_chunk_interval: Span::micros(250),
+            snapshot_release_delay: Span::secs(30),
             backend_batch_interval: Span::millis(100),
             backend_batch_limit: 10_000,
             compaction_batch_limit: 1_000,
@@ -192,6 +210,11 @@ impl Config {
             purge_keep: 5,
             bugs: Bugs::NONE,
         }
+    }
+
+    /// The version of this server, which decides about the cluster's.
+    pub fn version(&self) -> Version {
+        self.release.version()
     }
 
     /// How `member` is called and reached.
@@ -231,6 +254,7 @@ impl Config {
             ("watch_sync_batch", self.watch_sync_batch),
             ("watch_batch_revisions", self.watch_batch_revisions),
             ("lease_pending_revokes", self.lease_pending_revokes),
+            ("snapshot_chunk_bytes", self.snapshot_chunk_bytes),
             ("purge_keep", self.purge_keep),
         ] {
             if value == 0 {

@@ -25,11 +25,13 @@ pub enum Input {
         /// The member.
         member: MemberId,
     },
-    /// The stream that carried a database snapshot ended.
+    /// A stream that carried a database to another member ended.
     SnapshotSent {
         /// The member it went to.
         member: MemberId,
-        /// Whether all of it was received.
+        /// The stream, as in [`Chunk::stream`].
+        stream: u64,
+        /// Whether the member has all of it on disk, and Raft there has seen the message.
         delivered: bool,
     },
     /// A client asks.
@@ -69,7 +71,7 @@ pub enum Input {
         /// The stream.
         stream: StreamId,
     },
-    /// A disk command ended. Every `Sync` and `SyncDir` is answered so; other commands only when they failed.
+    /// A disk command ended. Every `Sync`, `Fsync` and `SyncDir` is answered so; other commands only when they failed.
     Disk {
         /// Which.
         op: OpId,
@@ -83,6 +85,16 @@ pub enum Input {
 pub enum Output {
     /// Send to another member.
     Send(PeerMessage),
+    /// Tell the sender of a database how its stream ended. Said once for each stream of which all chunks have come, and
+    /// of those that break here; a connection that is lost otherwise is for the driver to report.
+    SnapshotReceived {
+        /// Who sent it.
+        from: MemberId,
+        /// The stream, as in [`Chunk::stream`].
+        stream: u64,
+        /// Whether all of it is on disk here, and Raft has seen the message.
+        saved: bool,
+    },
     /// Do this to the disk.
     Disk {
         /// The command's number, 1, 2, 3 … in each incarnation.
@@ -173,6 +185,8 @@ pub enum Task {
     Compaction,
     /// Making a snapshot and compacting the Raft log (`snapshotIfNeededAndCompactRaftLog`).
     Snapshot,
+    /// Sending databases to members that need them (`sendMergedSnap`), a chunk of each in one run.
+    SnapshotSend,
     /// Deleting files that nothing needs (`purgeFile`). Periodic.
     Purge,
     /// Telling the cluster this member's name and client URLs (`publishV3`), until it knows.
@@ -181,13 +195,15 @@ pub enum Task {
     ClusterVersion,
     /// The end of a downgrade (`monitorDowngrade`). Periodic.
     Downgrade,
+    /// The end of a member that was removed (`stopWithDelay`).
+    Stop,
     /// A defragmentation that was asked for (`backend.Defrag`).
     Defrag,
 }
 
 impl Task {
     /// Every task there is.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Tick,
         Self::RaftLoop,
         Self::Apply,
@@ -203,10 +219,12 @@ impl Task {
         Self::LeaseCheckpoint,
         Self::Compaction,
         Self::Snapshot,
+        Self::SnapshotSend,
         Self::Purge,
         Self::Publish,
         Self::ClusterVersion,
         Self::Downgrade,
+        Self::Stop,
         Self::Defrag,
     ];
 
@@ -216,7 +234,8 @@ impl Task {
     }
 }
 
-/// A message on its way between two members: Raft's, with the database that a snapshot needs, or one about leases.
+/// A message on its way between two members: Raft's, or one about leases. `MsgSnapshot` goes over a stream of its own,
+/// once with each chunk of the database; the chunks of a stream must arrive in order, and each at most once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerMessage {
     /// Sender.
@@ -227,16 +246,36 @@ pub struct PeerMessage {
     pub version: Option<Version>,
     /// Raft's message; a `MsgHup`, which Raft sends to nobody, when it is one about leases.
     pub message: Box<raftpb::Message>,
-    /// With `MsgSnapshot`: the sender's whole database file at the snapshot's index.
-    pub database: Option<Bytes>,
+    /// With `MsgSnapshot`: a part of the sender's database at the snapshot's index.
+    pub chunk: Option<Chunk>,
     /// What is said about leases. etcd's members do that over HTTP.
     pub lease: Option<LeaseMessage>,
+}
+
+/// A part of a database on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Chunk {
+    /// Which stream, counted by the sender in each of its lives.
+    pub stream: u64,
+    /// Where the part begins, bytes.
+    pub offset: u64,
+    /// Bytes of the whole database.
+    pub total: u64,
+    /// The part.
+    pub data: Bytes,
+}
+
+impl Chunk {
+    /// Whether it is the last one.
+    pub fn is_last(&self) -> bool {
+        self.offset + self.data.len() as u64 == self.total
+    }
 }
 
 impl PeerMessage {
     /// A message of Raft, without a database.
     pub fn of_raft(from: MemberId, to: MemberId, message: raftpb::Message) -> Self {
-        Self { from, to, version: None, message: Box::new(message), database: None, lease: None }
+        Self { from, to, version: None, message: Box::new(message), chunk: None, lease: None }
     }
 
     /// A message about leases.
@@ -247,7 +286,7 @@ impl PeerMessage {
     /// About how many bytes it takes on the wire; enough for bandwidth and queue limits.
     pub fn size(&self) -> usize {
         let entries: usize = self.message.entries.iter().map(|entry| entry.data.len() + 24).sum();
-        64 + entries + self.message.context.len() + self.database.as_ref().map_or(0, Bytes::len)
+        64 + entries + self.message.context.len() + self.chunk.as_ref().map_or(0, |chunk| chunk.data.len())
     }
 }
 
@@ -334,7 +373,10 @@ pub enum FileName {
         /// The first Raft index that it may hold.
         index: u64,
     },
-    /// `member/wal/%d.tmp`: a segment being made.
+    /// `member/wal.tmp/0000000000000000-0000000000000000.wal`: the first segment, while the log is being made. The
+    /// whole directory gets the log's name then; here it is one file that does.
+    WalFirst,
+    /// `member/wal/%d.tmp`: the next segment, made ahead.
     WalTmp {
         /// 0 or 1.
         slot: u64,
@@ -365,14 +407,27 @@ pub enum FileName {
         /// The snapshot's Raft index.
         index: u64,
     },
+    /// `member/snap/%016x-%016x.snap.broken`: one that could not be read.
+    SnapBroken {
+        /// As of the file.
+        term: u64,
+        /// As of the file.
+        index: u64,
+    },
+    /// `member/snap/tmp%d`: a database on its way from another member.
+    SnapTmp {
+        /// Counts up.
+        number: u64,
+    },
 }
 
 impl FileName {
     /// The directory it is in.
     pub fn dir(self) -> Dir {
         match self {
-            Self::Wal { .. } | Self::WalTmp { .. } | Self::WalBroken { .. } => Dir::Wal,
-            Self::Db | Self::DbTmp { .. } | Self::SnapDb { .. } | Self::Snap { .. } => Dir::Snap,
+            Self::Wal { .. } | Self::WalFirst | Self::WalTmp { .. } | Self::WalBroken { .. } => Dir::Wal,
+            Self::Db | Self::DbTmp { .. } | Self::SnapDb { .. } => Dir::Snap,
+            Self::Snap { .. } | Self::SnapBroken { .. } | Self::SnapTmp { .. } => Dir::Snap,
         }
     }
 }
@@ -382,12 +437,15 @@ impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wal { seq, index } => write!(f, "member/wal/{seq:016x}-{index:016x}.wal"),
+            Self::WalFirst => write!(f, "member/wal.tmp/{:016x}-{:016x}.wal", 0, 0),
             Self::WalTmp { slot } => write!(f, "member/wal/{slot}.tmp"),
             Self::WalBroken { seq, index } => write!(f, "member/wal/{seq:016x}-{index:016x}.wal.broken"),
             Self::Db => write!(f, "member/snap/db"),
             Self::DbTmp { number } => write!(f, "member/snap/db.tmp.{number}"),
             Self::SnapDb { index } => write!(f, "member/snap/{index:016x}.snap.db"),
             Self::Snap { term, index } => write!(f, "member/snap/{term:016x}-{index:016x}.snap"),
+            Self::SnapBroken { term, index } => write!(f, "member/snap/{term:016x}-{index:016x}.snap.broken"),
+            Self::SnapTmp { number } => write!(f, "member/snap/tmp{number}"),
         }
     }
 }
@@ -411,6 +469,12 @@ pub enum DiskCommand {
     },
     /// `fdatasync`: everything written to the file so far, and its size, must last.
     Sync {
+        /// The file.
+        file: FileName,
+    },
+    /// `fsync`: the same, and the names in its directory as they are: etcd relies on what file systems with a journal
+    /// do here, where POSIX promises nothing.
+    Fsync {
         /// The file.
         file: FileName,
     },
@@ -454,6 +518,16 @@ pub enum DiskError {
 pub struct DiskImage {
     /// The files.
     pub files: BTreeMap<FileName, Bytes>,
+    /// Lengths of the files that are longer than their content here: the rest are zeros.
+    pub lengths: BTreeMap<FileName, u64>,
+}
+
+impl DiskImage {
+    /// How long a file is, in bytes.
+    pub fn length(&self, file: FileName) -> Option<u64> {
+        let content = self.files.get(&file)?.len() as u64;
+        Some(self.lengths.get(&file).map_or(content, |length| content.max(*length)))
+    }
 }
 
 /// Why a member refuses to start, in etcd's classes of error.
@@ -507,14 +581,20 @@ pub enum Event {
         /// Whom it follows.
         leader: Option<MemberId>,
     },
-    /// A write to the WAL was issued; it lasts once a `Sync` of the file issued after `op` has ended well.
+    /// Entries or a hard state are being written to the WAL; they last once a `Sync` of the file issued after `op` has
+    /// ended well. A hard state that waits in the buffer is told of with what is written next.
     WalSaved {
-        /// The write.
+        /// The first write.
         op: OpId,
         /// First and last index of the entries in it, if any. Those after `last` that were there before are gone.
         entries: Option<(u64, u64)>,
         /// The hard state in force after it: term, vote, commit.
         hard_state: (u64, MemberId, u64),
+    },
+    /// All of a database from another member is written, and being synced; Raft will see its snapshot next.
+    DatabaseReceived {
+        /// The snapshot's index.
+        index: u64,
     },
     /// A snapshot record was written to the WAL, likewise.
     WalSnapshotSaved {
@@ -596,6 +676,10 @@ pub enum Failpoint {
     WalBeforeSync,
     /// `walAfterSync`
     WalAfterSync,
+    /// Between two writes of one save. Not in etcd.
+    WalBetweenWrites,
+    /// A segment has its name, which does not last yet. Not in etcd.
+    WalBeforeDirSync,
     /// `raftBeforeLeaderSend`
     RaftBeforeLeaderSend,
     /// `raftBeforeSave`
@@ -618,6 +702,12 @@ pub enum Failpoint {
     RaftAfterWalRelease,
     /// `raftBeforeWALSaveSnaphot` (etcd's spelling)
     RaftBeforeWalSaveSnapshot,
+    /// A received database is complete and synced, under its temporary name. Not in etcd.
+    SnapBeforeRenameDb,
+    /// A received database has its name, and Raft has not seen its message. Not in etcd.
+    SnapAfterRenameDb,
+    /// A message has been sent. Not in etcd.
+    RaftAfterSend,
     /// `applyBeforeOpenSnapshot`
     ApplyBeforeOpenSnapshot,
     /// `applyAfterOpenSnapshot`
@@ -680,9 +770,11 @@ pub enum Failpoint {
 
 impl Failpoint {
     /// Every point there is.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 47] = [
         Self::WalBeforeSync,
         Self::WalAfterSync,
+        Self::WalBetweenWrites,
+        Self::WalBeforeDirSync,
         Self::RaftBeforeLeaderSend,
         Self::RaftBeforeSave,
         Self::RaftAfterSave,
@@ -694,6 +786,9 @@ impl Failpoint {
         Self::RaftAfterApplySnap,
         Self::RaftAfterWalRelease,
         Self::RaftBeforeWalSaveSnapshot,
+        Self::SnapBeforeRenameDb,
+        Self::SnapAfterRenameDb,
+        Self::RaftAfterSend,
         Self::ApplyBeforeOpenSnapshot,
         Self::ApplyAfterOpenSnapshot,
         Self::BeforeApplyOneEntryNormal,
@@ -730,6 +825,8 @@ impl Failpoint {
         match self {
             Self::WalBeforeSync => "walBeforeSync",
             Self::WalAfterSync => "walAfterSync",
+            Self::WalBetweenWrites => "walBetweenWrites",
+            Self::WalBeforeDirSync => "walBeforeDirSync",
             Self::RaftBeforeLeaderSend => "raftBeforeLeaderSend",
             Self::RaftBeforeSave => "raftBeforeSave",
             Self::RaftAfterSave => "raftAfterSave",
@@ -741,6 +838,9 @@ impl Failpoint {
             Self::RaftAfterApplySnap => "raftAfterApplySnap",
             Self::RaftAfterWalRelease => "raftAfterWALRelease",
             Self::RaftBeforeWalSaveSnapshot => "raftBeforeWALSaveSnaphot",
+            Self::SnapBeforeRenameDb => "snapBeforeRenameDb",
+            Self::SnapAfterRenameDb => "snapAfterRenameDb",
+            Self::RaftAfterSend => "raftAfterSend",
             Self::ApplyBeforeOpenSnapshot => "applyBeforeOpenSnapshot",
             Self::ApplyAfterOpenSnapshot => "applyAfterOpenSnapshot",
             Self::BeforeApplyOneEntryNormal => "beforeApplyOneEntryNormal",

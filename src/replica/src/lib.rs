@@ -35,7 +35,9 @@ pub mod membership;
 pub mod mvcc;
 pub mod pager;
 mod quota;
+mod release;
 mod replica;
+mod snap;
 pub mod time;
 mod view;
 pub mod wal;
@@ -46,10 +48,11 @@ pub use bug::{Bug, Bugs};
 pub use config::{Address, Config, ConfigError};
 pub use ids::{MemberId, OpId, RequestId, StreamId, WatchId};
 pub use io::{
-    BootError, Chance, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, Input, LeaseAnswer,
+    BootError, Chance, Chunk, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, Input, LeaseAnswer,
     LeaseAsk, LeaseMessage, Output, PeerMessage, Question, Task,
 };
 pub use lease::Lease;
+pub use release::Release;
 pub use replica::Replica;
 pub use view::{LogView, Role, View};
 

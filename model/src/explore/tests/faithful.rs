@@ -126,7 +126,7 @@ impl Toy {
             let pair = &mut self.pairs[who];
             match output {
                 Output::Send(message) => {
-                    self.met.databases += usize::from(message.database.is_some());
+                    self.met.databases += usize::from(message.chunk.is_some());
                     self.links.push(message);
                 }
                 Output::Disk { op, command } => write(pair, op, command),
@@ -143,6 +143,10 @@ impl Toy {
                     self.met.applied += usize::from(matches!(event, Applied { .. }));
                     self.met.reads += usize::from(matches!(event, ReadIndexConfirmed { .. }));
                     self.met.led += usize::from(matches!(event, RoleChanged { role: Role::Leader, .. }));
+                }
+                Output::SnapshotReceived { from, stream, saved } => {
+                    let member = MemberId(who as u64 + 1);
+                    self.step(from.0 as usize - 1, Input::SnapshotSent { member, stream, delivered: saved });
                 }
                 Output::Exit { reason } => panic!("{reason}"),
                 Output::Reply { .. } | Output::Stream { .. } | Output::Point(_) => {}
@@ -167,7 +171,12 @@ impl Toy {
             13..=14 => self.watch(who),
             15..=17 if !self.links.is_empty() => {
                 let lost = self.dice.below(self.links.len());
-                self.links.remove(lost);
+                let message = self.links.remove(lost);
+                if let Some(chunk) = message.chunk {
+                    let (member, stream) = (message.to, chunk.stream);
+                    let input = Input::SnapshotSent { member, stream, delivered: false };
+                    self.step(message.from.0 as usize - 1, input);
+                }
             }
             18..=90 if !self.links.is_empty() => self.deliver(),
             91..=130 => {
@@ -199,12 +208,7 @@ impl Toy {
             0 => self.links[place].clone(),
             _ => self.links.remove(place),
         };
-        let (from, to) = (message.from.0 as usize - 1, message.to);
-        let database = message.database.is_some();
-        self.step(to.0 as usize - 1, Input::Message(message));
-        if database {
-            self.step(from, Input::SnapshotSent { member: to, delivered: true });
-        }
+        self.step(message.to.0 as usize - 1, Input::Message(message));
     }
 
     fn request(&mut self) -> Request {
@@ -268,7 +272,7 @@ fn write(pair: &mut Pair, op: OpId, command: DiskCommand) {
         DiskCommand::Remove { file } => {
             files.remove(&file);
         }
-        DiskCommand::Sync { .. } | DiskCommand::SyncDir { .. } => pair.syncs.push_back(op),
+        DiskCommand::Sync { .. } | DiskCommand::Fsync { .. } | DiskCommand::SyncDir { .. } => pair.syncs.push_back(op),
     }
 }
 

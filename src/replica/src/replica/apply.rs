@@ -62,12 +62,19 @@ impl Applying {
         !self.queue.is_empty()
     }
 
-    pub(super) fn has_database(&self, index: u64) -> bool {
-        self.databases.contains_key(&index)
-    }
-
     pub(super) fn keep_database(&mut self, index: u64, database: Bytes) {
         self.databases.insert(index, database);
+    }
+
+    pub(super) fn forget_database(&mut self, index: u64) {
+        self.databases.remove(&index);
+    }
+
+    /// Whether a snapshot of that index waits to be installed.
+    pub(super) fn waits_for_snapshot(&self, index: u64) -> bool {
+        let is_it =
+            |work: &Work| matches!(work, Work::Snapshot { snapshot, .. } if snapshot.get_metadata().index == index);
+        self.queue.iter().any(is_it)
     }
 
     /// The record of the snapshot at `index` is durable: the database may be swapped.
@@ -87,6 +94,10 @@ impl Replica {
             Lessor::delete_stored(&mut self.backend, id);
         }
         while let Some(work) = self.applying.queue.front() {
+            if self.snapshot_holds_apply() {
+                // Its end wakes us.
+                return;
+            }
             if self.backend.awaiting().is_some() {
                 // The commit holds the batch lock; its end wakes us.
                 let races = self.config.bugs.has(Bug::DefragRacesApplySnapshot) && self.backend.is_copying();
@@ -95,7 +106,9 @@ impl Replica {
                 }
             }
             match work {
-                Work::Snapshot { persisted: false, .. } => return,
+                Work::Snapshot { persisted: false, .. } if !self.config.bugs.has(Bug::SnapRenameBeforePersist) => {
+                    return
+                }
                 Work::Snapshot { .. } => self.apply_snapshot(),
                 Work::Entry(entry) => {
                     if self.applying.begun.is_none() {
@@ -133,7 +146,7 @@ impl Replica {
         self.call_seated();
         self.serve_confirmed();
         self.wake_lease_calls();
-        if self.snapshotting.due(self.applied, self.config.snapshot_count) {
+        if self.snapshot_is_due() {
             self.out.wake_now(Task::Snapshot);
         }
         self.send_database();
@@ -153,7 +166,9 @@ impl Replica {
             // The first commit of a term.
             EntryType::EntryNormal if entry.data.is_empty() => {
                 self.promote_lessor();
-                self.out.wake_now(Task::ClusterVersion);
+                if self.leads() {
+                    self.out.wake_now(Task::ClusterVersion);
+                }
                 false
             }
             EntryType::EntryNormal if fresh => self.apply_data(&entry.data),
@@ -392,9 +407,10 @@ impl Replica {
                 self.out.point(Failpoint::AfterCommit);
                 self.event(Event::BackendCommitted { consistent_index });
                 self.answer_compacted();
+                self.database_committed();
                 self.out.wake_now(Task::Apply);
                 self.wake_defrag();
-                if self.snapshotting.waits_for_commit() {
+                if self.snapshotting.is_making() {
                     self.out.wake_now(Task::Snapshot);
                 }
                 if self.store.compaction_pending() {
@@ -476,8 +492,7 @@ impl Replica {
         };
         let metadata = snapshot.get_metadata();
         assert!(metadata.index > self.applied, "a snapshot at {} under applied {}", metadata.index, self.applied);
-        let database =
-            self.applying.databases.remove(&metadata.index).expect("Raft saw the snapshot after its database");
+        let database = self.applying.databases.remove(&metadata.index);
         // A newer one may be waiting for its turn.
         self.applying.databases.retain(|index, _| *index > metadata.index);
         self.install(metadata.index, metadata.term, database);

@@ -229,8 +229,9 @@ impl Replica {
         if only_looks && waiter.is_none() {
             return false;
         }
-        // The index in a token is the last one applied before it: the same on every member.
-        let (index, before) = (self.backend.consistent_index(), self.backend.pending());
+        // The index in a token is the last one applied before it, up to 3.5 its own: the same on every member.
+        let index = self.applied + u64::from(self.config.release.speaks_old_api());
+        let before = self.backend.pending();
         let result = match self.auth.may_command(&self.backend, who, &command) {
             Ok(()) => self.auth.apply(&mut self.backend, self.now, index, command),
             Err(error) => Err(error),

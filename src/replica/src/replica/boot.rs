@@ -10,11 +10,10 @@ use crate::log::LogStorage;
 use crate::membership::{Change, Cluster, Members};
 use crate::mvcc::{Store, Watchers};
 use crate::raftpb::{ConfState, Entry, EntryType, HardState};
+use crate::snap::{Receiving, SnapDir};
 use crate::time::{Monotonic, Span};
-use crate::wal::{self, Commands, Wal};
-use crate::{
-    BootError, Config, Dir, DiskCommand, DiskImage, Event, FileName, MemberId, OpId, Output, Replica, Role, Task,
-};
+use crate::wal::{self, Settings, Wal};
+use crate::{BootError, Config, DiskImage, Event, MemberId, OpId, Output, Replica, Role, Task};
 
 use super::apply::Applying;
 use super::auth::Callers;
@@ -26,19 +25,22 @@ use super::outputs::Outputs;
 use super::raft_loop::Saving;
 use super::read::Reads;
 use super::snapshot::Snapshotting;
-use super::{IdGenerator, Waiting};
+use super::{recover, IdGenerator, Waiting};
 
-/// What the WAL and the database files say together.
-struct Recovered {
-    wal: Wal,
-    backend: Backend,
-    hard_state: HardState,
-    entries: Vec<Entry>,
-    snapshot: (u64, u64, ConfState),
+/// What the files say together.
+pub(super) struct Recovered {
+    pub(super) wal: Wal,
+    pub(super) backend: Backend,
+    pub(super) snap_dir: SnapDir,
+    pub(super) hard_state: HardState,
+    pub(super) entries: Vec<Entry>,
+    pub(super) snapshot: (u64, u64, ConfState),
+    /// Who was a member at the snapshot, if the files say so.
+    pub(super) replayed: Option<Members>,
     /// Syncs that must end before Raft may act on what was written just now.
-    syncs: Vec<OpId>,
-    /// The entries are a founder's first ones, and not in the log yet.
-    founding: bool,
+    pub(super) syncs: Vec<OpId>,
+    /// So many of the last entries, and the hard state, are not in the log yet.
+    pub(super) unsaved: usize,
 }
 
 impl Replica {
@@ -55,8 +57,8 @@ impl Replica {
         let mut outputs = Outputs::default();
         outputs.start(out);
         let recovered = match wal::exists(image) {
-            true => recover(&config, image, &mut outputs),
-            false => Ok(bootstrap(&config, &mut outputs)),
+            true => recover::recover(&config, image, &mut outputs),
+            false => bootstrap(&config, image, &mut outputs),
         };
         let recovered = match recovered {
             Ok(recovered) => recovered,
@@ -78,12 +80,18 @@ impl Replica {
             (Task::BackendCommit, self.config.backend_batch_interval),
             (Task::WatchSync, self.config.watch_resync_interval),
             (Task::WatchProgress, self.config.watch_progress_interval),
-            (Task::Purge, self.config.purge_interval),
-            (Task::ClusterVersion, self.config.monitor_version_interval),
-            (Task::Downgrade, self.config.downgrade_check_interval),
+            (Task::Purge, Span::ZERO),
             (Task::RaftLoop, Span::ZERO),
         ] {
             self.out.wake(task, after);
+        }
+        for (task, interval) in [
+            (Task::ClusterVersion, self.config.monitor_version_interval),
+            (Task::Downgrade, self.config.downgrade_check_interval),
+        ] {
+            if interval != Span::ZERO {
+                self.out.wake(task, interval);
+            }
         }
         if self.store.compaction_pending() {
             self.out.wake_now(Task::Compaction);
@@ -92,38 +100,29 @@ impl Replica {
             voters: self.membership.voters().to_vec(),
             learners: self.membership.learners().to_vec(),
         });
+        // Entries that are not in the log yet are saved at once: nobody else would wake the Raft loop.
+        self.go_on_saving();
         self.after_step();
     }
 }
 
-/// A new member: empty files. The database's comes into being with the first commit.
-fn bootstrap(config: &Config, out: &mut Outputs) -> Recovered {
-    // etcdserverpb.Metadata: node id, cluster id.
-    let mut metadata = vec![0x08];
-    let mut id = config.member.0;
-    while id >= 0x80 {
-        metadata.push(id as u8 | 0x80);
-        id >>= 7;
-    }
-    metadata.extend_from_slice(&[id as u8, 0x10, 0x01]);
-    let (wal, created) = Wal::create(metadata.into(), config.wal_segment_bytes, out);
+/// A new member: empty files. The database's comes into being with the first commit; one that is there already, as
+/// `etcdutl snapshot restore` leaves it, is taken as it is.
+fn bootstrap(config: &Config, image: &DiskImage, out: &mut Outputs) -> Result<Recovered, BootError> {
+    let backend = Backend::open(image, config.bugs)?;
+    let snap_dir = SnapDir::open(image, out);
+    let metadata = recover::metadata(config.member, config.cluster_id);
+    let (wal, created) = Wal::create(metadata, Settings::of(config), image, out);
     let (hard_state, entries) = founding(config);
-    let founding = !entries.is_empty();
-    let snapshot = (0, 0, ConfState::default());
-    Recovered {
-        wal,
-        backend: Backend::create(config.bugs),
-        hard_state,
-        entries,
-        snapshot,
-        syncs: vec![created],
-        founding,
-    }
+    let unsaved = entries.len();
+    let (snapshot, syncs) = ((0, 0, ConfState::default()), vec![created]);
+    let replayed = Some(Members::default());
+    Ok(Recovered { wal, backend, snap_dir, hard_state, entries, snapshot, replayed, syncs, unsaved })
 }
 
 /// The entries that name the founders, as `raft.StartNode` makes them: term 1, already committed. None for a member
 /// that joins later.
-fn founding(config: &Config) -> (HardState, Vec<Entry>) {
+pub(super) fn founding(config: &Config) -> (HardState, Vec<Entry>) {
     let mut hard_state = HardState::default();
     let mut entries = Vec::new();
     if !config.initial_cluster.contains(&config.member) {
@@ -142,59 +141,17 @@ fn founding(config: &Config) -> (HardState, Vec<Entry>) {
     (hard_state, entries)
 }
 
-/// `bootstrapWithWAL`: the newest snapshot that the WAL records, the entries after it, the database that belongs to it.
-fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> Result<Recovered, BootError> {
-    let newest = wal::valid_snapshots(image)?.into_iter().max_by_key(|snapshot| snapshot.index);
-    let (index, term, conf_state) = newest.map_or_else(Default::default, |snapshot| {
-        (snapshot.index, snapshot.term, snapshot.conf_state.unwrap_or_default())
-    });
-    let read = wal::read(image, (index, term), config.wal_segment_bytes)?;
-    let mut syncs = Vec::new();
-    for command in read.repair {
-        let synced = matches!(command, DiskCommand::Sync { .. } | DiskCommand::SyncDir { .. });
-        let op = out.issue(command);
-        if synced {
-            syncs.push(op);
-        }
-    }
-    for file in image.files.keys().filter(|file| matches!(file, FileName::DbTmp { .. })) {
-        // What a defragmentation has left behind.
-        out.issue(DiskCommand::Remove { file: *file });
-    }
-    let mut backend = Backend::open(image, config.bugs)?;
-    if backend.consistent_index() < index {
-        // The database came with a snapshot whose rename was lost, or had not been done yet.
-        let (file, have) = (FileName::SnapDb { index }, backend.consistent_index());
-        let refuse = |reason| BootError::Snapshot { reason };
-        let Some(database) = image.files.get(&file) else {
-            return Err(refuse(format!("no database for the snapshot at {index}: {file} is missing, db is at {have}")));
-        };
-        backend = Backend::parse(database, config.bugs)?;
-        let have = backend.consistent_index();
-        if have < index {
-            return Err(refuse(format!("{file} is at index {have}, below its snapshot {index}")));
-        }
-        out.issue(DiskCommand::Rename { from: file, to: FileName::Db });
-        syncs.push(out.issue(DiskCommand::SyncDir { dir: Dir::Snap }));
-    }
-    let (mut hard_state, mut entries) = (read.hard_state, read.entries);
-    // A crash may have come between the making of the log and its first entries.
-    let founding = hard_state.commit == 0 && index == 0 && config.initial_cluster.contains(&config.member);
-    if founding {
-        (hard_state, entries) = self::founding(config);
-    }
-    Ok(Recovered { wal: read.wal, backend, hard_state, entries, snapshot: (index, term, conf_state), syncs, founding })
-}
-
 fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) -> Result<Replica, BootError> {
-    let Recovered { wal, mut backend, mut hard_state, entries, snapshot, syncs, founding } = found;
-    let first = founding.then(|| (hard_state.clone(), entries.clone()));
-    // A commit index may be behind the snapshot: it is not always synced.
-    hard_state.commit = hard_state.commit.max(snapshot.0);
+    let Recovered { wal, mut backend, snap_dir, hard_state, entries, snapshot, replayed, syncs, unsaved } = found;
+    let first = (unsaved > 0).then(|| (hard_state.clone(), entries[entries.len() - unsaved..].to_vec()));
     let last = snapshot.0 + entries.len() as u64;
-    hard_state.commit = hard_state.commit.min(last);
+    if hard_state.commit < snapshot.0 || hard_state.commit > last {
+        let (commit, low) = (hard_state.commit, snapshot.0);
+        return Err(BootError::Snapshot { reason: format!("state.commit {commit} is out of range [{low}, {last}]") });
+    }
     let conf_state = match snapshot.0 {
         0 => founders(&entries, hard_state.commit),
+        _ if replayed.is_some() => snapshot.2.clone(),
         // The changes up to the consistent index are in it, and will be passed over.
         _ => backend.conf_state().unwrap_or_else(|| snapshot.2.clone()),
     };
@@ -212,18 +169,15 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     let mut lessor = Lessor::restore(&backend, &config).map_err(refuse)?;
     let store = Store::restore(&backend, &mut lessor, config.bugs).map_err(refuse)?;
     let alarms = Alarms::restore(&backend, config.bugs).map_err(refuse)?;
-    // The log begins with no member at all, or where only the backend knows who they are.
-    let replayed = (snapshot.0 == 0).then(Members::default);
     let membership = Cluster::restore(&backend, replayed).map_err(refuse)?;
     let auth = AuthStore::boot(&config.auth, config.bugs, now, &mut backend).map_err(refuse)?;
     let election = ElectionTimer::new(&mut raft.raft);
     let watchers = Watchers::new(config.watch_channel, config.watch_batch_revisions);
     let mut disk = std::collections::BTreeMap::new();
-    // Nobody would wake the Raft loop of a founder whose log exists but is empty: its entries are saved at once.
     for sync in &syncs {
         disk.insert(*sync, Waiting::RaftSave);
     }
-    let saving = (!syncs.is_empty() || founding).then(|| Saving::of_boot(syncs, first));
+    let saving = (!syncs.is_empty() || unsaved > 0).then(|| Saving::of_boot(syncs, first));
     let backend_committed = backend.consistent_index();
     let ids = IdGenerator::new(config.member, now);
     let applied = snapshot.0;
@@ -247,6 +201,8 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         snapshotting: Snapshotting::at(applied),
         leasing: Leasing::new(now),
         maintenance: Maintenance::default(),
+        snap_dir,
+        receiving: Receiving::default(),
         saving,
         tick_waiting: false,
         disk,
@@ -260,6 +216,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         role: Role::Follower,
         leader: MemberId::NONE,
         handed_over: applied,
+        notified: applied,
         backend_committed,
         applied,
         log_changed_from: 0,

@@ -86,7 +86,7 @@ impl PeerMessage {
         let mut hasher = Xxh3::new();
         (self.from, self.to).hash(&mut hasher);
         message(&mut hasher, &self.message);
-        self.database.hash(&mut hasher);
+        self.chunk.hash(&mut hasher);
         self.lease.hash(&mut hasher);
         hasher.digest128()
     }
@@ -114,6 +114,8 @@ impl Replica {
         say(h, &self.applying);
         say(h, &self.snapshotting);
         say(h, &self.maintenance);
+        self.snap_dir.hash(h);
+        say(h, &self.receiving);
         say(h, &self.unled);
         say(h, &self.ids);
         self.proposed.hash(h);
@@ -123,8 +125,8 @@ impl Replica {
         for (_, id) in &self.deadlines {
             id.hash(h);
         }
-        (self.tick_waiting, self.role, self.leader, self.handed_over, self.backend_committed).hash(h);
-        (self.applied, self.commit_wanted, self.stopped).hash(h);
+        (self.tick_waiting, self.role, self.leader, self.handed_over, self.notified).hash(h);
+        (self.backend_committed, self.applied, self.commit_wanted, self.stopped).hash(h);
         hasher.digest128()
     }
 
@@ -172,8 +174,7 @@ impl Replica {
     /// Operations are counted back from the newest, so that a longer history is no difference.
     fn fingerprint_disk(&self, h: &mut Xxh3) {
         let age = |op: &OpId| self.out.last_op - op.0;
-        self.wal.hard_state().hash(h);
-        self.wal.tail_file().hash(h);
+        (self.wal.hard_state(), self.wal.buffers(), self.wal.tail_file()).hash(h);
         self.wal.awaiting().as_ref().map(age).hash(h);
         self.disk.len().hash(h);
         for (op, waiting) in &self.disk {
@@ -183,7 +184,9 @@ impl Replica {
         self.saving.is_some().hash(h);
         if let Some(saving) = &self.saving {
             // raft-rs's number of a Ready says only which came first, and there is one.
-            (saving.number == 0, saving.founding.is_some()).hash(h);
+            (saving.number == 0, saving.next, saving.handed_over).hash(h);
+            say(h, &saving.hard_state);
+            entries(h, &saving.entries);
             for op in &saving.syncs {
                 age(op).hash(h);
             }

@@ -16,6 +16,9 @@ use crate::{api, Bug, Event, MemberId, RequestId, Task};
 
 use super::{Proposal, Replica};
 
+/// A removed member goes on for so long: its log must hold what it has applied, and others may wait for its answers.
+const REMOVED_STOP_DELAY: Span = Span::secs(1);
+
 /// What a member knows beside the cluster's state. Nothing of it decides what an entry does.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peers {
@@ -134,7 +137,7 @@ impl Replica {
         }
         let refused = matches!(verdict, Verdict::Refused(_));
         if !refused && change == Change::Remove(self.config.member) {
-            self.exit("the member has been permanently removed from the cluster");
+            self.out.wake(Task::Stop, REMOVED_STOP_DELAY);
         }
     }
 
@@ -177,7 +180,7 @@ impl Replica {
 
     fn apply_cluster_version(&mut self, version: Version) {
         self.membership.set_version(&mut self.backend, version);
-        if self.config.version.cluster() < version {
+        if self.config.version().cluster() < version {
             self.exit("invalid downgrade; server version is lower than determined cluster version");
         }
     }
@@ -220,9 +223,13 @@ impl Replica {
 
     // ---- What a member proposes by itself.
 
+    pub(super) fn must_publish(&self) -> bool {
+        self.config.publish && !self.peers.published.1
+    }
+
     /// `publishV3`: until an entry with this member's name and client URLs is applied, one is proposed again and again.
     pub(super) fn publish_run(&mut self) {
-        if !self.config.publish || self.peers.published.1 {
+        if !self.must_publish() {
             return;
         }
         self.out.wake(Task::Publish, self.config.request_timeout);
@@ -244,7 +251,7 @@ impl Replica {
 
     /// Servers before 3.6 understand the commands that say it anew, but do not use them yet.
     pub(super) fn speaks_old(&self) -> bool {
-        self.config.version < Version::release(3, 6)
+        self.config.release.speaks_old_api()
     }
 
     fn propose_old(&mut self, path: String, val: String) -> u64 {
@@ -304,7 +311,7 @@ impl Replica {
     /// etcd asks each member over HTTP; here every message says what its sender is, as the headers of rafthttp do.
     fn version_of(&self, member: MemberId) -> Option<Version> {
         match member == self.config.member {
-            true => Some(self.config.version),
+            true => Some(self.config.version()),
             false => self.peers.versions.get(&member).copied(),
         }
     }

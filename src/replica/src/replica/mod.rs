@@ -19,6 +19,7 @@ mod peers;
 mod propose;
 mod raft_loop;
 mod read;
+mod recover;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use crate::lease::Lessor;
 use crate::log::LogStorage;
 use crate::membership::Cluster;
 use crate::mvcc::{is_read_only, is_serializable, Store, Watchers};
+use crate::snap::{Received, Receiving, SnapDir};
 use crate::time::Monotonic;
 use crate::wal::Wal;
 use crate::{Config, DiskError, Event, Input, LeaseAsk, LogView, MemberId, OpId, Output, RequestId, Role, Task, View};
@@ -73,6 +75,8 @@ pub struct Replica {
     snapshotting: Snapshotting,
     leasing: Leasing,
     maintenance: Maintenance,
+    snap_dir: SnapDir,
+    receiving: Receiving,
     /// The Ready that is being saved; the Raft loop waits for it.
     saving: Option<Saving>,
     /// The ticker's one-slot buffer: a tick that came while the Raft loop was saving.
@@ -96,6 +100,8 @@ pub struct Replica {
     leader: MemberId,
     /// Highest index that the Raft loop has handed to the apply loop.
     handed_over: u64,
+    /// Up to here what it has handed over is saved too.
+    notified: u64,
     /// The consistent index that is on disk.
     backend_committed: u64,
     applied: u64,
@@ -113,12 +119,10 @@ enum Waiting {
     RaftSave,
     /// The backend's batch.
     Backend,
-    /// The record of a snapshot made here.
-    SnapshotRecord,
+    /// The snapshot being made here: its file or its record.
+    Snapshot,
     /// A database from the leader is on disk; now Raft may see the message.
-    Database(Box<crate::PeerMessage>),
-    /// Nobody: an error is fatal, success means nothing.
-    Nobody,
+    Database(Box<Received>),
 }
 
 /// A client that wants a compaction to be done physically.
@@ -177,13 +181,13 @@ impl Replica {
                 self.raft.report_unreachable(member.0);
                 self.lease_unreachable(now, member);
             }
-            Input::SnapshotSent { member, delivered } => self.snapshot_sent(member, delivered),
+            Input::SnapshotSent { member, stream, delivered } => self.snapshot_sent(now, member, stream, delivered),
             Input::Request { id, credential, request } => self.request(id, credential, request),
             Input::StreamOpen { stream, credential, window } => self.stream_open(stream, credential, window),
             Input::StreamRequest { stream, request } => self.stream_request(stream, request),
             Input::StreamGrant { stream, responses } => self.stream_grant(stream, responses),
             Input::StreamClosed { stream } => self.stream_closed(stream),
-            Input::Disk { op, result } => self.disk_done(now, op, result),
+            Input::Disk { op, result } => self.disk_done(op, result),
         }
         self.after_step();
         self.out.finish(out);
@@ -206,10 +210,12 @@ impl Replica {
             Task::LeaseCheckpoint => self.lease_checkpoint(now),
             Task::Compaction => self.compaction_run(),
             Task::Snapshot => self.snapshot_run(),
+            Task::SnapshotSend => self.snapshot_send(now),
             Task::Purge => self.purge(),
             Task::Publish => self.publish_run(),
             Task::ClusterVersion => self.cluster_version_run(),
             Task::Downgrade => self.downgrade_run(),
+            Task::Stop => self.exit("the member has been permanently removed from the cluster"),
             Task::Defrag => self.defrag_run(),
         }
     }
@@ -223,34 +229,39 @@ impl Replica {
         if self.election.must_draw(&self.raft.raft) {
             self.out.push(Output::Ask(crate::Question::ElectionTimeout));
         }
-        if self.saving.is_none() && self.raft.has_ready() {
+        if self.saving.is_none() && self.wal.awaiting().is_none() && self.raft.has_ready() {
             self.out.wake_now(Task::RaftLoop);
         }
     }
 
-    fn disk_done(&mut self, now: Monotonic, op: OpId, result: Result<(), DiskError>) {
+    fn disk_done(&mut self, op: OpId, result: Result<(), DiskError>) {
         let waiting = self.disk.remove(&op);
         if result.is_err() {
             if self.backend.defragment_failed(op, &mut self.out) {
                 return self.defragment_gave_up();
             }
+            if self.wal.note_failure(op) || self.database_failed(op, waiting.as_ref()) {
+                return;
+            }
             // etcd ends on every failed write or sync: a retry could report success for data that is gone.
             let reason = match waiting {
                 Some(Waiting::Backend) => "failed to commit tx",
                 Some(Waiting::RaftSave) => "failed to save Raft hard state and entries",
-                Some(Waiting::SnapshotRecord) => "failed to save Raft snapshot",
+                Some(Waiting::Snapshot) => "failed to save Raft snapshot",
                 _ => "failed to write to disk",
             };
             self.exit(reason);
             return;
         }
-        let _ = now;
         match waiting {
             Some(Waiting::RaftSave) => self.saved(op),
             Some(Waiting::Backend) => self.backend_progress(op),
-            Some(Waiting::SnapshotRecord) => self.snapshot_recorded(),
-            Some(Waiting::Database(message)) => self.database_saved(*message),
-            Some(Waiting::Nobody) | None => {}
+            Some(Waiting::Snapshot) => self.snapshot_progress(op),
+            Some(Waiting::Database(received)) if received.damaged => {
+                self.database_failed(op, Some(&Waiting::Database(received)));
+            }
+            Some(Waiting::Database(received)) => self.database_saved(*received),
+            None => {}
         }
     }
 

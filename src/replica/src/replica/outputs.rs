@@ -26,6 +26,16 @@ impl Outputs {
         self.list.push(output);
     }
 
+    /// Where the next output will be.
+    pub(super) fn place(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Put an output before those that have come since [`Outputs::place`].
+    pub(super) fn insert(&mut self, place: usize, output: Output) {
+        self.list.insert(place, output);
+    }
+
     pub(super) fn event(&mut self, event: Event) {
         self.list.push(Output::Event(event));
     }

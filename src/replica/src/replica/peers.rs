@@ -1,15 +1,19 @@
 //! Messages between members: in from the transport, out to it.
 
 use crate::raftpb::{Message, MessageType};
+use crate::snap::{Arrival, Received};
 use crate::wal::Commands;
-use crate::{Bug, Dir, DiskCommand, FileName, Input, MemberId, Output, PeerMessage, Task};
+use crate::{Bug, DiskCommand, Event, Failpoint, Input, MemberId, OpId, Output, PeerMessage, Task};
 
 use super::{Replica, Waiting};
 
 impl Replica {
-    /// A message arrived. One with a database is saved first, as `snap.SaveDBFrom` does, and Raft sees it afterwards.
+    /// A message arrived.
     pub(super) fn receive(&mut self, mut peer: PeerMessage) {
         if peer.to != self.config.member || self.membership.is_removed(peer.from) {
+            if let Some(chunk) = &peer.chunk {
+                self.answer_sender(peer.from, chunk.stream, false);
+            }
             return;
         }
         let pause = self.election_timeout();
@@ -71,35 +75,66 @@ impl Replica {
         }
     }
 
+    /// A part of a database. Raft sees the message when all of it is on disk, as `snap.SaveDBFrom` does it.
     fn receive_database(&mut self, peer: PeerMessage) {
-        let Some(database) = peer.database.clone() else {
-            return;
-        };
-        let index = peer.message.get_snapshot().get_metadata().index;
-        if index <= self.applied || self.applying.has_database(index) {
-            return self.step_raft(*peer.message);
+        let Some(chunk) = peer.chunk.clone() else { return };
+        let from = peer.from;
+        match self.receiving.take(peer, &chunk, &mut self.snap_dir, &mut self.out) {
+            Arrival::Waits => {}
+            Arrival::Complete(sync, received) => {
+                let index = received.message.get_snapshot().get_metadata().index;
+                self.event(Event::DatabaseReceived { index });
+                self.disk.insert(sync, Waiting::Database(received));
+            }
+            Arrival::Broken => self.answer_sender(from, chunk.stream, false),
         }
-        let file = FileName::SnapDb { index };
-        self.out.issue(DiskCommand::Create { file });
-        self.out.issue(DiskCommand::Write { file, offset: 0, data: database });
-        self.out.issue(DiskCommand::Sync { file });
-        let last = self.out.issue(DiskCommand::SyncDir { dir: Dir::Snap });
-        self.disk.insert(last, Waiting::Database(Box::new(peer)));
     }
 
-    pub(super) fn database_saved(&mut self, peer: PeerMessage) {
-        let index = peer.message.get_snapshot().get_metadata().index;
-        let database = peer.database.expect("only messages with a database are saved");
-        self.applying.keep_database(index, database);
-        self.step_raft(*peer.message);
+    /// All of a database is on disk.
+    pub(super) fn database_saved(&mut self, received: Received) {
+        let index = received.message.get_snapshot().get_metadata().index;
+        self.out.point(Failpoint::SnapBeforeRenameDb);
+        if self.snap_dir.name_database(received.file, index, &mut self.out) {
+            self.applying.keep_database(index, received.data);
+        }
+        self.out.point(Failpoint::SnapAfterRenameDb);
+        self.step_raft(*received.message);
+        self.answer_sender(received.from, received.stream, true);
+    }
+
+    /// A disk command failed. True when only a database on its way suffers from it.
+    pub(super) fn database_failed(&mut self, op: OpId, waiting: Option<&Waiting>) -> bool {
+        if let Some(Waiting::Database(received)) = waiting {
+            self.out.issue(DiskCommand::Remove { file: received.file });
+            self.answer_sender(received.from, received.stream, false);
+            return true;
+        }
+        for waiting in self.disk.values_mut() {
+            if let Waiting::Database(received) = waiting {
+                if received.commands.contains(&op) {
+                    // Its sync will end, and must not be believed.
+                    received.damaged = true;
+                    return true;
+                }
+            }
+        }
+        let given_up = self.receiving.note_failure(op, &mut self.out);
+        if let Some((from, stream)) = given_up {
+            self.answer_sender(from, stream, false);
+        }
+        given_up.is_some()
+    }
+
+    fn answer_sender(&mut self, from: MemberId, stream: u64, saved: bool) {
+        self.out.push(Output::SnapshotReceived { from, stream, saved });
     }
 
     /// Put a message on its way. Snapshots go by the apply loop, which adds the database.
     pub(super) fn send(&mut self, message: Message) {
         if message.msg_type == MessageType::MsgSnapshot {
             // etcd's apply loop runs with every Ready, whether or not there is anything to apply.
-            self.out.wake_now(Task::Apply);
-            return self.snapshotting.want(message);
+            self.snapshotting.want(message);
+            return self.out.wake_now(Task::Apply);
         }
         let (from, to) = (self.config.member, MemberId(message.to));
         self.send_peer(PeerMessage::of_raft(from, to, message));
@@ -107,7 +142,7 @@ impl Replica {
 
     /// To another member, with this member's version.
     pub(super) fn send_peer(&mut self, message: PeerMessage) {
-        self.out.push(Output::Send(PeerMessage { version: Some(self.config.version), ..message }));
+        self.out.push(Output::Send(PeerMessage { version: Some(self.config.version()), ..message }));
     }
 }
 

@@ -167,7 +167,9 @@ impl Replica {
 
     /// A leader is known again: what has waited for one goes to it.
     pub(super) fn propose_unled(&mut self) {
-        self.out.wake_now(Task::Publish);
+        if self.must_publish() {
+            self.out.wake_now(Task::Publish);
+        }
         for (entry, proposal) in std::mem::take(&mut self.unled) {
             if self.is_awaited(entry) {
                 self.hand_in(proposal);

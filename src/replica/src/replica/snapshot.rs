@@ -1,13 +1,24 @@
 //! Snapshots: made here so that the Raft log can be compacted, sent to members that are too far behind, and installed
 //! when one comes from the leader.
+//!
+//! A snapshot is made in etcd's order: the backend is committed, so that its consistent index is not below it; the
+//! snapshot's file is written (up to 3.6); its record goes into the WAL; then what lies before it is released, and the
+//! Raft log compacted but for the entries that slow followers may want. Since 3.6 the log is compacted between
+//! snapshots too, and the apply loop waits for the making.
+//!
+//! What is sent is the database as it is, with a commit before: chunk after chunk, from a view of it that stays open as
+//! long as the stream.
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, SnapshotReader};
 use crate::membership::Cluster;
-use crate::raftpb::{ConfState, Message};
-use crate::wal::Commands;
-use crate::{Bug, Dir, DiskCommand, Event, Failpoint, FileName, MemberId, PeerMessage, Task};
+use crate::raftpb::{Message, Snapshot};
+use crate::snap;
+use crate::time::Monotonic;
+use crate::{Bug, Chunk, Event, Failpoint, MemberId, OpId, Output, PeerMessage, Task};
 
 use super::{Replica, Waiting};
 
@@ -19,137 +30,302 @@ const WANTED_MAX: usize = 16;
 pub(super) struct Snapshotting {
     /// Index of the last snapshot made or installed.
     last: u64,
-    /// The one being made: index, term, configuration, and whether its record has been issued.
-    making: Option<(u64, u64, ConfState, bool)>,
+    /// Index of the last one that was for the log in memory only, or of the last one of all.
+    last_in_memory: u64,
+    making: Option<Making>,
     /// Raft's snapshot messages, to be sent with a database.
-    wanted: Vec<Message>,
-    /// Databases on their way; the log is not compacted meanwhile.
+    wanted: VecDeque<Message>,
+    /// The commit under way is for the first of them.
+    commits_for_sending: bool,
+    sending: Vec<Sending>,
+    /// Streams begun in this life.
+    streams: u64,
+    /// Databases on their way, or just arrived; the log is not compacted meanwhile.
     inflight: usize,
+    /// When those that have arrived count no longer.
+    releases: VecDeque<Monotonic>,
+}
+
+/// A snapshot being made.
+#[derive(Clone, Debug)]
+struct Making {
+    snapshot: Snapshot,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The backend is being committed.
+    Commit,
+    /// Its file is being written.
+    File,
+    /// Its record may be written, when the log is unlocked.
+    Record,
+    /// Its record is being written.
+    Recording,
+}
+
+/// A database on its way.
+#[derive(Clone, Debug)]
+struct Sending {
+    to: MemberId,
+    stream: u64,
+    message: Message,
+    reader: SnapshotReader,
+    offset: u64,
+    total: u64,
 }
 
 impl Snapshotting {
     pub(super) fn at(last: u64) -> Self {
-        Self { last, ..Self::default() }
-    }
-
-    pub(super) fn due(&self, applied: u64, count: u64) -> bool {
-        self.making.is_none() && applied > self.last + count
+        Self { last, last_in_memory: last, ..Self::default() }
     }
 
     pub(super) fn want(&mut self, message: Message) {
         if self.wanted.len() < WANTED_MAX {
-            self.wanted.push(message);
+            self.wanted.push_back(message);
         }
     }
 
-    pub(super) fn waits_for_commit(&self) -> bool {
-        matches!(self.making, Some((.., false)))
+    pub(super) fn is_making(&self) -> bool {
+        self.making.is_some()
     }
 }
 
 impl Replica {
-    /// The backend is committed first, so that its consistent index is not below the snapshot; then the record goes
-    /// to the WAL; when that is durable the log is compacted.
+    // ---- Made here.
+
+    fn disk_snapshot_is_due(&self) -> bool {
+        self.applied > self.snapshotting.last + self.config.snapshot_count
+    }
+
+    /// Whether what is applied, and saved, is far enough beyond the last snapshot.
+    pub(super) fn snapshot_is_due(&self) -> bool {
+        let in_memory = self.config.release.compacts_between_snapshots()
+            && self.applied > self.snapshotting.last_in_memory + self.config.memory_snapshot_count;
+        // The Raft loop must have written what it handed over (`<-notifyc`); its end of a save comes back here.
+        let due = !self.snapshotting.is_making() && (in_memory || self.disk_snapshot_is_due());
+        due && self.applied <= self.notified
+    }
+
+    /// Whether the apply loop must wait.
+    pub(super) fn snapshot_holds_apply(&self) -> bool {
+        let waits = self.config.release.snapshots_while_applying() && !self.config.bugs.has(Bug::ConfstateWrongIndex);
+        self.snapshotting.is_making() && waits
+    }
+
     pub(super) fn snapshot_run(&mut self) {
-        if self.snapshotting.making.is_none() {
-            if !self.snapshotting.due(self.applied, self.config.snapshot_count) {
-                return;
-            }
+        if self.snapshot_is_due() {
             let index = self.applied;
-            let term = self.raft.store().term_of(index).expect("what is applied is in the log");
+            // Raft may have got a newer one from the leader, which is not applied yet.
+            let Some(term) = self.raft.store().term_of(index) else { return };
             let conf_state = self.raft.raft.prs().conf().to_conf_state();
-            self.snapshotting.making = Some((index, term, conf_state, false));
-            if self.backend.awaiting().is_none() {
-                self.begin_commit();
+            if !self.disk_snapshot_is_due() {
+                self.snapshotting.last_in_memory = index;
+                self.raft.mut_store().snapshot = (index, term, conf_state);
+                self.compact_raft_log(index);
                 return;
             }
+            let snapshot = snap::snapshot(index, term, conf_state, self.members_for_snapshot());
+            self.snapshotting.making = Some(Making { snapshot, stage: Stage::Commit });
         }
-        let Some((index, term, conf_state, issued)) = &mut self.snapshotting.making else { return };
-        if *issued || self.backend.awaiting().is_some() || self.wal.awaiting().is_some() {
-            return;
+        let Some(making) = &mut self.snapshotting.making else { return };
+        let metadata = making.snapshot.get_metadata().clone();
+        match making.stage {
+            Stage::Commit if self.backend.awaiting().is_some() => {}
+            // With the bug it stays below for ever, and the snapshot is made all the same.
+            Stage::Commit
+                if self.backend_committed < metadata.index
+                    && !self.config.bugs.has(Bug::CiNotMovedForLocklessEntries) =>
+            {
+                self.begin_commit();
+            }
+            Stage::Commit => {
+                if self.config.bugs.has(Bug::ConfstateWrongIndex) {
+                    let conf_state = self.raft.raft.prs().conf().to_conf_state();
+                    making.snapshot.mut_metadata().set_conf_state(conf_state);
+                }
+                let metadata = making.snapshot.get_metadata().clone();
+                let store = self.raft.mut_store();
+                if metadata.index < store.start.0 {
+                    // Raft has got a newer one from the leader meanwhile.
+                    self.snapshotting.making = None;
+                    self.out.wake_now(Task::Apply);
+                    return;
+                }
+                store.snapshot = (metadata.index, metadata.term, metadata.get_conf_state().clone());
+                self.snapshotting.last_in_memory = metadata.index;
+                making.stage = Stage::Record;
+                if self.config.release.writes_snap_files() {
+                    making.stage = Stage::File;
+                    let sync = self.snap_dir.save(&making.snapshot, &mut self.out);
+                    self.disk.insert(sync, Waiting::Snapshot);
+                } else {
+                    self.snapshot_run();
+                }
+            }
+            Stage::Record if self.wal.awaiting().is_none() => {
+                making.stage = Stage::Recording;
+                let sync = self.save_snapshot_record(metadata.index, metadata.term, metadata.get_conf_state());
+                self.disk.insert(sync, Waiting::Snapshot);
+                if self.config.bugs.has(Bug::WalReleaseBeforeSync) {
+                    self.release(metadata.index);
+                }
+            }
+            Stage::File | Stage::Record | Stage::Recording => {}
         }
-        // With the bug it stays below for ever, and the snapshot is made all the same.
-        let lags = self.backend_committed < *index && !self.config.bugs.has(Bug::CiNotMovedForLocklessEntries);
-        if lags {
-            self.begin_commit();
-            return;
-        }
-        *issued = true;
-        let (index, term) = (*index, *term);
-        self.out.point(Failpoint::RaftBeforeWalSaveSnapshot);
-        let saved = self.wal.save_snapshot(index, term, conf_state, &mut self.out);
-        if let Some(op) = saved.write {
-            self.out.event(Event::WalSnapshotSaved { op, index });
-        }
-        let sync = saved.sync.expect("a snapshot record is always synced");
-        self.disk.insert(sync, Waiting::SnapshotRecord);
     }
 
-    pub(super) fn snapshot_recorded(&mut self) {
-        let Some((index, term, conf_state, _)) = self.snapshotting.making.take() else { return };
-        if index <= self.snapshotting.last {
-            return;
+    /// A sync of the snapshot being made has ended.
+    pub(super) fn snapshot_progress(&mut self, op: OpId) {
+        let recorded = self.wal.awaiting() == Some(op);
+        if recorded {
+            self.wal.on_disk(op, &mut self.out);
         }
-        self.snapshotting.last = index;
-        self.wal.release(index);
+        let Some(making) = &mut self.snapshotting.making else { return self.go_on_saving() };
+        if making.stage == Stage::File {
+            making.stage = Stage::Record;
+            return self.snapshot_run();
+        }
+        let index = making.snapshot.get_metadata().index;
+        self.snapshotting.making = None;
+        if index > self.snapshotting.last {
+            self.snapshotting.last = index;
+            self.release(index);
+            let compacted = self.compact_raft_log(index);
+            self.event(Event::SnapshotCreated { index, compacted });
+        }
+        // The apply loop may have waited for it, and the Raft loop for the log.
+        self.out.wake_now(Task::Apply);
+        self.go_on_saving();
+    }
+
+    /// Forget entries that a snapshot at `index` covers, but for those that a slow follower may want, and not while a
+    /// database is on its way to one. Gives where the log starts then.
+    fn compact_raft_log(&mut self, index: u64) -> u64 {
         let store = self.raft.mut_store();
-        if index <= store.start.0 {
-            return;
+        if self.snapshotting.inflight == 0 && index > store.start.0 {
+            let keep = self.config.snapshot_catch_up_entries;
+            store.compact(if index > keep { index - keep } else { 1 });
         }
-        store.snapshot = (index, term, conf_state);
-        let mut compacted = store.start.0;
-        if self.snapshotting.inflight == 0 {
-            compacted = compacted.max(index.saturating_sub(self.config.snapshot_catch_up_entries));
-            store.compact(compacted);
-        }
-        self.event(Event::SnapshotCreated { index, compacted });
+        store.start.0
     }
 
-    /// Send the whole database to those that need it: the state as it is now, not as of the last snapshot.
+    /// What a snapshot says of the members, up to 3.6.
+    fn members_for_snapshot(&self) -> Bytes {
+        match self.config.release.writes_snap_files() {
+            true => snap::v2_store(&self.backend).into(),
+            false => Bytes::new(),
+        }
+    }
+
+    // ---- Sent to others.
+
+    /// A member wants a database: the batch is committed first.
     pub(super) fn send_database(&mut self) {
         if self.snapshotting.wanted.is_empty() || self.backend.awaiting().is_some() {
             return;
         }
-        let Some(term) = self.raft.store().term_of(self.applied) else { return };
-        for mut message in std::mem::take(&mut self.snapshotting.wanted) {
-            let to = MemberId(message.to);
-            let index = self.applied;
-            let conf_state = self.raft.raft.prs().conf().to_conf_state();
-            let metadata = message.mut_snapshot().mut_metadata();
-            metadata.index = index;
-            metadata.term = term;
-            metadata.set_conf_state(conf_state);
-            self.snapshotting.inflight += 1;
-            self.event(Event::SnapshotSending { to, index });
-            let database = Some(self.backend.snapshot());
-            let from = self.config.member;
-            self.send_peer(PeerMessage { database, ..PeerMessage::of_raft(from, to, message) });
+        self.snapshotting.commits_for_sending = true;
+        self.begin_commit();
+    }
+
+    /// The batch is committed: `createMergedSnapshotMessage`, if it was for that.
+    pub(super) fn database_committed(&mut self) {
+        if !std::mem::take(&mut self.snapshotting.commits_for_sending) {
+            return;
+        }
+        let Some(mut message) = self.snapshotting.wanted.pop_front() else { return };
+        let index = self.applied;
+        let Some(term) = self.raft.store().term_of(index) else { return };
+        let conf_state = self.raft.raft.prs().conf().to_conf_state();
+        *message.mut_snapshot() = snap::snapshot(index, term, conf_state, self.members_for_snapshot());
+        let to = MemberId(message.to);
+        let reader = self.backend.open_snapshot();
+        let total = reader.size();
+        self.snapshotting.streams += 1;
+        self.snapshotting.inflight += 1;
+        let stream = self.snapshotting.streams;
+        self.event(Event::SnapshotSending { to, index });
+        self.snapshotting.sending.push(Sending { to, stream, message, reader, offset: 0, total });
+        self.out.wake_now(Task::SnapshotSend);
+    }
+
+    /// A chunk of each database goes on its way.
+    pub(super) fn snapshot_send(&mut self, now: Monotonic) {
+        while self.snapshotting.releases.front().is_some_and(|at| *at <= now) {
+            self.snapshotting.releases.pop_front();
+            self.snapshotting.inflight -= 1;
+        }
+        let (from, bytes) = (self.config.member, self.config.snapshot_chunk_bytes);
+        let version = Some(self.config.version());
+        let (mut more, mut broken) = (false, Vec::new());
+        for sending in &mut self.snapshotting.sending {
+            if sending.offset == sending.total {
+                continue;
+            }
+            let data = self.backend.next_chunk(&mut sending.reader, bytes);
+            if data.is_empty() {
+                // The backend has another file now.
+                broken.push((sending.to, sending.stream));
+                continue;
+            }
+            let chunk = Chunk { stream: sending.stream, offset: sending.offset, total: sending.total, data };
+            sending.offset += chunk.data.len() as u64;
+            more |= !chunk.is_last();
+            let message = PeerMessage::of_raft(from, sending.to, sending.message.clone());
+            self.out.push(Output::Send(PeerMessage { version, chunk: Some(chunk), ..message }));
+        }
+        for (to, stream) in broken {
+            self.snapshot_sent(now, to, stream, false);
+        }
+        if more {
+            self.out.wake(Task::SnapshotSend, self.config.snapshot_chunk_interval);
+        } else if let Some(at) = self.snapshotting.releases.front() {
+            self.out.wake(Task::SnapshotSend, at.since(now));
         }
     }
 
-    pub(super) fn snapshot_sent(&mut self, member: MemberId, delivered: bool) {
-        self.snapshotting.inflight = self.snapshotting.inflight.saturating_sub(1);
-        let status = match delivered {
-            true => raft::SnapshotStatus::Finish,
-            false => raft::SnapshotStatus::Failure,
-        };
-        self.raft.report_snapshot(member.0, status);
+    /// A stream has ended.
+    pub(super) fn snapshot_sent(&mut self, now: Monotonic, member: MemberId, stream: u64, delivered: bool) {
+        let ours = |sending: &Sending| (sending.to, sending.stream) == (member, stream);
+        let Some(place) = self.snapshotting.sending.iter().position(ours) else { return };
+        let sending = self.snapshotting.sending.remove(place);
+        self.backend.close_snapshot(sending.reader);
+        if delivered {
+            let delay = self.config.snapshot_release_delay;
+            self.snapshotting.releases.push_back(now + delay);
+            self.out.wake(Task::SnapshotSend, delay);
+            self.raft.report_snapshot(member.0, raft::SnapshotStatus::Finish);
+        } else {
+            self.snapshotting.inflight -= 1;
+            self.raft.report_unreachable(member.0);
+            self.raft.report_snapshot(member.0, raft::SnapshotStatus::Failure);
+        }
     }
 
-    /// Put the received database in place of ours and start again from it.
-    pub(super) fn install(&mut self, index: u64, term: u64, database: Bytes) {
+    // ---- From the leader.
+
+    /// Put the received database in place of ours and start again from it. Nobody syncs the directory: if the rename is
+    /// lost, a boot does it again.
+    pub(super) fn install(&mut self, index: u64, term: u64, database: Option<Bytes>) {
         self.out.point(Failpoint::ApplyBeforeOpenSnapshot);
-        self.out.issue(DiskCommand::Rename { from: FileName::SnapDb { index }, to: FileName::Db });
-        let renamed = self.out.issue(DiskCommand::SyncDir { dir: Dir::Snap });
-        self.disk.insert(renamed, Waiting::Nobody);
+        let there = self.snap_dir.take_database(index, &mut self.out);
+        let database = database.filter(|_| there);
+        let database = database
+            .unwrap_or_else(|| panic!("failed to open snapshot backend: no database for the snapshot at {index}"));
         self.out.point(Failpoint::ApplyAfterOpenSnapshot);
         let Ok(backend) = Backend::parse(&database, self.config.bugs) else {
             return self.exit("failed to open snapshot backend");
         };
         assert!(backend.consistent_index() >= index, "the database is older than its snapshot");
         self.backend_committed = backend.consistent_index();
+        let old = (self.backend.consistent_index(), self.backend.term());
         let backend = self.backend.succeeded_by(backend);
         self.displace(backend);
+        if self.config.bugs.has(Bug::SnapCiOverwritten) {
+            self.backend.set_consistent_index(old.0, old.1);
+        }
         if !self.restore_state() {
             return;
         }
@@ -163,7 +339,9 @@ impl Replica {
         self.watchers.restore();
         self.applied = index;
         self.handed_over = self.handed_over.max(index);
-        self.snapshotting.last = index;
+        (self.snapshotting.last, self.snapshotting.last_in_memory) = (index, index);
+        // The lessor's recovery commits, before anything is applied.
+        self.begin_commit();
         if self.store.compaction_pending() {
             self.out.wake_now(Task::Compaction);
         }
@@ -171,9 +349,10 @@ impl Replica {
         self.event(Event::SnapshotInstalled { index, term });
     }
 
-    /// `purgeFile`: segments and databases that nothing needs any more.
+    /// `purgeFile`: segments and snapshots that nothing needs any more.
     pub(super) fn purge(&mut self) {
         self.out.wake(Task::Purge, self.config.purge_interval);
+        self.snap_dir.purge(self.config.purge_keep, &mut self.out);
         self.wal.purge(self.config.purge_keep, &mut self.out);
     }
 }

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 
-use super::read::{segments, Reader, Stop};
-use super::{record, Segment, WalSnapshot};
+use super::read::{segments, Content as Segment, Reader, Stop};
+use super::{record, Settings, WalSnapshot};
 use crate::{raftpb, BootError, DiskImage, FileName};
 
 /// What a record holds.
@@ -84,7 +84,7 @@ pub struct Dump {
 pub fn dump(image: &DiskImage) -> Dump {
     let segments = segments(image);
     let mut dump = Dump { records: Vec::new(), end: None };
-    let follows = |a: &(Segment, Bytes), b: &(Segment, Bytes)| a.0.seq.checked_add(1) == Some(b.0.seq);
+    let follows = |a: &Segment, b: &Segment| a.segment.seq.checked_add(1) == Some(b.segment.seq);
     for run in segments.chunk_by(follows) {
         let end = walk(run, &mut dump.records);
         let clean = matches!(end, End::Clean { .. });
@@ -132,8 +132,8 @@ pub fn conf_changes(entry: &raftpb::Entry) -> Result<Option<ConfChanges>, String
     }
 }
 
-fn walk(segments: &[(Segment, Bytes)], records: &mut Vec<Located>) -> End {
-    let mut reader = Reader::new(segments);
+fn walk(segments: &[Segment], records: &mut Vec<Located>) -> End {
+    let mut reader = Reader::new(segments, Settings::with_segments(0));
     loop {
         let record = match reader.next() {
             Ok(Some(record)) => record,
@@ -142,10 +142,10 @@ fn walk(segments: &[(Segment, Bytes)], records: &mut Vec<Located>) -> End {
                 return End::Clean { file, offset };
             }
             Err(Stop::Torn { segment, offset, reason }) if segment + 1 == segments.len() => {
-                return End::Torn { file: segments[segment].0.file(), offset, reason };
+                return End::Torn { file: segments[segment].segment.file(), offset, reason };
             }
             Err(Stop::Torn { segment, offset, reason }) => {
-                let file = segments[segment].0.file();
+                let file = segments[segment].segment.file();
                 return End::Damaged(BootError::Wal { file, offset, reason: reason.to_owned() });
             }
             Err(Stop::Refuse(error)) => return End::Damaged(error),
@@ -159,17 +159,17 @@ fn walk(segments: &[(Segment, Bytes)], records: &mut Vec<Located>) -> End {
 
 fn located(reader: &mut Reader<'_>, record: &record::Record<'_>) -> Result<Located, BootError> {
     let content = match record.kind {
-        record::METADATA => Content::Metadata(Bytes::copy_from_slice(record.data)),
-        record::ENTRY => Content::Entry(reader.inside(record::parse_entry(record.data))?),
+        record::METADATA => Content::Metadata(Bytes::copy_from_slice(&record.data)),
+        record::ENTRY => Content::Entry(reader.inside(record::parse_entry(&record.data))?),
         record::STATE => {
-            let (term, vote, commit) = reader.inside(record::parse_state(record.data))?;
+            let (term, vote, commit) = reader.inside(record::parse_state(&record.data))?;
             Content::State { term, vote, commit }
         }
         record::CRC => {
             reader.chain(record.crc)?;
             Content::Crc
         }
-        record::SNAPSHOT => Content::Snapshot(reader.inside(record::parse_snapshot(record.data))?),
+        record::SNAPSHOT => Content::Snapshot(reader.inside(record::parse_snapshot(&record.data))?),
         other => return Err(reader.refuse(format!("record type {other} does not exist"))),
     };
     let (file, offset, length) = reader.place();

@@ -7,6 +7,8 @@
 //! Each `crc` is CRC-32C over the data of all records so far. Scalars are written even when zero, as gogo-protobuf
 //! writes fields that cannot be null. Written by hand: this is the hottest path of a member that writes.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::raftpb;
@@ -20,18 +22,18 @@ pub(super) const SNAPSHOT: u64 = 5;
 /// Bytes of the length that opens a frame.
 pub(super) const FRAME: usize = 8;
 
-/// Room enough for a handful of varints and their tags.
-struct Small {
+/// A handful of varints and their tags.
+pub(crate) struct Small {
     bytes: [u8; 48],
     length: usize,
 }
 
 impl Small {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bytes: [0; 48], length: 0 }
     }
 
-    fn varint(&mut self, tag: u8, mut value: u64) {
+    pub(crate) fn varint(&mut self, tag: u8, mut value: u64) {
         self.bytes[self.length] = tag;
         self.length += 1;
         while value >= 0x80 {
@@ -43,7 +45,7 @@ impl Small {
         self.length += 1;
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 }
@@ -114,22 +116,27 @@ pub(super) fn put_snapshot(
     head.varint(0x10, term);
     let mut tail = Vec::new();
     if let Some(conf_state) = conf_state {
-        let mut body = Vec::new();
-        let lists = [&conf_state.voters, &conf_state.learners, &conf_state.voters_outgoing, &conf_state.learners_next];
-        for (list, tag) in lists.into_iter().zip([0x08, 0x10, 0x18, 0x20]) {
-            for id in list {
-                let mut field = Small::new();
-                field.varint(tag, *id);
-                body.extend_from_slice(field.bytes());
-            }
-        }
-        body.extend_from_slice(&[0x28, u8::from(conf_state.auto_leave)]);
-        let mut opening = Small::new();
-        opening.varint(0x1a, body.len() as u64);
-        tail.extend_from_slice(opening.bytes());
-        tail.append(&mut body);
+        put_conf_state(&mut tail, 0x1a, conf_state);
     }
     frame(out, crc, SNAPSHOT, head.bytes(), &tail);
+}
+
+/// Appends a configuration as a field of the message around it.
+pub(crate) fn put_conf_state(out: &mut Vec<u8>, tag: u8, conf_state: &raftpb::ConfState) {
+    let mut body = Vec::new();
+    let lists = [&conf_state.voters, &conf_state.learners, &conf_state.voters_outgoing, &conf_state.learners_next];
+    for (list, list_tag) in lists.into_iter().zip([0x08, 0x10, 0x18, 0x20]) {
+        for id in list {
+            let mut field = Small::new();
+            field.varint(list_tag, *id);
+            body.extend_from_slice(field.bytes());
+        }
+    }
+    body.extend_from_slice(&[0x28, u8::from(conf_state.auto_leave)]);
+    let mut opening = Small::new();
+    opening.varint(tag, body.len() as u64);
+    out.extend_from_slice(opening.bytes());
+    out.append(&mut body);
 }
 
 /// What a frame's length says: bytes of the record, bytes of padding.
@@ -142,10 +149,11 @@ pub(super) fn frame_size(length: u64) -> (u64, u64) {
 pub(super) struct Record<'a> {
     pub(super) kind: u64,
     pub(super) crc: u32,
-    pub(super) data: &'a [u8],
+    pub(super) data: Cow<'a, [u8]>,
 }
 
-enum Field<'a> {
+/// The value of a protobuf field.
+pub(crate) enum Field<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
     /// Of a type that no field of ours has.
@@ -175,7 +183,7 @@ pub(crate) fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], &'
 }
 
 /// Goes through the fields of a protobuf message.
-fn fields<'a>(
+pub(crate) fn fields<'a>(
     mut bytes: &'a [u8],
     mut visit: impl FnMut(u64, Field<'a>) -> Result<(), &'static str>,
 ) -> Result<(), &'static str> {
@@ -201,19 +209,33 @@ fn fields<'a>(
 
 const WRONG_TYPE: &str = "a field has the wrong type";
 
-pub(super) fn parse_record(bytes: &[u8]) -> Result<Record<'_>, &'static str> {
-    let mut record = Record { kind: 0, crc: 0, data: &[] };
+/// The record in the first `size` bytes of a frame.
+pub(super) fn parse_record<'a>(framed: &Cow<'a, [u8]>, size: usize) -> Result<Record<'a>, &'static str> {
+    match framed {
+        Cow::Borrowed(bytes) => {
+            let (kind, crc, data) = parse_frame(&bytes[..size])?;
+            Ok(Record { kind, crc, data: Cow::Borrowed(data) })
+        }
+        Cow::Owned(bytes) => {
+            let (kind, crc, data) = parse_frame(&bytes[..size])?;
+            Ok(Record { kind, crc, data: Cow::Owned(data.to_vec()) })
+        }
+    }
+}
+
+fn parse_frame(bytes: &[u8]) -> Result<(u64, u32, &[u8]), &'static str> {
+    let (mut kind, mut crc, mut data) = (0, 0, &[][..]);
     fields(bytes, |number, field| {
         match (number, field) {
-            (1, Field::Varint(kind)) => record.kind = kind,
-            (2, Field::Varint(crc)) => record.crc = crc as u32,
-            (3, Field::Bytes(data)) => record.data = data,
+            (1, Field::Varint(value)) => kind = value,
+            (2, Field::Varint(value)) => crc = value as u32,
+            (3, Field::Bytes(value)) => data = value,
             (1..=3, _) => return Err(WRONG_TYPE),
             _ => {}
         }
         Ok(())
     })?;
-    Ok(record)
+    Ok((kind, crc, data))
 }
 
 pub(super) fn parse_entry(bytes: &[u8]) -> Result<raftpb::Entry, &'static str> {
@@ -281,7 +303,7 @@ pub(super) fn parse_snapshot(bytes: &[u8]) -> Result<super::WalSnapshot, &'stati
     Ok(snapshot)
 }
 
-fn parse_conf_state(bytes: &[u8]) -> Result<raftpb::ConfState, &'static str> {
+pub(crate) fn parse_conf_state(bytes: &[u8]) -> Result<raftpb::ConfState, &'static str> {
     let mut conf_state = raftpb::ConfState::default();
     fields(bytes, |number, field| {
         match (number, field) {

@@ -42,6 +42,7 @@ enum NameChange {
 enum Syncing {
     File(usize, Vec<u8>),
     Dir(Dir, usize),
+    Both(usize, Vec<u8>, Dir, usize),
 }
 
 /// A disk with a cache. Syncs end when [`Disk::end_sync`] says so, in order.
@@ -82,6 +83,11 @@ impl Commands for Disk {
                 let inode = self.names[&file];
                 self.syncs.push_back((op, Syncing::File(inode, self.inodes[inode].cached.clone())));
             }
+            DiskCommand::Fsync { file } => {
+                let inode = self.names[&file];
+                let content = self.inodes[inode].cached.clone();
+                self.syncs.push_back((op, Syncing::Both(inode, content, file.dir(), self.changes.len())));
+            }
             DiskCommand::Rename { from, to } => {
                 let inode = self.names.remove(&from).expect("a file that is renamed exists");
                 self.names.insert(to, inode);
@@ -103,35 +109,43 @@ impl Disk {
         let (op, sync) = self.syncs.pop_front()?;
         match sync {
             Syncing::File(inode, content) => self.inodes[inode].durable = content,
-            Syncing::Dir(dir, count) => {
-                let changes = std::mem::take(&mut self.changes);
-                for (at, change) in changes.into_iter().enumerate() {
-                    if at < count && change.dir() == dir {
-                        change.apply(&mut self.durable_names);
-                    } else {
-                        self.changes.push(change);
-                    }
-                }
-                // Directory syncs further back counted the changes that are gone now; they may cover more, never less.
-                for (_, sync) in &mut self.syncs {
-                    if let Syncing::Dir(_, count) = sync {
-                        *count = self.changes.len();
-                    }
-                }
+            Syncing::Dir(dir, count) => self.sync_names(dir, count),
+            Syncing::Both(inode, content, dir, count) => {
+                self.inodes[inode].durable = content;
+                self.sync_names(dir, count);
             }
         }
         Some(op)
     }
 
+    fn sync_names(&mut self, dir: Dir, count: usize) {
+        let changes = std::mem::take(&mut self.changes);
+        for (at, change) in changes.into_iter().enumerate() {
+            if at < count && change.dir() == dir {
+                change.apply(&mut self.durable_names);
+            } else {
+                self.changes.push(change);
+            }
+        }
+        // Syncs further back counted the changes that are gone now; they may cover more, never less.
+        for (_, sync) in &mut self.syncs {
+            if let Syncing::Dir(_, count) | Syncing::Both(.., count) = sync {
+                *count = self.changes.len();
+            }
+        }
+    }
+
     /// What is there while the machine runs.
     pub(crate) fn image(&self) -> DiskImage {
         let content = |(file, inode): (&FileName, &usize)| (*file, self.inodes[*inode].cached.clone().into());
-        DiskImage { files: self.names.iter().map(content).collect() }
+        DiskImage { files: self.names.iter().map(content).collect(), ..DiskImage::default() }
     }
 
     /// The power fails: of what was not synced, any subset of sectors, lengths and names lasts.
+    /// Commands are counted from 1 again.
     pub(crate) fn crash(&mut self, dice: &mut Dice) {
         self.syncs.clear();
+        self.issued = 0;
         for change in std::mem::take(&mut self.changes) {
             if dice.flip() {
                 change.apply(&mut self.durable_names);

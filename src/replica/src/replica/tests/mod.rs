@@ -2,6 +2,7 @@
 
 mod auth;
 mod membership;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -121,6 +122,10 @@ impl World {
                     while let Some(op) = node.disk.end_sync() {
                         self.inputs.push_back((id, Input::Disk { op: OpId(op.0 - node.earlier), result: Ok(()) }));
                     }
+                }
+                Output::SnapshotReceived { from, stream, saved } => {
+                    let input = Input::SnapshotSent { member: MemberId(id), stream, delivered: saved };
+                    self.inputs.push_back((from.0, input));
                 }
                 Output::Reply { id, result } => {
                     let twice = self.replies.insert(id, result);
