@@ -331,6 +331,9 @@ impl<'a> World<'a> {
             let mut disk = self.nodes[node].disk.clone();
             disk.crash_with(Loss::Everything, &mut self.decider);
             let member = self.nodes[node].config.member;
+            if disk.take_harm() {
+                self.observer.damaged(self.moment, member);
+            }
             let finding = self.observer.disk(self.moment, member, &disk.image());
             self.stop_on(finding);
         }
