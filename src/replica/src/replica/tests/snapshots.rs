@@ -370,7 +370,7 @@ fn goes_wrong(bug: Option<Bug>, stories: u64) -> usize {
         });
         rig.dice = Dice(seed);
         let behind = rig.lag();
-        rig.nodes[behind].fuse = Some(20 + seed);
+        rig.nodes[behind].fuse = Some(60 + seed);
         for _ in 0..3000 {
             rig.advance();
         }
