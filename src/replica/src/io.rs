@@ -158,18 +158,18 @@ pub enum Task {
     WatchSend,
     /// Periodic progress notifications of the watch streams.
     WatchProgress,
-    /// Keep-alives and questions about leases that wait for something (`LeaseRenew`, `LeaseTimeToLive`).
-    LeaseCalls,
-    /// The look for leases that have ended (`revokeExpiredLeases`). Periodic while there are any.
-    LeaseExpiry,
-    /// Checkpoints of the time that leases have left (`checkpointScheduledLeases`).
-    LeaseCheckpoint,
     /// One batch of a scheduled compaction (`scheduleCompaction`).
     Compaction,
     /// Making a snapshot and compacting the Raft log (`snapshotIfNeededAndCompactRaftLog`).
     Snapshot,
     /// Deleting files that nothing needs (`purgeFile`). Periodic.
     Purge,
+    /// Keep-alives and questions about leases that wait for something (`LeaseRenew`, `LeaseTimeToLive`).
+    LeaseCalls,
+    /// The look for leases that have ended (`revokeExpiredLeases`). Periodic while there are any.
+    LeaseExpiry,
+    /// Checkpoints of the time that leases have left (`checkpointScheduledLeases`).
+    LeaseCheckpoint,
 }
 
 impl Task {
@@ -185,12 +185,12 @@ impl Task {
         Self::WatchVictims,
         Self::WatchSend,
         Self::WatchProgress,
-        Self::LeaseCalls,
-        Self::LeaseExpiry,
-        Self::LeaseCheckpoint,
         Self::Compaction,
         Self::Snapshot,
         Self::Purge,
+        Self::LeaseCalls,
+        Self::LeaseExpiry,
+        Self::LeaseCheckpoint,
     ];
 
     /// A small number, dense from 0.

@@ -16,6 +16,8 @@ mod propose;
 mod raft_loop;
 mod read;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};

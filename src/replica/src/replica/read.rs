@@ -136,7 +136,7 @@ impl Replica {
                 match read {
                     Read::Range(id, range) => self.serve_range(id, &range),
                     Read::Txn(id, txn) => self.serve_txn(id, &txn),
-                    Read::Leadership(check) => self.leadership_checked(self.now, check, Ok(())),
+                    Read::Leadership(check) => self.leadership_checked(check, Ok(())),
                 }
             }
         }
@@ -173,7 +173,7 @@ impl Replica {
         for read in reads {
             match read {
                 Read::Range(id, _) | Read::Txn(id, _) => self.reply(id, Err(error)),
-                Read::Leadership(check) => self.leadership_checked(self.now, check, Err(error)),
+                Read::Leadership(check) => self.leadership_checked(check, Err(error)),
             }
         }
     }
