@@ -12,6 +12,35 @@ pub(crate) fn children_time() -> Duration {
     usage(Whose::Children)
 }
 
+/// The largest resident size that any child process that was waited for has had, in bytes; 0 where it is not known.
+pub(crate) fn children_peak_bytes() -> u64 {
+    #[cfg(unix)]
+    {
+        let peak = rusage(Whose::Children).ru_maxrss.unsigned_abs();
+        // macOS counts bytes, the others KiB.
+        if cfg!(target_os = "macos") {
+            peak
+        } else {
+            peak * 1024
+        }
+    }
+    #[cfg(not(unix))]
+    0
+}
+
+/// The size of a page of memory, in bytes.
+pub(crate) fn page_bytes() -> u64 {
+    #[cfg(unix)]
+    {
+        // SAFETY: sysconf takes no pointer and changes nothing.
+        #[expect(unsafe_code, reason = "the standard library does not know the page size")]
+        let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        u64::try_from(bytes).expect("every system has a page size")
+    }
+    #[cfg(not(unix))]
+    4096
+}
+
 #[derive(Clone, Copy)]
 enum Whose {
     Process,
@@ -19,7 +48,7 @@ enum Whose {
 }
 
 #[cfg(unix)]
-fn usage(whose: Whose) -> Duration {
+fn rusage(whose: Whose) -> libc::rusage {
     let whose = match whose {
         Whose::Process => libc::RUSAGE_SELF,
         Whose::Children => libc::RUSAGE_CHILDREN,
@@ -27,10 +56,15 @@ fn usage(whose: Whose) -> Duration {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: getrusage writes one rusage to the pointer, which is valid for it; all zeroes is a valid rusage too.
     #[expect(unsafe_code, reason = "the standard library has no CPU time")]
-    let usage = unsafe {
+    unsafe {
         libc::getrusage(whose, usage.as_mut_ptr());
         usage.assume_init()
-    };
+    }
+}
+
+#[cfg(unix)]
+fn usage(whose: Whose) -> Duration {
+    let usage = rusage(whose);
     // The type of tv_usec differs between systems; below a million, it fits everywhere.
     let duration = |time: libc::timeval| {
         let micros = u32::try_from(time.tv_usec).expect("less than a second");
@@ -39,7 +73,6 @@ fn usage(whose: Whose) -> Duration {
     duration(usage.ru_utime) + duration(usage.ru_stime)
 }
 
-/// Not known here: wall-clock time since the first call stands in.
 /// Not known here: real time since the first call stands in, and nothing for children.
 #[cfg(not(unix))]
 fn usage(whose: Whose) -> Duration {

@@ -2,6 +2,11 @@
 //!
 //! Everything here is plain data and functions. The tool knows of the other packages only what these types say.
 
+mod alone;
+mod database;
+mod evidence;
+mod inspect;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,15 +14,19 @@ use std::rc::Rc;
 
 use detcd_model::explore;
 use detcd_model::formats::{self, ModelName};
-use detcd_model::invariants::{self, Invariants};
+use detcd_model::invariants::Invariants;
 use detcd_model::{jsonl, JudgeOptions, Judgement};
 use detcd_replica::history::{Finding, History, Moment, Side};
-use detcd_replica::{Bugs, Event, FileName, MemberId, OpId, Output, View};
+use detcd_replica::{Bugs, DiskImage, FileName, MemberId, OpId, Output, View};
 use detcd_sim::decide::Label;
 use detcd_sim::{disk, fault, Failure, Observer};
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Scenario, Setting};
+
+pub(crate) use database::{Database, Page};
+pub(crate) use evidence::{disk_of, At, Evidence, FileContent, Kept, Standing};
+pub(crate) use inspect::{inspect, Hash, Inspection, Start};
 
 /// A scenario as the world reads it.
 pub(crate) type World = detcd_sim::scenario::Scenario;
@@ -153,6 +162,8 @@ pub(crate) struct RunReport {
     pub(crate) operations: Operations,
     /// How often each kind of fault fired.
     pub(crate) faults: BTreeMap<String, u64>,
+    /// Members that refused to start, or could not go on, for what a fault had done to a disk: who and why.
+    pub(crate) refused: Vec<String>,
     /// The checks that were made.
     pub(crate) checks: Vec<&'static str>,
     /// What a check found first.
@@ -172,6 +183,8 @@ pub(crate) enum EngineError {
     Scenario(String),
     /// A history cannot be read: line (from 1), column (from 1), what is wrong.
     History(usize, usize, String),
+    /// What was asked for is not there: one line.
+    Asked(String),
     /// No such profile, model or property: the word, and those there are.
     Unknown(String, Vec<String>),
 }
@@ -180,6 +193,7 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Scenario(reason) => write!(f, "scenario: {reason}"),
+            Self::Asked(reason) => f.write_str(reason),
             Self::History(line, column, reason) => write!(f, "{line}:{column}: {reason}"),
             Self::Unknown(word, known) => {
                 let hint = crate::exit::suggestion(word, known.iter().map(String::as_str));
@@ -205,54 +219,32 @@ pub(crate) fn fault_kinds() -> Vec<&'static str> {
     fault::Kind::ALL.iter().map(|kind| kind.name()).collect()
 }
 
-/// The white-box judge, plugged into the world, and the log as it was applied.
-struct WhiteBox {
-    invariants: Invariants,
-    log: Rc<RefCell<Log>>,
-}
-
-/// The data of every entry, in the order of application: the first member to apply an index writes it down.
-#[derive(Default)]
-struct Log {
-    applied: u64,
-    entries: Vec<bytes::Bytes>,
-}
-
-impl Log {
-    fn note(&mut self, view: &View<'_>, outputs: &[Output]) {
-        for output in outputs {
-            let Output::Event(Event::Applied { index, .. }) = output else { continue };
-            if *index == self.applied + 1 {
-                if let Some(entry) = view.log.entry(*index) {
-                    self.applied = *index;
-                    self.entries.push(entry.data.clone());
-                }
-            }
-        }
-    }
-
-    /// The requests of clients in it; membership changes and empty entries are none.
-    fn requests(&self) -> Vec<detcd_replica::api::Request> {
-        self.entries.iter().filter_map(detcd_replica::wire::client_request).collect()
-    }
-}
+/// The white-box judge, plugged into the world.
+struct WhiteBox(Rc<RefCell<Invariants>>);
 
 impl Observer for WhiteBox {
     fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
-        self.log.borrow_mut().note(view, outputs);
-        self.invariants.on_step(moment, view, outputs).err()
+        self.0.borrow_mut().on_step(moment, view, outputs).err()
     }
 
     fn synced(&mut self, moment: Moment, member: MemberId, file: FileName, op: OpId) -> Option<Finding> {
-        self.invariants.on_synced(moment, member, file, op).err()
+        self.0.borrow_mut().on_synced(moment, member, file, op).err()
     }
 
     fn crashed(&mut self, moment: Moment, member: MemberId) -> Option<Finding> {
-        self.invariants.on_crash(moment, member).err()
+        self.0.borrow_mut().on_crash(moment, member).err()
+    }
+
+    fn disk(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding> {
+        self.0.borrow_mut().on_image(moment, member, image).err()
     }
 
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
-        self.invariants.on_boot(moment, view, outputs).err()
+        self.0.borrow_mut().on_boot(moment, view, outputs).err()
+    }
+
+    fn damaged(&mut self, _: Moment, member: MemberId) {
+        self.0.borrow_mut().disk_damaged(member);
     }
 }
 
@@ -261,24 +253,14 @@ impl Observer for WhiteBox {
 /// # Errors
 /// The scenario cannot be run. A panic of a replica is a verdict, not an error.
 pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) -> Result<RunReport, EngineError> {
-    let mut scenario = world.clone();
-    scenario.bugs.extend(options.bugs.iter().map(|bug| bug.name().to_owned()));
-    let mut overrides = BTreeMap::new();
-    for (label, value) in &options.overrides {
-        let label: Label = label.parse().map_err(|_| EngineError::Scenario(format!("`{label}` names no decision")))?;
-        overrides.insert(label, *value);
-    }
-    let host = match options.host {
-        Host::Madsim => detcd_sim::Host::Madsim,
-        Host::Bare => detcd_sim::Host::Bare,
-    };
-    let log = Rc::new(RefCell::new(Log::default()));
-    let asked = detcd_sim::Options { seed, host, traced: options.trace, overrides };
+    let (scenario, asked) = settle(world, seed, options)?;
+    let invariants = Rc::new(RefCell::new(Invariants::new(&[])));
     let outcome = detcd_sim::run(&scenario, &asked, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
-        Box::new(WhiteBox { invariants: Invariants::new(founders), log: log.clone() })
+        invariants.replace(Invariants::new(founders));
+        Box::new(WhiteBox(invariants.clone()))
     });
-    let mut checks: Vec<&'static str> = invariants::names().to_vec();
-    let judgement = judge(&outcome.history, &log.borrow());
+    let mut checks: Vec<&'static str> = detcd_model::invariants::names().to_vec();
+    let judgement = judge(&outcome.history, &invariants.borrow());
     checks.extend(judgement.checks);
     checks.push("liveness");
     let count = |key: &str| outcome.tally.get(key).copied().unwrap_or(0);
@@ -310,6 +292,7 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
             unknown: judgement.operations.unknown,
         },
         faults: outcome.faults.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+        refused: outcome.refusals.iter().map(|refusal| format!("{}: {}", refusal.member, refusal.reason)).collect(),
         checks,
         violation: finding.map(Violation::from),
         stats: Stats {
@@ -324,14 +307,30 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
     })
 }
 
+/// The world's own form of what is to be run.
+fn settle(world: &World, seed: u64, options: &RunOptions) -> Result<(World, detcd_sim::Options), EngineError> {
+    let mut scenario = world.clone();
+    scenario.bugs.extend(options.bugs.iter().map(|bug| bug.name().to_owned()));
+    let mut overrides = BTreeMap::new();
+    for (label, value) in &options.overrides {
+        let label: Label = label.parse().map_err(|_| EngineError::Scenario(format!("`{label}` names no decision")))?;
+        overrides.insert(label, *value);
+    }
+    let host = match options.host {
+        Host::Madsim => detcd_sim::Host::Madsim,
+        Host::Bare => detcd_sim::Host::Bare,
+    };
+    Ok((scenario, detcd_sim::Options { seed, host, traced: options.trace, overrides }))
+}
+
 /// What clients saw decides; only where it leaves too much open is the log heard as a witness.
-fn judge(history: &History, log: &Log) -> Judgement {
+fn judge(history: &History, invariants: &Invariants) -> Judgement {
     let judgement = detcd_model::judge(history, &JudgeOptions::default());
     if judgement.undecided.is_none() {
         return judgement;
     }
     let mut heard = history.clone();
-    heard.watches.push(detcd_model::witness(history, &log.requests()));
+    heard.watches.push(detcd_model::witness(history, &invariants.requests()));
     detcd_model::judge(&heard, &JudgeOptions::default())
 }
 

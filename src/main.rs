@@ -7,11 +7,13 @@ mod bench;
 mod cli;
 mod commands;
 mod cpu;
+mod datadir;
 mod engine;
 mod exit;
 mod identity;
 mod interrupt;
 mod output;
+mod panics;
 mod run;
 mod scenario;
 

@@ -1,6 +1,14 @@
 //! The integration tests, one binary. Each module says what belongs there.
 
+#[path = "integration/acceptance.rs"]
+mod acceptance;
 #[path = "integration/cli.rs"]
 mod cli;
+#[path = "integration/etcd.rs"]
+mod etcd;
+#[path = "integration/load.rs"]
+mod load;
+#[path = "integration/storage.rs"]
+mod storage;
 #[path = "integration/tidy.rs"]
 mod tidy;

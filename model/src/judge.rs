@@ -3,7 +3,7 @@
 use detcd_replica::history::{Finding, History, Outcome};
 
 use crate::linearizability::{examine, LinearizabilityVerdict, Window};
-use crate::{serializable, watch};
+use crate::{leases, serializable, watch};
 
 /// How much work the judge may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,9 @@ pub fn judge(history: &History, options: &JudgeOptions) -> Judgement {
     }
     findings.extend(serializable::check(history, &truth));
     findings.extend(watch::check(history, &truth));
+    findings.extend(leases::check(history));
     let mut checks = vec!["linearizability", serializable::CHECK];
     checks.extend(watch::CHECKS);
+    checks.extend(leases::CHECKS);
     Judgement { findings, undecided, window: left, checks, operations }
 }

@@ -13,10 +13,12 @@ pub mod formats;
 pub mod invariants;
 pub mod jsonl;
 mod judge;
+mod leases;
 pub mod linearizability;
 pub mod search;
 mod serializable;
 pub mod spec;
+pub mod storage;
 mod watch;
 mod witness;
 

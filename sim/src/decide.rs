@@ -63,6 +63,8 @@ sites! {
     DiskCrashSector, "disk.crash.sector", "How many of the latest unsynced writes to a sector a power failure takes.";
     DiskCrashLength, "disk.crash.length", "How many of the latest unsynced changes of a file's length are lost.";
     DiskCrashNames, "disk.crash.names", "Which unsynced creations, renames and removals are lost in a power failure.";
+    DiskDamage, "disk.damage", "Which file (the newest is neutral), which sector (none is) and which bits damage hits.";
+    DiskMisdirect, "disk.misdirect", "By how many sectors a misdirected write misses; none is neutral.";
     ClockOffset, "clock.offset", "How far a node's wall clock is off.";
     ClockDrift, "clock.drift", "How much faster or slower a node's clocks run.";
     SchedTask, "sched.task", "How soon after it became runnable a goroutine of a member really runs.";
@@ -83,11 +85,14 @@ sites! {
     ClusterMembers, "cluster.members", "How many members there are.";
     CompactionPhysical, "compaction.physical", "Whether a compaction waits until it is physically done.";
     CompactionRevision, "compaction.revision", "At which revision the compacting client compacts.";
+    FaultCommand, "fault.command", "Before what kind of disk command a member crashes; any is neutral.";
     FaultFailpoint, "fault.failpoint", "At which failpoint a member crashes.";
-    FaultHit, "fault.hit", "At which pass of the failpoint.";
+    FaultFile, "fault.file", "Which kind of file a disk fault hits; any is neutral.";
+    FaultHit, "fault.hit", "At which pass of the failpoint, or which command.";
     FaultKind, "fault.kind", "What kind an episode is of.";
     FaultLength, "fault.length", "How long an episode lasts.";
     FaultMagnitude, "fault.magnitude", "How strong an episode is.";
+    FaultMode, "fault.mode", "What a failed sync leaves behind.";
     FaultPresent, "fault.present", "Whether a slot of the plan holds an episode.";
     FaultRole, "fault.role", "Whether an episode hits a certain member, or one by its role.";
     FaultSign, "fault.sign", "In which direction a clock is off.";

@@ -14,6 +14,7 @@ pub mod digest;
 pub mod disk;
 pub mod distribution;
 pub mod fault;
+mod halt;
 mod host;
 pub mod net;
 mod observer;
@@ -23,7 +24,8 @@ pub mod scenario;
 pub mod workload;
 mod world;
 
+pub use halt::{halt, Halted, Standing, Until};
 pub use host::Host;
 pub use observer::{Observer, Unobserved};
 pub use run::{run, Failure, Options, Outcome};
-pub use world::Tally;
+pub use world::{Refusal, Tally};

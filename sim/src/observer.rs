@@ -1,7 +1,7 @@
 //! Who watches the members while they run. The world gathers this evidence; it does not know what is made of it.
 
 use detcd_replica::history::{Finding, Moment};
-use detcd_replica::{FileName, MemberId, OpId, Output, View};
+use detcd_replica::{DiskImage, FileName, MemberId, OpId, Output, View};
 
 /// A judge's eyes inside the world. A finding ends the run.
 pub trait Observer {
@@ -14,8 +14,15 @@ pub trait Observer {
     /// A member is gone, and with it what it had not synced.
     fn crashed(&mut self, moment: Moment, member: MemberId) -> Option<Finding>;
 
+    /// What a member's disk holds: when it is about to boot from it, and when the run is over, as a loss of power would
+    /// leave it then.
+    fn disk(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding>;
+
     /// A member is back, from its disk.
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding>;
+
+    /// A disk fault has undone or changed what a sync had called safe on this member's disk.
+    fn damaged(&mut self, moment: Moment, member: MemberId);
 }
 
 /// Nobody watches.
@@ -35,7 +42,13 @@ impl Observer for Unobserved {
         None
     }
 
+    fn disk(&mut self, _: Moment, _: MemberId, _: &DiskImage) -> Option<Finding> {
+        None
+    }
+
     fn booted(&mut self, _: Moment, _: &View<'_>, _: &[Output]) -> Option<Finding> {
         None
     }
+
+    fn damaged(&mut self, _: Moment, _: MemberId) {}
 }

@@ -3,7 +3,9 @@
 //! The limit comes first: three bare raft-rs members, with nothing around them. The rest are scenarios of their own,
 //! run as `detcd run` runs them, every check on.
 
+mod memory;
 mod raft_loop;
+mod split;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -56,6 +58,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "idle", measure: idle },
     Case { name: "short", measure: short },
     Case { name: "jobs", measure: jobs },
+    Case { name: "memory", measure: memory },
 ];
 
 /// What a measurement took.
@@ -113,7 +116,9 @@ fn full(case: &Case) -> Result<Vec<Figure>, Failure> {
     let (totals, taken) = batch("bench-full", 4, NonZeroUsize::MIN)?;
     let what = "etcd-mix, 3 members, nvme, 16 clients, every check".to_owned();
     let rate = per_second(totals.operations, taken.cpu);
-    Ok(vec![figure(case, what, rate, "checked operations per CPU-second", Some(50_000.0), taken)])
+    let mut full = figure(case, what, rate, "checked operations per CPU-second", Some(50_000.0), taken);
+    full.parts = split::profiled(|| batch("bench-full", 4, NonZeroUsize::MIN).map(|_| ()))?;
+    Ok(vec![full])
 }
 
 /// A cluster that nobody asks anything.
@@ -137,6 +142,20 @@ fn jobs(case: &Case) -> Result<Vec<Figure>, Failure> {
     let (_, both) = batch("bench-short", 400, two)?;
     let gain = one.wall.as_secs_f64() / both.wall.as_secs_f64().max(1e-9);
     Ok(vec![figure(case, "400 short runs".into(), gain, "times as fast with two jobs", Some(1.8), both)])
+}
+
+/// What one long run needs, in a process of its own; and what is left behind by many short ones.
+fn memory(case: &Case) -> Result<Vec<Figure>, Failure> {
+    let (peak, taken) = timed(|| memory::peak_of_run("bench-minute"));
+    let what = "the whole process, 60 simulated seconds, at most 64".to_owned();
+    let long = figure(case, what, peak?, "MiB at the peak", None, taken);
+    batch("bench-short", 100, NonZeroUsize::MIN)?;
+    let before = memory::resident()?;
+    let (done, taken) = timed(|| batch("bench-short", 1_000, NonZeroUsize::MIN));
+    done?;
+    let what = "after 1000 more runs in one process, at most 1".to_owned();
+    let grown = figure(case, what, memory::resident()? - before, "MiB grown", None, taken);
+    Ok(vec![long, grown])
 }
 
 /// The sums of a batch.

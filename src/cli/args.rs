@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use detcd_replica::Bug;
 
 use super::seeds::{parse_seed, SeedRange};
-use crate::engine::{CheckModel, Host};
+use crate::engine::{At, CheckModel, Host};
 use crate::exit::suggestion;
 use crate::scenario::Setting;
 
@@ -131,6 +131,153 @@ pub(crate) struct ReplayArgs {
     pub(crate) out: Option<PathBuf>,
 }
 
+/// `detcd export`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A repro.toml, the folder it is in, or a seed
+    #[arg(value_name = "REPRO|SEED")]
+    pub(crate) target: String,
+
+    /// Whose data dir: 1, 2, 3 …
+    #[arg(long, value_name = "N", value_parser = parse_member, help_heading = "What")]
+    pub(crate) member: u64,
+
+    /// When: a time since the run began (2.5s), the number of an event, or `end`
+    #[arg(long, value_name = "TIME|EVENT", value_parser = At::parse, default_value = "end", help_heading = "What")]
+    pub(crate) at: At,
+
+    /// What a killed process leaves, page cache included, instead of what a power failure leaves
+    #[arg(long, help_heading = "What")]
+    pub(crate) cached: bool,
+
+    /// The data dir to make; it must not exist, or be empty
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(crate) to: PathBuf,
+
+    /// The scenario of a seed; a repro file has its own
+    #[arg(long, default_value = "swarm", help_heading = "World")]
+    pub(crate) scenario: String,
+
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `detcd wal`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WalArgs {
+    /// A data dir, a folder of segments, or one segment
+    #[arg(value_name = "DIR|FILE")]
+    pub(crate) path: PathBuf,
+
+    /// Only entries from this Raft index on, and no other records
+    #[arg(long, value_name = "INDEX", help_heading = "What")]
+    pub(crate) from: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `detcd db`.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct DbArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<DbWhat>,
+
+    /// A data dir or a database file: an overview of it
+    #[arg(value_name = "DIR|FILE")]
+    pub(crate) path: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What of a database.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DbWhat {
+    /// Is it sound? Each page reachable once or free, keys in order, both metas whole.
+    Check(DbPath),
+    /// The buckets, with what they take.
+    Buckets(DbPath),
+    /// The keys of a bucket, in etcd's words.
+    Keys(DbKeys),
+    /// Every page, a line each.
+    Pages(DbPath),
+    /// One page with all that is on it.
+    Page(DbPage),
+    /// What `etcdutl snapshot status` says, and bbolt's statistics.
+    Stats(DbPath),
+}
+
+/// A database.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DbPath {
+    /// A data dir or a database file
+    #[arg(value_name = "DIR|FILE")]
+    pub(crate) path: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// `detcd db keys`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DbKeys {
+    #[command(flatten)]
+    pub(crate) db: DbPath,
+
+    /// Which bucket: key, meta, lease, members …
+    #[arg(long, value_name = "NAME", default_value = "key", help_heading = "What")]
+    pub(crate) bucket: String,
+
+    /// Only keys that begin with this; `0x…` is hexadecimal
+    #[arg(long, value_name = "PREFIX", default_value = "", value_parser = parse_prefix, help_heading = "What")]
+    pub(crate) prefix: Prefix,
+
+    /// At most so many
+    #[arg(long, value_name = "N", help_heading = "What")]
+    pub(crate) limit: Option<u64>,
+}
+
+/// Where keys begin.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Prefix(pub(crate) Vec<u8>);
+
+/// `detcd db page`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DbPage {
+    #[command(flatten)]
+    pub(crate) db: DbPath,
+
+    /// Its number
+    #[arg(value_name = "N")]
+    pub(crate) page: u64,
+}
+
+/// `detcd import`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// A data dir of etcd
+    #[arg(value_name = "DIR")]
+    pub(crate) path: PathBuf,
+
+    /// Boot the member as the only one of a new cluster, without what its log has not committed
+    ///
+    /// Without it the member starts as it is, unless its cluster had other members, who are not here.
+    #[arg(long, help_heading = "What")]
+    pub(crate) force_new_cluster: bool,
+
+    /// Every key at every revision that is not compacted, a line a revision
+    #[arg(long, help_heading = "What")]
+    pub(crate) states: bool,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 /// `detcd check`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -220,6 +367,24 @@ pub(crate) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// Text, or bytes in hexadecimal.
+fn parse_prefix(text: &str) -> Result<Prefix, String> {
+    let Some(hex) = text.strip_prefix("0x") else { return Ok(Prefix(text.as_bytes().to_vec())) };
+    let digits = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let bytes: Option<Vec<u8>> =
+        hex.as_bytes().chunks(2).map(|pair| digits(pair).filter(|_| pair.len() == 2)).collect();
+    bytes.map(Prefix).ok_or_else(|| "after 0x come pairs of hexadecimal digits".to_owned())
+}
+
+/// A member by its place: `2`, or `n2` as messages call it.
+fn parse_member(text: &str) -> Result<u64, String> {
+    let number = text.strip_prefix('n').unwrap_or(text);
+    match number.parse() {
+        Ok(member) if member > 0 => Ok(member),
+        _ => Err("a member is 1, 2, 3 …".to_owned()),
+    }
 }
 
 fn parse_bug(text: &str) -> Result<Bug, String> {

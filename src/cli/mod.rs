@@ -12,7 +12,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use args::{
-    BenchArgs, CheckArgs, CompletionsArgs, DiskArgs, Keep, ModelArgs, ReplayArgs, RunArgs, ScenariosArgs, WorldArgs,
+    BenchArgs, CheckArgs, CompletionsArgs, DbArgs, DbKeys, DbPage, DbPath, DbWhat, DiskArgs, ExportArgs, ImportArgs,
+    Keep, ModelArgs, OutputArgs, ReplayArgs, RunArgs, ScenariosArgs, WalArgs, WorldArgs,
 };
 pub(crate) use seeds::{parse_seed, SeedRange};
 
@@ -48,6 +49,34 @@ EXAMPLES
     detcd check --model mutex lock.edn             judged as a lock
     detcd check --expected histories/expected.tsv  a table of files, models and verdicts";
 
+const EXPORT_EXAMPLES: &str = "\
+EXAMPLES
+    detcd export 42 --member 2 --to data                  n2 at the end of seed 42 of `swarm`
+    detcd export 42 --member 2 --at 2.5s --to data        as a power failure after 2.5 s leaves it
+    detcd export 42 --member 2 --at 8121 --cached --to d  as kill -9 after event 8121 leaves it
+    detcd export detcd-out/swarm-42/42 --member 1 --to d  a recorded failure
+    etcdutl snapshot status data/member/snap/db; etcd --data-dir data --force-new-cluster";
+
+const IMPORT_EXAMPLES: &str = "\
+EXAMPLES
+    detcd import /var/lib/etcd                             members, revisions, keys, leases, HashKV
+    detcd import data --states --json                      and every key at every revision
+    detcd import data --force-new-cluster                  as `etcd --force-new-cluster` would start from it";
+
+const DB_EXAMPLES: &str = "\
+EXAMPLES
+    detcd db data                                          what it is
+    detcd db check data                                    is it sound?
+    detcd db keys data --limit 10                          the first revisions
+    detcd db keys data --bucket meta                       consistent index, term, compaction
+    detcd db page data 3                                   one page";
+
+const WAL_EXAMPLES: &str = "\
+EXAMPLES
+    detcd wal /var/lib/etcd                                every record
+    detcd wal data --from 5000 --json                      entries from index 5000 on
+    detcd wal data/member/wal/0000000000000000-0000000000000000.wal";
+
 /// A deterministic etcd: a real Raft, WAL and MVCC cluster in a seeded world of partitions, crashes, skewed clocks and
 /// slow disks, judged for linearizability. Every failure replays from its seed.
 #[derive(Debug, Parser)]
@@ -67,6 +96,18 @@ pub(crate) enum Command {
     /// Show me that failure again, exactly: runs a repro file (or one seed) and compares the digest.
     #[command(after_long_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
+    /// What is on that member's disk then? Replays a run up to a moment and writes a data dir that etcd boots.
+    #[command(after_long_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
+    /// What does this data dir hold? Boots its member and says what it serves.
+    #[command(after_long_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
+    /// What is in this database? Buckets, keys, pages, and whether it is sound.
+    #[command(after_long_help = DB_EXAMPLES)]
+    Db(DbArgs),
+    /// What is in this WAL? A line a record, from etcd's or from an exported data dir.
+    #[command(after_long_help = WAL_EXAMPLES)]
+    Wal(WalArgs),
     /// Is this history, recorded anywhere, linearizable?
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
@@ -182,7 +223,20 @@ mod tests {
 
     #[test]
     fn every_long_help_has_the_exit_codes() {
-        for command in ["run", "replay", "check", "model", "bench", "disk", "scenarios", "completions"] {
+        for command in [
+            "run",
+            "replay",
+            "export",
+            "import",
+            "db",
+            "wal",
+            "check",
+            "model",
+            "bench",
+            "disk",
+            "scenarios",
+            "completions",
+        ] {
             match parse(["detcd", command, "--help"].map(OsString::from)) {
                 Ok(Parsed::Help(text)) => assert!(text.contains("EXIT CODES"), "{command}"),
                 other => panic!("{command}: {other:?}"),

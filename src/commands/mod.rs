@@ -2,11 +2,16 @@
 
 mod bench;
 mod check;
+mod db;
 mod disk;
+mod export;
+mod import;
 mod model;
 mod replay;
 mod run;
 mod scenarios;
+mod target;
+mod wal;
 
 use std::io::Write;
 
@@ -19,6 +24,10 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run::execute(&args),
         Command::Replay(args) => replay::execute(&args),
+        Command::Export(args) => export::execute(&args),
+        Command::Import(args) => import::execute(&args),
+        Command::Db(args) => db::execute(&args),
+        Command::Wal(args) => wal::execute(&args),
         Command::Check(args) => check::execute(&args),
         Command::Model(args) => model::execute(&args),
         Command::Bench(args) => bench::execute(&args),

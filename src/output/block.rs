@@ -6,6 +6,8 @@ use crate::engine::Verdict;
 
 /// The most lines a block has.
 const LINES_MAX: usize = 25;
+/// The most refusals among them.
+const REFUSED_MAX: usize = 3;
 
 /// The block of a run that did not pass. `details` are the facts behind it, `bugs` the names of the bugs switched on,
 /// `replay` the command.
@@ -22,6 +24,7 @@ pub(crate) fn failure(line: &RunLine, at: Option<u64>, details: &[String], bugs:
     if !fired.is_empty() {
         foot.push(format!("  faults:  {}", fired.join(", ")));
     }
+    foot.extend(line.refused.iter().take(REFUSED_MAX).map(|refused| format!("  refused: {refused}")));
     if !bugs.is_empty() {
         foot.push(format!("  bugs on: {}", bugs.join(", ")));
     }

@@ -11,11 +11,12 @@ pub(crate) fn heading() -> String {
     )
 }
 
-/// One run.
+/// One run, and below it the members that refused to start.
 pub(crate) fn run(line: &RunLine) -> String {
+    let refused: String = line.refused.iter().map(|refused| format!("\n  refused: {refused}")).collect();
     let operations = format!("{}/{}/{}", line.operations.ok, line.operations.failed, line.operations.unknown);
     format!(
-        "{:<20} {:<14} {:>10} {:>8.1}s  {:<22} {:>6}  {}",
+        "{:<20} {:<14} {:>10} {:>8.1}s  {:<22} {:>6}  {}{refused}",
         line.seed,
         verdict(line.verdict),
         line.events,
@@ -72,6 +73,11 @@ pub(crate) fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Panic => "panic",
         Verdict::Nondeterminism => "nondeterminism",
     }
+}
+
+/// A moment of a run, nanoseconds since it began, to the microsecond: `2.500000s`.
+pub(crate) fn time(nanos: u64) -> String {
+    format!("{}.{:06}s", nanos / 1_000_000_000, nanos % 1_000_000_000 / 1_000)
 }
 
 /// Three digits that count, and their unit: `7.12 M`.

@@ -39,6 +39,9 @@ pub(crate) struct RunLine {
     pub(crate) operations: Operations,
     /// How often each kind of fault fired.
     pub(crate) faults: BTreeMap<String, u64>,
+    /// Members that refused to start, or could not go on, for what a fault had done to a disk: who and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) refused: Vec<String>,
     /// The checks that were made.
     pub(crate) checks: Vec<String>,
     /// What a check found first.
@@ -73,6 +76,7 @@ impl RunLine {
             wall_ms: report.wall_ms,
             operations: report.operations,
             faults: report.faults.clone(),
+            refused: report.refused.clone(),
             checks: report.checks.iter().map(|check| (*check).to_owned()).collect(),
             violation: report.violation.as_ref().map(|violation| ViolationLine {
                 check: violation.check.clone(),
@@ -225,6 +229,7 @@ pub(crate) mod tests {
             wall_ms: 10,
             operations: Operations { ok: 90, failed: 7, unknown: 3 },
             faults: BTreeMap::from([("crash".to_owned(), 2), ("partition".to_owned(), 0)]),
+            refused: Vec::new(),
             checks: vec!["linearizability", "R1"],
             violation: (verdict != Verdict::Pass).then(|| Violation {
                 check: "linearizability".to_owned(),

@@ -4,10 +4,13 @@
 //! judges it.
 
 pub(crate) mod block;
+pub(crate) mod bytes;
 pub(crate) mod console;
+pub(crate) mod entry;
 pub(crate) mod folder;
 pub(crate) mod human;
 pub(crate) mod lines;
+pub(crate) mod pair;
 pub(crate) mod progress;
 mod report;
 pub(crate) mod repro;

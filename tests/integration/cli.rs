@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const COMMANDS: [&str; 8] = ["run", "replay", "check", "model", "bench", "disk", "scenarios", "completions"];
+const COMMANDS: [&str; 10] =
+    ["run", "replay", "export", "wal", "check", "model", "bench", "disk", "scenarios", "completions"];
 
-fn detcd_in(folder: &Path, args: &[&str]) -> Output {
+pub(crate) fn detcd_in(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_detcd"))
         .args(args)
         .current_dir(folder)
@@ -22,13 +23,13 @@ fn detcd(args: &[&str]) -> Output {
     detcd_in(Path::new("."), args)
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
 /// Refused with exit 2 and exactly one line on stderr, which holds `parts`; nothing on stdout.
 #[track_caller]
-fn refused_in(folder: &Path, args: &[&str], parts: &[&str]) {
+pub(crate) fn refused_in(folder: &Path, args: &[&str], parts: &[&str]) {
     let output = detcd_in(folder, args);
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{args:?}: {errors}");
@@ -93,6 +94,15 @@ fn a_wrong_command_line_is_refused_in_one_line() {
         (&["run", "swarm", "extra"], &["extra"]),
         (&["run", "--out"], &["--out"]),
         (&["replay"], &["REPRO|SEED"]),
+        (&["export"], &["REPRO|SEED"]),
+        (&["export", "7"], &["--member", "--to"]),
+        (&["export", "7", "--member", "0", "--to", "x"], &["--member"]),
+        (&["export", "7", "--member", "two", "--to", "x"], &["--member", "two"]),
+        (&["export", "7", "--member", "1", "--at", "noon", "--to", "x"], &["--at", "noon", "2.5s"]),
+        (&["export", "7", "--member", "1", "--at", "0", "--to", "x"], &["--at"]),
+        (&["export", "7", "--membr", "1", "--to", "x"], &["--membr", "--member"]),
+        (&["wal"], &["DIR|FILE"]),
+        (&["wal", "x", "--from", "y"], &["--from", "y"]),
         (&["check"], &["FILE"]),
         (&["check", "--model", "regster", "x"], &["regster", "register"]),
         (&["model", "--max-states", "many"], &["many"]),

@@ -171,16 +171,16 @@ impl Durable {
         self.pending_terms.clear();
     }
 
-    /// What must be in the log of a member that has just booted, and is not.
-    pub(super) fn lost(&self, log: &LogView<'_>) -> Option<Lost> {
-        let low = self.base.max(log.start.0) + 1;
+    /// What must be in a log that goes from `start` to `last`, with entries of these terms, and is not.
+    pub(super) fn lost(&self, start: u64, last: u64, term_of: impl Fn(u64) -> Option<u64>) -> Option<Lost> {
+        let low = self.base.max(start) + 1;
         let high = self.last().min(self.floor - 1);
-        if log.last_index() < self.base.min(self.floor - 1) {
+        if last < self.base.min(self.floor - 1) {
             return Some(Lost { index: self.base, term: 0, found: None });
         }
         (low..=high).find_map(|index| {
             let term = self.terms[(index - self.base - 1) as usize];
-            let found = log.entry(index).map(|entry| entry.term);
+            let found = term_of(index);
             (found != Some(term)).then_some(Lost { index, term, found })
         })
     }

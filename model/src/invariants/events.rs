@@ -93,6 +93,9 @@ impl Invariants {
                 member.durable.snapshot_saved(*op, file_of(before, *op), *index, installed);
             }
             Event::Applied { index, term, entry_hash, state_hash, revision } => {
+                if *index == self.reference.last() + 1 {
+                    view.log.entry(*index).into_iter().for_each(|entry| self.reference.note(entry));
+                }
                 return self.applied(at, place, (*index, *term, *entry_hash), (*state_hash, *revision));
             }
             Event::ReadIndexRequested { context } => member.reads.requested(*context, committed),
@@ -108,6 +111,7 @@ impl Invariants {
             Event::SnapshotInstalled { .. } => {
                 member.replay_until = view.consistent_index;
                 member.tainted = false;
+                return self.installed(at, view);
             }
             Event::BackendCommitted { consistent_index } => {
                 member.progress.committed(*consistent_index, self.states.get(*consistent_index));
@@ -121,6 +125,19 @@ impl Invariants {
             _ => {}
         }
         Ok(())
+    }
+
+    /// P4: an installed snapshot is the state at its index.
+    fn installed(&self, at: Moment, view: &View<'_>) -> Result<(), Finding> {
+        let Some(state) = self.states.get(view.consistent_index).filter(|_| !self.premise_lost) else { return Ok(()) };
+        if state == (view.state_hash, view.revision) {
+            return Ok(());
+        }
+        let (id, index) = (view.member, view.consistent_index);
+        let summary = format!("{id} has installed a snapshot that is not the state at index {index}");
+        let show = |(hash, revision): State| format!("revision {revision}, state hash {hash:016x}");
+        let installed = show((view.state_hash, view.revision));
+        Err(finding("P4", at, summary, vec![format!("installed: {installed}"), format!("should be: {}", show(state))]))
     }
 
     /// R4 and M1: an entry was applied.

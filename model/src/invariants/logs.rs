@@ -20,7 +20,12 @@ pub(super) const KEPT_MAX: usize = 1 << 16;
 
 /// The hash of an entry's type and data, as `Event::Applied` gives it.
 pub(super) fn entry_hash(entry: &raftpb::Entry) -> u64 {
-    xxh3_64_with_seed(&entry.data, entry.entry_type as u64)
+    entry_hash_of(entry.entry_type as u64, &entry.data)
+}
+
+/// The same, of an entry from elsewhere.
+pub(super) fn entry_hash_of(kind: u64, data: &[u8]) -> u64 {
+    xxh3_64_with_seed(data, kind)
 }
 
 fn chain(before: u64, term: u64, hash: u64) -> u64 {

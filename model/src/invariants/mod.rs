@@ -3,6 +3,7 @@
 //! The world feeds an [`Invariants`] in this order, and stops at the first [`Finding`]:
 //!
 //! ```text
+//! image   → on_image(at, member, image)               what a member is about to boot from; all disks at the end
 //! boot    → on_boot(at, view, outputs)                a member has booted
 //! sync    → on_synced(at, member, file, op)           a Sync ended well; before the step that takes its Input::Disk
 //! step    → on_step(at, view, outputs)                outputs: those that are performed, all but after a crash
@@ -19,6 +20,10 @@
 //! | R5 | a committed entry is on the disks of a quorum, and a durable entry comes back |
 //! | R6 | one vote in a term, on disk before it is sent; terms never go back behind what was sent |
 //! | R7 | a read index is not below what was committed when it was asked for |
+//! | P1 | a database holds what the log up to its consistent index leads to, and is not ahead of the log |
+//! | P2 | a log loses nothing that was synced, and is read as it is; damage that no crash makes is refused |
+//! | P3 | a database is a sound bbolt file: each page reached once or free, keys in order, a valid meta |
+//! | P4 | what a snapshot needs is there, and an installed one is the state at its index |
 //! | M1 | members that have applied the same entries have the same state and revision |
 //! | M2 | revisions never go back, not over a restart either |
 //! | M3 | a revision reads the same on every member and at every time |
@@ -26,20 +31,25 @@
 //! The cost of a step is proportional to what changed in it, and memory to the length of the logs. It is an
 //! observer: it knows views and events, nothing of how a replica works, and never changes one. What a booting
 //! member finds on its disk counts towards a quorum, but is not missed if a later crash takes it before a sync.
+//! Disks are read in full only after crashes and at the end, by readers of the judge's own ([`crate::storage`]).
 //! When a voter has lost what it had promised (damage, wiping), Raft's premise is gone: from then on only M2
 //! is checked.
 
 mod commits;
+mod database;
 mod durable;
 mod elections;
 mod events;
 mod findings;
+mod images;
 mod logs;
 mod reads;
+mod reference;
 mod states;
 #[cfg(test)]
 mod tests;
 
+use detcd_replica::api::Request;
 use detcd_replica::history::{Finding, Moment};
 use detcd_replica::{FileName, MemberId, OpId, Output, Role, View};
 
@@ -47,13 +57,15 @@ use commits::Committed;
 use durable::Durable;
 use elections::{Leaders, Votes};
 use findings::{commit_conflict, equal_states, finding, incomplete_leader};
+use images::Found;
 use logs::{Ledger, Mismatch, Shadow};
 use reads::Reads;
+use reference::Reference;
 use states::{Progress, States};
 
 /// The names of all checks.
 pub fn names() -> &'static [&'static str] {
-    &["R1", "R2", "R3", "R4", "R5", "R6", "R7", "M1", "M2", "M3"]
+    &["R1", "R2", "R3", "R4", "R5", "R6", "R7", "P1", "P2", "P3", "P4", "M1", "M2", "M3"]
 }
 
 /// What all members have shown so far.
@@ -70,6 +82,7 @@ pub struct Invariants {
     /// Up to here commits were found to be on a quorum's disks.
     proved: u64,
     states: States,
+    reference: Reference,
     premise_lost: bool,
 }
 
@@ -91,6 +104,8 @@ struct Member {
     progress: Progress,
     /// Below this index it replays what its backend has already, so its state is ahead of what it applies.
     replay_until: u64,
+    /// What the judge has read on the disk that it boots from.
+    found: Option<Found>,
     /// Its disk may have lost or changed what was durable.
     damaged: bool,
     /// Its backend may hold anything, until a snapshot replaces it.
@@ -112,6 +127,7 @@ impl Member {
             reads: Reads::default(),
             progress: Progress::default(),
             replay_until: 0,
+            found: None,
             damaged: false,
             tainted: false,
         }
@@ -137,8 +153,14 @@ impl Invariants {
             committed: Committed::default(),
             proved: 0,
             states: States::default(),
+            reference: Reference::default(),
             premise_lost: false,
         }
+    }
+
+    /// Every request that was applied, in the order of the log.
+    pub fn requests(&self) -> Vec<Request> {
+        self.reference.requests()
     }
 
     /// A voter has lost durable data through a disk fault, so that Raft promises nothing any more.
@@ -160,8 +182,11 @@ impl Invariants {
         }
         member.live = true;
         member.role = (view.role, view.term);
+        self.reads_alike(at, place, view)?;
+        let member = &mut self.members[place];
         let excused = std::mem::take(&mut member.damaged) || self.premise_lost;
-        let lost = member.durable.lost(&view.log);
+        let log = &view.log;
+        let lost = member.durable.lost(log.start.0, log.last_index(), |index| log.entry(index).map(|entry| entry.term));
         let durable = member.durable.synced_hard_state;
         let elections = member.votes.booted(view, durable);
         let progress = member.progress.booted(view);

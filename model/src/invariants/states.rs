@@ -84,6 +84,11 @@ impl Progress {
         Ok(())
     }
 
+    /// The consistent index of the last backend commit that lasts.
+    pub(super) fn committed_index(&self) -> u64 {
+        self.committed.0
+    }
+
     /// The batch up to `index` lasts; `state` is what the members had there, when that is known.
     pub(super) fn committed(&mut self, index: u64, state: Option<State>) {
         let revision = state.map_or(self.committed.1, |(_, revision)| revision);

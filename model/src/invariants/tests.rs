@@ -1,5 +1,6 @@
 //! Tiny hand-made histories: for each check one where it holds, and one where it must speak.
 
+mod images;
 mod states;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,27 @@ static NO_LEASES: BTreeMap<LeaseId, Lease> = BTreeMap::new();
 static NO_ALARMS: BTreeSet<AlarmMember> = BTreeSet::new();
 
 impl Fake {
+    /// A member that has nothing yet.
+    fn new(id: u64) -> Self {
+        Self {
+            id: MemberId(id),
+            term: 1,
+            vote: MemberId::NONE,
+            role: Role::Follower,
+            commit: 0,
+            applied: 0,
+            start: (0, 0),
+            entries: Vec::new(),
+            changed_from: 0,
+            voters: Vec::new(),
+            revision: 1,
+            compact_revision: -1,
+            state_hash: 0,
+            consistent_index: 0,
+            op: 1,
+        }
+    }
+
     fn view(&self) -> View<'_> {
         View {
             member: self.id,
@@ -89,23 +111,8 @@ impl Story {
         let voters: Vec<_> = (1..=size).map(MemberId).collect();
         let mut story = Self { invariants: Invariants::new(&voters), members: Vec::new(), at: 0, found: None };
         for id in &voters {
-            story.members.push(Fake {
-                id: *id,
-                term: 1,
-                vote: MemberId::NONE,
-                role: Role::Follower,
-                commit: size,
-                applied: 0,
-                start: (0, 0),
-                entries: (1..=size).map(|index| entry(index, 1, "founder")).collect(),
-                changed_from: 0,
-                voters: Vec::new(),
-                revision: 1,
-                compact_revision: -1,
-                state_hash: 0,
-                consistent_index: 0,
-                op: 1,
-            });
+            let entries = (1..=size).map(|index| entry(index, 1, "founder")).collect();
+            story.members.push(Fake { commit: size, entries, ..Fake::new(id.0) });
             let saved =
                 Event::WalSaved { op: OpId(1), entries: Some((1, size)), hard_state: (1, MemberId::NONE, size) };
             story.boot_with(id.0, &[write(1), Output::Event(saved)]);

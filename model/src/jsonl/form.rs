@@ -335,6 +335,7 @@ enum Request {
     MemberPromote { id: u64 },
     MoveLeader { target: u64 },
     Status,
+    Defragment,
     HashKv { revision: i64 },
 }
 
@@ -357,6 +358,7 @@ impl From<&of::Request> for Request {
             of::Request::MemberPromote { id } => Self::MemberPromote { id: id.0 },
             of::Request::MoveLeader { target } => Self::MoveLeader { target: target.0 },
             of::Request::Status => Self::Status,
+            of::Request::Defragment => Self::Defragment,
             of::Request::HashKv { revision } => Self::HashKv { revision: *revision },
         }
     }
@@ -381,6 +383,7 @@ impl From<Request> for of::Request {
             Request::MemberPromote { id } => Self::MemberPromote { id: MemberId(id) },
             Request::MoveLeader { target } => Self::MoveLeader { target: MemberId(target) },
             Request::Status => Self::Status,
+            Request::Defragment => Self::Defragment,
             Request::HashKv { revision } => Self::HashKv { revision },
         }
     }
@@ -445,6 +448,7 @@ enum Body {
         raft_applied_index: u64,
         raft_index: u64,
     },
+    Defragment,
     HashKv {
         hash: u32,
         compact_revision: i64,
@@ -486,6 +490,7 @@ impl From<&of::ResponseBody> for Body {
                 raft_applied_index: *raft_applied_index,
                 raft_index: *raft_index,
             },
+            of::ResponseBody::Defragment => Self::Defragment,
             of::ResponseBody::HashKv { hash, compact_revision } => {
                 Self::HashKv { hash: *hash, compact_revision: *compact_revision }
             }
@@ -517,6 +522,7 @@ impl From<Body> for of::ResponseBody {
             Body::Status { leader, raft_applied_index, raft_index } => {
                 Self::Status { leader: leader.map(MemberId), raft_applied_index, raft_index }
             }
+            Body::Defragment => Self::Defragment,
             Body::HashKv { hash, compact_revision } => Self::HashKv { hash, compact_revision },
         }
     }
@@ -543,7 +549,7 @@ impl From<Header> for of::Header {
 }
 
 /// The errors by their names in this format.
-pub(super) const ERRORS: [(of::Error, &str); 29] = [
+pub(super) const ERRORS: [(of::Error, &str); 30] = [
     (of::Error::EmptyKey, "EmptyKey"),
     (of::Error::TooManyOps, "TooManyOps"),
     (of::Error::DuplicateKey, "DuplicateKey"),
@@ -556,6 +562,7 @@ pub(super) const ERRORS: [(of::Error, &str); 29] = [
     (of::Error::LeaderChanged, "LeaderChanged"),
     (of::Error::NotLeader, "NotLeader"),
     (of::Error::Timeout, "Timeout"),
+    (of::Error::DefragmentFailed, "DefragmentFailed"),
     (of::Error::Stopped, "Stopped"),
     (of::Error::MemberNotFound, "MemberNotFound"),
     (of::Error::MemberExists, "MemberExists"),

@@ -11,7 +11,7 @@ use detcd_replica::history::{Operation, Outcome};
 use super::claims::Claims;
 use super::evidence::{each_kv, Evidence, Mark};
 use super::{role, Role};
-use crate::spec::{footprint, KeyMap};
+use crate::spec::KeyMap;
 
 /// What a candidate does, as far as it can be told without a state.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub(super) enum Kind {
 /// All of them, by their places in [`Claims::unknown`].
 pub(super) struct Candidates {
     kinds: Vec<Kind>,
+    /// The keys that it may touch.
+    footprints: Vec<Vec<KeyRange>>,
+    /// The only revision that it can have, where its answer names that.
+    only: Vec<Option<Revision>>,
     /// Whether it has a place already, by evidence or by choice.
     placed: Vec<bool>,
     /// Every range of keys that one of them may touch, in order of first mention; how many the first n of them mention.
@@ -43,6 +47,8 @@ impl Candidates {
         let mut numbers: KeyMap<u32> = KeyMap::default();
         let mut all = Self {
             kinds: Vec::new(),
+            footprints: Vec::new(),
+            only: Vec::new(),
             placed: Vec::new(),
             keys: Vec::new(),
             mentioned: vec![0],
@@ -68,13 +74,17 @@ impl Candidates {
             });
             let placed = evidence.taken.contains(number);
             all.placed.push(placed);
-            if !placed {
-                for range in footprint(request) {
-                    if !all.keys.contains(&range) {
-                        all.keys.push(range);
-                    }
+            all.only.push(match role(&operations[*number as usize]) {
+                Role::Revoke(revision) => Some(revision),
+                _ => None,
+            });
+            let keys = claims.footprint(request);
+            for range in keys.iter().filter(|_| !placed) {
+                if !all.keys.contains(range) {
+                    all.keys.push(range.clone());
                 }
             }
+            all.footprints.push(keys);
             all.mentioned.push(all.keys.len());
         }
         all
@@ -97,9 +107,18 @@ impl Candidates {
         self.placed[place] = false;
     }
 
+    /// Whether the candidate could, in some state, do what was seen of the revision.
+    pub(super) fn could_show(&self, place: usize, evidence: &Evidence, revision: Revision) -> bool {
+        let Some(marks) = evidence.marks.get(&revision) else { return true };
+        marks.iter().all(|mark| {
+            let (Mark::Put { key, .. } | Mark::Delete { key }) = mark;
+            self.footprints[place].iter().any(|range| range.contains(key))
+        })
+    }
+
     /// Whether the candidate has no place yet, and no read says that its key did not change at the revision.
     pub(super) fn may_be(&mut self, operations: &[Operation], place: usize, revision: Revision) -> bool {
-        if self.placed[place] {
+        if self.placed[place] || self.only[place].is_some_and(|only| only != revision) {
             return false;
         }
         let (Kind::Put(key) | Kind::Delete(key)) = self.kinds[place] else { return true };
@@ -112,16 +131,6 @@ impl Candidates {
         self.looked_up[key as usize] = (revision, quiet);
         !quiet
     }
-}
-
-/// Whether the request could, in some state, do what was seen of the revision.
-pub(super) fn could_show(request: &Request, evidence: &Evidence, revision: Revision) -> bool {
-    let Some(marks) = evidence.marks.get(&revision) else { return true };
-    let keys = footprint(request);
-    marks.iter().all(|mark| {
-        let (Mark::Put { key, .. } | Mark::Delete { key }) = mark;
-        keys.iter().any(|range| range.contains(key))
-    })
 }
 
 /// When keys are known not to have changed: a read at revision p that shows a key as of m says so of m+1..=p.

@@ -1,9 +1,13 @@
 //! What the answers claim: which revision is whose, and where each read belongs.
 
-use detcd_replica::api::{Request, RequestOp, ResponseBody, Revision, TxnRequest};
+use std::collections::BTreeMap;
+
+use detcd_replica::api::{KeyRange, LeaseId, Request, RequestOp, ResponseBody, Revision, TxnRequest};
 use detcd_replica::history::{Finding, History, Moment, Operation, Outcome};
 
 use super::{violation, words, NOBODY};
+use crate::leases::each_attachment;
+use crate::spec::footprint;
 
 /// What an operation is to the order of revisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub(crate) enum Role {
     Serializable(Revision),
     /// It compacted history, when the store was at this revision or had not yet reached it.
     Compaction(Revision),
+    /// It revoked a lease, when the store was at this revision; which is its own if that took keys along.
+    Revoke(Revision),
     /// It has no answer and may change something.
     Unknown,
     /// It says nothing about revisions.
@@ -39,6 +45,7 @@ pub(crate) fn role(operation: &Operation) -> Role {
                 Request::Txn(txn) if is_serializable(txn) => Role::Serializable(revision),
                 Request::Txn(_) => Role::Read(revision),
                 Request::Compact(_) => Role::Compaction(revision),
+                Request::LeaseRevoke { .. } => Role::Revoke(revision),
                 _ => Role::Nothing,
             }
         }
@@ -68,7 +75,7 @@ fn may_write(request: &Request) -> bool {
         }
     }
     match request {
-        Request::Put(_) | Request::DeleteRange(_) => true,
+        Request::Put(_) | Request::DeleteRange(_) | Request::LeaseRevoke { .. } => true,
         Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(writes),
         _ => false,
     }
@@ -91,13 +98,23 @@ pub(crate) struct Claims {
     /// The reads, in order of the state they show; those of revision r are from `read_starts[r]` on.
     pub(crate) reads: Vec<u32>,
     pub(crate) read_starts: Vec<u32>,
-    /// The writes without an answer, in order of their calls.
+    /// The writes without an answer, and the revocations, which may have a revision or not; in order of their calls.
     pub(crate) unknown: Vec<u32>,
+    /// The keys that anyone wanted to attach each lease to.
+    leases: BTreeMap<LeaseId, Vec<KeyRange>>,
     /// By revision, the earliest moment at which a client had an answer of that revision or a later one.
     pub(crate) known_at: Vec<Moment>,
 }
 
 impl Claims {
+    /// Every range of keys that the request may read or write.
+    pub(crate) fn footprint(&self, request: &Request) -> Vec<KeyRange> {
+        match request {
+            Request::LeaseRevoke { id } => self.leases.get(id).cloned().unwrap_or_default(),
+            _ => footprint(request),
+        }
+    }
+
     /// The reads that show the state at a revision.
     pub(crate) fn reads_at(&self, revision: Revision) -> &[u32] {
         let r = usize::try_from(revision).expect("revisions are positive");
@@ -114,14 +131,17 @@ pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
     let mut findings = Vec::new();
     let roles: Vec<Role> = operations.iter().map(role).collect();
     // Each revision above 1 needs a write of its own, so that there cannot be more.
-    let writes = roles.iter().filter(|role| matches!(role, Role::Write(_) | Role::Unknown)).count();
+    let writes = roles.iter().filter(|role| matches!(role, Role::Write(_) | Role::Revoke(_) | Role::Unknown)).count();
     let limit = 1 + Revision::try_from(writes).expect("a history fits in memory");
     let mut last = 1;
     let mut legal = vec![true; operations.len()];
     for (place, role) in roles.iter().enumerate() {
         let (revision, least) = match role {
             Role::Write(revision) => (*revision, 2),
-            Role::Read(revision) | Role::Serializable(revision) | Role::Compaction(revision) => (*revision, 1),
+            Role::Read(revision)
+            | Role::Serializable(revision)
+            | Role::Compaction(revision)
+            | Role::Revoke(revision) => (*revision, 1),
             Role::Unknown | Role::Nothing => continue,
         };
         let operation = &operations[place];
@@ -151,6 +171,7 @@ pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
         reads: Vec::new(),
         read_starts: vec![0; size + 1],
         unknown: Vec::new(),
+        leases: attachments(history),
         known_at: vec![Moment::MAX; size],
     };
     let index = |revision: Revision| usize::try_from(revision).expect("revisions are positive");
@@ -173,6 +194,10 @@ pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
                 }
             }
             Role::Read(revision) => claims.read_starts[index(shows(operation, revision)) + 1] += 1,
+            Role::Revoke(revision) => {
+                claims.read_starts[index(revision) + 1] += 1;
+                claims.unknown.push(number);
+            }
             Role::Unknown => claims.unknown.push(number),
             Role::Serializable(_) | Role::Compaction(_) | Role::Nothing => continue,
         }
@@ -184,12 +209,14 @@ pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
     claims.reads = vec![0; *next.last().expect("there is a revision") as usize];
     for (place, role) in roles.iter().enumerate().filter(|(place, _)| legal[*place]) {
         let operation = &operations[place];
-        if let Role::Read(revision) = *role {
+        if let Role::Read(revision) | Role::Revoke(revision) = *role {
             let slot = &mut next[index(shows(operation, revision))];
             claims.reads[*slot as usize] = u32::try_from(place).expect("fewer than 2^32 operations");
             *slot += 1;
         }
-        if let Role::Read(revision) | Role::Write(revision) | Role::Compaction(revision) = *role {
+        if let Role::Read(revision) | Role::Write(revision) | Role::Compaction(revision) | Role::Revoke(revision) =
+            *role
+        {
             let known = &mut claims.known_at[index(revision)];
             *known = (*known).min(super::end(operation));
         }
@@ -199,4 +226,22 @@ pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
     }
     claims.unknown.sort_by_key(|place| operations[*place as usize].call);
     (claims, findings)
+}
+
+/// The keys that puts name beside each lease, as far as they were not refused.
+fn attachments(history: &History) -> BTreeMap<LeaseId, Vec<KeyRange>> {
+    let mut leases: BTreeMap<LeaseId, Vec<KeyRange>> = BTreeMap::new();
+    for operation in &history.operations {
+        if matches!(operation.outcome, Outcome::Failed { .. }) {
+            continue;
+        }
+        each_attachment(&operation.request, &mut |key, lease| {
+            let keys = leases.entry(lease).or_default();
+            let range = KeyRange::single(key.clone());
+            if !keys.contains(&range) {
+                keys.push(range);
+            }
+        });
+    }
+    leases
 }

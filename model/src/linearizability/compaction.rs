@@ -219,7 +219,7 @@ fn newest_shown(history: &History) -> Option<Finding> {
     let mut answers: Vec<(Moment, Revision, u32)> = (0u32..)
         .zip(&history.operations)
         .filter_map(|(number, operation)| match role(operation) {
-            Role::Write(revision) | Role::Read(revision) | Role::Compaction(revision) => {
+            Role::Write(revision) | Role::Read(revision) | Role::Compaction(revision) | Role::Revoke(revision) => {
                 Some((end(operation), revision, number))
             }
             _ => None,

@@ -26,6 +26,7 @@ mod tests;
 use detcd_replica::api::{KeyRange, Revision};
 use detcd_replica::history::{Finding, History, Moment, Operation, Outcome, Side};
 
+use crate::leases;
 use crate::spec::{State, Store};
 
 pub(crate) use claims::{role, Role};
@@ -93,6 +94,16 @@ pub fn linearizability(history: &History, steps: u64) -> LinearizabilityVerdict 
 
 /// The verdict, and what was learnt on the way.
 pub(crate) fn examine(history: &History, steps: u64) -> (LinearizabilityVerdict, Truth) {
+    let expiries = leases::expiries(history);
+    if expiries.is_empty() {
+        return examine_whole(history, steps);
+    }
+    // A lease that ends by itself is revoked by nobody among the clients.
+    let operations = history.operations.iter().cloned().chain(expiries).collect();
+    examine_whole(&History { operations, watches: history.watches.clone() }, steps)
+}
+
+fn examine_whole(history: &History, steps: u64) -> (LinearizabilityVerdict, Truth) {
     let (claims, mut findings) = claims::gather(history);
     let evidence = evidence::gather(history, &claims, &mut findings);
     let ordered = order::settle(history, &claims, &evidence, steps);

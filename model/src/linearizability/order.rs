@@ -10,11 +10,11 @@ use std::collections::BTreeSet;
 use detcd_replica::api::{Key, KeyRange, RangeEnd, Request, RequestOp, ResponseBody, Revision};
 use detcd_replica::history::{Finding, History, Operation, Outcome};
 
-use super::candidates::{could_show, Candidates, Kind};
+use super::candidates::{Candidates, Kind};
 use super::claims::Claims;
 use super::evidence::{each_kv, Evidence, Mark};
 use super::{role, violation, words, Role, Truth, Window, NOBODY};
-use crate::spec::{footprint, overlap_any, Applied, Store};
+use crate::spec::{overlap_any, Applied, Keyspace, Store};
 
 /// Why there is no order.
 pub(super) enum Trouble {
@@ -186,7 +186,7 @@ impl Pass<'_> {
                 tried.push(kind);
             }
             let request = &self.operations[self.claims.unknown[*candidate] as usize].request;
-            if !could_show(request, self.evidence, revision) {
+            if !self.candidates.could_show(*candidate, self.evidence, revision) {
                 return false;
             }
             let applied = self.store.apply(request);
@@ -221,6 +221,15 @@ impl Pass<'_> {
         for number in claims.reads_at(revision) {
             let operation = &self.operations[*number as usize];
             let Outcome::Ok { response, .. } = &operation.outcome else { continue };
+            if let Request::LeaseRevoke { id } = &operation.request {
+                // It has its revision, or needed none; either way nothing is attached any more.
+                if let Some(key) = self.store.leased(*id).first() {
+                    let conflict = self.still_attached(revision, operation, key);
+                    self.store.rollback(revision);
+                    return Err(conflict);
+                }
+                continue;
+            }
             let applied = self.store.apply(&operation.request);
             let fits = matches!(&applied, Ok(applied) if !applied.changed && applied.body == response.body);
             if !fits {
@@ -252,7 +261,7 @@ impl Pass<'_> {
                 );
                 Conflict {
                     revision,
-                    keys: footprint(&operation.request),
+                    keys: self.claims.footprint(&operation.request),
                     certain: false,
                     finding: violation(operation, summary, self.near(revision).into_iter()),
                 }
@@ -293,7 +302,9 @@ impl Pass<'_> {
         }
         let keys = self.candidates.keys(called).to_vec();
         let seen_by = self.operations.iter().find(|operation| match role(operation) {
-            Role::Write(header) | Role::Read(header) | Role::Compaction(header) => header >= revision,
+            Role::Write(header) | Role::Read(header) | Role::Compaction(header) | Role::Revoke(header) => {
+                header >= revision
+            }
             Role::Serializable(_) | Role::Unknown | Role::Nothing => false,
         });
         let about = seen_by.unwrap_or(&self.operations[0]);
@@ -304,6 +315,18 @@ impl Pass<'_> {
             certain: false,
             finding: violation(about, summary, self.near(revision).into_iter()),
         })
+    }
+
+    fn still_attached(&self, revision: Revision, about: &Operation, key: &Key) -> Conflict {
+        let summary = format!(
+            "`{}` was answered at revision {revision}, but {} is still attached there",
+            words::request(&about.request),
+            words::text(key),
+        );
+        let writer = self.store.last_change(key, revision).and_then(|at| self.writers.get(place(at)));
+        let others = writer.and_then(|writer| self.operations.get(*writer as usize));
+        let finding = violation(about, summary, others.into_iter());
+        Conflict { revision, keys: self.claims.footprint(&about.request), certain: false, finding }
     }
 
     fn mismatch(
@@ -317,7 +340,7 @@ impl Pass<'_> {
             Ok(applied) => words::body(&applied.body),
             Err(error) => error.to_string(),
         };
-        let keys = footprint(&about.request);
+        let keys = self.claims.footprint(&about.request);
         let summary = format!(
             "`{}` at revision {revision} answered {}, where etcd answers {expected}",
             words::request(&about.request),
@@ -337,7 +360,7 @@ impl Pass<'_> {
         for at in (first.max(2)..=revision).rev() {
             let writer = self.writers.get(place(at)).copied().unwrap_or(NOBODY);
             let Some(writer) = self.operations.get(writer as usize) else { continue };
-            let between = overlap_any(&footprint(&writer.request), &keys);
+            let between = overlap_any(&self.claims.footprint(&writer.request), &keys);
             if others.len() < 8 && (between || concerned.contains(&at)) && !std::ptr::eq(writer, about) {
                 others.push(writer);
             }
@@ -420,7 +443,7 @@ impl Pass<'_> {
         let calls_end = self.claims.known_at.get(place(last)).copied().unwrap_or(u64::MAX);
         let operations = (0..self.operations.len())
             .filter(|number| match role(&self.operations[*number]) {
-                Role::Write(revision) | Role::Read(revision) => inside(revision),
+                Role::Write(revision) | Role::Read(revision) | Role::Revoke(revision) => inside(revision),
                 Role::Unknown => self.operations[*number].call < calls_end,
                 Role::Serializable(_) | Role::Compaction(_) | Role::Nothing => false,
             })

@@ -15,14 +15,15 @@ pub(super) fn check(history: &History, writers: &[u32]) -> Option<Finding> {
         let number = u32::try_from(place).expect("fewer than 2^32 operations");
         let (revision, own) = match role(operation) {
             Role::Write(revision) => (revision, true),
-            Role::Read(revision) | Role::Compaction(revision) => (revision, false),
+            Role::Read(revision) | Role::Compaction(revision) | Role::Revoke(revision) => (revision, false),
             Role::Serializable(_) | Role::Unknown | Role::Nothing => continue,
         };
         calls.push((operation.call, revision, own, number));
         answers.push((end(operation), revision, number));
     }
     for (revision, writer) in (0..).zip(writers) {
-        if *writer != NOBODY && role(&operations[*writer as usize]) == Role::Unknown {
+        let found = *writer != NOBODY && matches!(role(&operations[*writer as usize]), Role::Unknown | Role::Revoke(_));
+        if found {
             calls.push((operations[*writer as usize].call, revision, true, *writer));
         }
     }

@@ -8,6 +8,9 @@ use detcd_replica::api::{
 };
 use detcd_replica::history::{Operation, Outcome};
 
+/// The client of what etcd does by itself.
+pub(crate) const NO_CLIENT: u32 = u32::MAX;
+
 /// `client 3 on n1 [12..19] put a 7 -> revision 5: ok`
 pub(crate) fn operation(operation: &Operation) -> String {
     let Operation { client, member, call, request: asked, outcome } = operation;
@@ -18,6 +21,9 @@ pub(crate) fn operation(operation: &Operation) -> String {
         Outcome::Failed { at, error } => (at.to_string(), error.to_string()),
         Outcome::Unknown { at } => (at.map_or_else(String::new, |at| at.to_string()), "outcome unknown".to_owned()),
     };
+    if *client == NO_CLIENT {
+        return format!("{} when it had expired, if it had", request(asked));
+    }
     format!("client {client} on {member} [{call}..{end}] {} -> {result}", request(asked))
 }
 
@@ -42,6 +48,7 @@ pub(crate) fn request(request: &Request) -> String {
         Request::MemberPromote { id } => format!("member promote {id}"),
         Request::MoveLeader { target } => format!("move-leader {target}"),
         Request::Status => "endpoint status".to_owned(),
+        Request::Defragment => "defrag".to_owned(),
         Request::HashKv { revision } => format!("endpoint hashkv --rev={revision}"),
     }
 }

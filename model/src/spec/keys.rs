@@ -51,10 +51,10 @@ fn below_end(key: &Key, range: &KeyRange) -> bool {
 }
 
 /// Where a range of keys begins and ends.
-pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+pub(crate) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// The range as bounds of an ordered map; `None` when it is empty.
-pub(super) fn bounds(range: &KeyRange) -> Option<Bounds<'_>> {
+pub(crate) fn bounds(range: &KeyRange) -> Option<Bounds<'_>> {
     let start = Bound::Included(&range.start[..]);
     match &range.end {
         RangeEnd::Single => Some((start, Bound::Included(&range.start[..]))),

@@ -9,17 +9,19 @@
 
 mod hash;
 mod keys;
+mod reads;
 mod rules;
 mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod txn;
 
 use bytes::Bytes;
 use detcd_replica::api::{Error, Key, KeyRange, KeyValue, LeaseId, Request, ResponseBody, Revision, Value};
 
 pub(crate) use hash::KeyMap;
-pub(crate) use keys::{footprint, overlap, overlap_any};
+pub(crate) use keys::{bounds, footprint, overlap, overlap_any};
 pub use state::State;
 pub use store::Store;
 
@@ -82,13 +84,35 @@ pub(crate) trait Keyspace {
     fn commit(&mut self, revision: Revision);
     /// Drops what no read at `revision` or above can see.
     fn compact(&mut self, revision: Revision);
+    /// The keys that the lease is attached to now, in byte order.
+    fn leased(&self, id: LeaseId) -> Vec<Key>;
+
+    // Leases come and go without a revision. A form that knows nothing of that takes every lease for alive: what
+    // contradicts it is then for others to find.
+
+    /// Whether the lease exists.
+    fn has_lease(&self, _id: LeaseId) -> bool {
+        true
+    }
+    /// The lease exists from now on, for so many seconds. False when it did before.
+    fn grant(&mut self, _id: LeaseId, _ttl: i64) -> bool {
+        true
+    }
+    /// The lease is no more.
+    fn forget_lease(&mut self, _id: LeaseId) {}
 }
 
 /// Whether the request is to the key space, and so for this machine.
 pub fn is_key_request(request: &Request) -> bool {
     matches!(
         request,
-        Request::Range(_) | Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) | Request::Compact(_)
+        Request::Range(_)
+            | Request::Put(_)
+            | Request::DeleteRange(_)
+            | Request::Txn(_)
+            | Request::Compact(_)
+            | Request::LeaseGrant(_)
+            | Request::LeaseRevoke { .. }
     )
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use detcd_replica::api::{Error, Key, KeyRange, Request, Revision};
+use detcd_replica::api::{Error, Key, KeyRange, LeaseId, Request, Revision};
 
 use super::keys::bounds;
 use super::{apply, Applied, Keyspace, Record, NEWEST};
@@ -85,6 +85,11 @@ impl Keyspace for State {
 
     fn commit(&mut self, revision: Revision) {
         self.revision = revision;
+    }
+
+    fn leased(&self, id: LeaseId) -> Vec<Key> {
+        let attached = |records: &[Record]| as_of(records, NEWEST).is_some_and(|record| record.lease == id);
+        self.keys.iter().filter(|(_, records)| attached(records)).map(|(key, _)| key.clone()).collect()
     }
 
     fn compact(&mut self, revision: Revision) {

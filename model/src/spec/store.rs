@@ -3,9 +3,9 @@
 //! Keys are hashed for single lookups, and ordered twice: those alive now (what most scans want) and all that ever were
 //! (for scans of the past). Each key has its versions, oldest first; a log has each change, in order of revision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use detcd_replica::api::{Error, Key, KeyRange, RangeEnd, Request, Revision, WatchEvent, WatchEventKind};
+use detcd_replica::api::{Error, Key, KeyRange, LeaseId, RangeEnd, Request, Revision, WatchEvent, WatchEventKind};
 
 use super::keys::bounds;
 use super::{apply, Applied, KeyMap, Keyspace, Record, State, NEWEST};
@@ -20,6 +20,8 @@ pub struct Store {
     live: BTreeMap<Key, u32>,
     slots: Vec<Slot>,
     log: Vec<Change>,
+    /// The slots of keys that each lease was ever attached to, undone writes too.
+    attached: BTreeMap<LeaseId, BTreeSet<u32>>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +57,7 @@ impl Store {
             live: BTreeMap::new(),
             slots: Vec::new(),
             log: Vec::new(),
+            attached: BTreeMap::new(),
         }
     }
 
@@ -200,6 +203,9 @@ impl Keyspace for Store {
 
     fn write(&mut self, key: &Key, record: Record) {
         let slot = self.slot(key);
+        if record.lease != 0 {
+            self.attached.entry(record.lease).or_default().insert(slot);
+        }
         let was_live = self.slots[slot as usize].records.last().is_some_and(|record| !record.is_tombstone());
         if record.is_tombstone() {
             self.live.remove(key);
@@ -215,6 +221,14 @@ impl Keyspace for Store {
     fn commit(&mut self, revision: Revision) {
         assert_eq!(revision, self.revision + 1, "revisions have no gaps");
         self.revision = revision;
+    }
+
+    fn leased(&self, id: LeaseId) -> Vec<Key> {
+        let slots = self.attached.get(&id).into_iter().flatten();
+        let live = slots.filter(|slot| self.as_of(**slot, NEWEST).is_some_and(|record| record.lease == id));
+        let mut keys: Vec<Key> = live.map(|slot| self.slots[*slot as usize].key.clone()).collect();
+        keys.sort_unstable();
+        keys
     }
 
     fn compact(&mut self, revision: Revision) {

@@ -103,6 +103,11 @@ impl WatchClient {
         self.settings.client
     }
 
+    /// The members it uses.
+    pub fn endpoints(&self) -> &[MemberId] {
+        &self.settings.endpoints
+    }
+
     /// The newest revision it has heard of.
     pub fn revision(&self) -> Revision {
         self.revision

@@ -7,21 +7,30 @@
 //!
 //! The rules are POSIX's, strictly: a file's content needs a `Sync`, its name a `SyncDir`. Sectors of 512 bytes are
 //! written whole or not at all. Nothing here knows a file's format.
+//!
+//! Beyond that a disk may fail ([`Disk::arm`]), fill up, lie, or lose and change what had lasted. It counts what it
+//! did, and says when it broke a promise ([`Disk::take_harm`]).
 
+mod content;
+mod damage;
 mod device;
+mod failure;
 mod file;
 mod fio;
 mod profile;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use detcd_replica::{Dir, DiskCommand, DiskError, DiskImage, FileName, OpId};
 
 use crate::decide::{Decider, Site, Subject};
 use crate::distribution::{Below, Ratio, Weighted};
 use device::{Device, Work, NOTHING};
+use failure::Failures;
 use file::File;
 
+pub use failure::{concerns, CommandKind, Failure, FileKind, SyncFailure};
 pub use fio::{fio, sync_latencies, FioReport, FIO_PERCENTILES};
 pub use profile::{profile, Episode, Profile, PROFILES};
 
@@ -52,25 +61,22 @@ pub enum Completion {
     Later(u64),
 }
 
-/// A failure to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Failure {
-    /// The next write fails with `EIO`.
-    Write,
-    /// The next write fails with `ENOSPC`.
-    NoSpace,
-    /// The next sync fails with `EIO`; what it should have written is lost, though the cache calls it clean (ext4,
-    /// XFS).
-    Sync,
-}
-
 /// Whether syncs do what they say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Honesty {
     /// What a sync wrote lasts.
     Honest,
-    /// Syncs succeed, and nothing more lasts than without them.
-    Lying,
+    /// Syncs of such files (or of all) succeed, and nothing more lasts than without them.
+    Lying(Option<FileKind>),
+}
+
+/// Whether files can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reading {
+    /// They can.
+    Fine,
+    /// Reading such a file (or any) fails with `EIO`.
+    Failing(Option<FileKind>),
 }
 
 /// What a power failure takes.
@@ -84,6 +90,24 @@ pub enum Loss {
     Sectors,
     /// Any of the sectors of each file's last write.
     Torn,
+}
+
+/// Which of a disk's two contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layer {
+    /// What lasts: what a power failure leaves at its worst.
+    Durable,
+    /// What the page cache shows: what the death of a process leaves.
+    Cached,
+}
+
+/// The content of one file. Zeros at its end are left out of `data`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileContent {
+    /// The bytes from the beginning.
+    pub data: Bytes,
+    /// Length of the file: that of `data` or more.
+    pub length: u64,
 }
 
 /// How often each thing really happened.
@@ -105,8 +129,24 @@ pub struct DiskTally {
     pub lost_names: u64,
     /// Syncs that a stall from outside held up.
     pub stalled: u64,
-    /// Commands that failed.
-    pub failed: u64,
+    /// Writes that failed with `EIO`.
+    pub failed_writes: u64,
+    /// Commands that failed with `ENOSPC`.
+    pub full: u64,
+    /// Syncs that failed.
+    pub failed_syncs: u64,
+    /// Syncs that succeeded and wrote nothing of what they should have.
+    pub lies: u64,
+    /// Writes that were reported done and never reached the disk.
+    pub vanished_writes: u64,
+    /// Writes that reached the disk at another place.
+    pub misdirected_writes: u64,
+    /// Bits that flipped.
+    pub flipped_bits: u64,
+    /// Durable sectors that were lost.
+    pub zeroed_sectors: u64,
+    /// Boots that could not read a file.
+    pub failed_reads: u64,
 }
 
 /// A change of a directory that does not last yet.
@@ -147,7 +187,7 @@ struct Flight {
     target: Target,
     /// It covers the changes up to this one.
     up_to: u64,
-    fails: bool,
+    fails: Option<SyncFailure>,
 }
 
 /// One member's disk.
@@ -163,8 +203,11 @@ pub struct Disk {
     name_changes: Vec<NameChange>,
     sequence: u64,
     in_flight: BTreeMap<OpId, Flight>,
-    failure: Option<Failure>,
+    failures: Failures,
     honesty: Honesty,
+    reading: Reading,
+    harm: bool,
+    harmed: bool,
     tally: DiskTally,
 }
 
@@ -181,8 +224,11 @@ impl Disk {
             name_changes: Vec::new(),
             sequence: 0,
             in_flight: BTreeMap::new(),
-            failure: None,
+            failures: Failures::default(),
             honesty: Honesty::Honest,
+            reading: Reading::Fine,
+            harm: false,
+            harmed: false,
             tally: DiskTally::default(),
         }
     }
@@ -190,31 +236,45 @@ impl Disk {
     /// Does what a replica wants done. A write to a file that is not there is a bug of the replica, and panics.
     pub fn perform(&mut self, now: u64, op: OpId, command: DiskCommand, decider: &mut Decider) -> Performed {
         self.sequence += 1;
-        if let Some(error) = self.fails(&command) {
-            self.tally.failed += 1;
-            return Performed { completes_at: None, error: Some(error) };
-        }
         let sequence = self.sequence;
+        let met = self.failures.meet(&command);
         match command {
             DiskCommand::Create { file } => self.create(file),
             DiskCommand::Write { file, offset, data } => {
+                let length = self.files[&self.id(file)].length();
+                if met == Some(Failure::Write) {
+                    self.tally.failed_writes += 1;
+                    return Performed { completes_at: None, error: Some(DiskError::Io) };
+                }
+                if let Err(error) = self.failures.grow(length, offset + data.len() as u64) {
+                    self.tally.full += 1;
+                    return Performed { completes_at: None, error: Some(error) };
+                }
                 self.tally.bytes += data.len() as u64;
-                self.file(file).write(sequence, offset, data);
+                let fate = self.fate(met, file, offset, decider);
+                self.file(file).write(sequence, offset, data, fate);
             }
             DiskCommand::Truncate { file, length } => {
-                let file = self.file(file);
-                if file.length() != length {
-                    file.set_length(sequence, length);
+                let before = self.files[&self.id(file)].length();
+                if let Err(error) = self.failures.grow(before, length) {
+                    self.tally.full += 1;
+                    return Performed { completes_at: None, error: Some(error) };
+                }
+                self.failures.free(before.saturating_sub(length));
+                if before != length {
+                    self.file(file).set_length(sequence, length);
                 }
             }
             DiskCommand::Rename { from, to } => {
                 let file = self.id(from);
                 assert_eq!(from.dir(), to.dir(), "{from} is renamed into another directory: {to}");
+                self.failures.free(self.length(to).unwrap_or(0));
                 self.change_name(NameChange { sequence, gone: Some(from), come: Some(to), file });
             }
             DiskCommand::Remove { file: name } => {
                 // Removing what is gone is no error in etcd either.
                 if let Some(&file) = self.names.get(&name) {
+                    self.failures.free(self.files[&file].length());
                     self.change_name(NameChange { sequence, gone: Some(name), come: None, file });
                 }
             }
@@ -222,12 +282,16 @@ impl Disk {
                 let id = self.id(file);
                 let clean = self.files[&id].is_clean();
                 let work = (!clean).then(|| self.files[&id].work());
-                return self.sync(now, op, file.dir(), Target::File(id), work, decider);
+                let owed = std::mem::take(&mut self.file(file).owes_error).then_some(SyncFailure::Dirty);
+                let fails = owed.or(Self::failing(met));
+                let flight = Flight { target: Target::File(id), up_to: sequence, fails };
+                return self.sync(now, op, file.dir(), flight, work, decider);
             }
             DiskCommand::SyncDir { dir } => {
                 let dirty = self.name_changes.iter().any(|change| change.dir() == dir);
                 let work = dirty.then_some(Work { bytes: 0, runs: 1 });
-                return self.sync(now, op, dir, Target::Dir(dir), work, decider);
+                let flight = Flight { target: Target::Dir(dir), up_to: sequence, fails: Self::failing(met) };
+                return self.sync(now, op, dir, flight, work, decider);
             }
         }
         Performed::default()
@@ -241,23 +305,23 @@ impl Disk {
         }
         let flight = self.in_flight.remove(&op);
         let flight = flight.unwrap_or_else(|| panic!("no sync {} is under way on disk {}", op.0, self.node));
+        if let Some(failure) = flight.fails {
+            self.tally.failed_syncs += 1;
+            return Completion::Done(self.sync_fails(flight, failure));
+        }
+        if self.lies(flight.target) {
+            self.tally.lies += 1;
+            if let Target::File(id) = flight.target {
+                self.files.get_mut(&id).into_iter().for_each(|file| file.promise(flight.up_to));
+            }
+            return Completion::Done(Ok(()));
+        }
         match flight.target {
-            Target::File(id) if flight.fails => {
-                if let Some(file) = self.files.get_mut(&id) {
-                    file.forget(flight.up_to);
-                }
-                self.tally.failed += 1;
-                return Completion::Done(Err(DiskError::Io));
-            }
-            Target::Dir(_) if flight.fails => {
-                self.tally.failed += 1;
-                return Completion::Done(Err(DiskError::Io));
-            }
-            _ if self.honesty == Honesty::Lying => {}
             Target::File(id) => {
                 // A file that was removed meanwhile is nobody's concern.
                 if let Some(file) = self.files.get_mut(&id) {
-                    file.persist(flight.up_to);
+                    let harm = file.persist(flight.up_to, &mut self.tally);
+                    self.harm(harm);
                 }
             }
             Target::Dir(dir) => {
@@ -278,6 +342,7 @@ impl Disk {
     /// The process dies: syncs under way are nobody's any more, the page cache stays.
     pub fn kill(&mut self) {
         self.in_flight.clear();
+        self.files.values_mut().for_each(File::kill);
     }
 
     /// Power fails, and what kind of loss that brings is drawn.
@@ -294,11 +359,11 @@ impl Disk {
         let subject = Subject::pair(self.node, self.tally.crashes as u32);
         self.tally.crashes += 1;
         self.in_flight.clear();
+        let mut harm = false;
         for file in self.files.values_mut() {
-            if !file.is_clean() {
-                file.crash(loss, subject, decider, &mut self.tally);
-            }
+            harm |= file.crash(loss, subject, decider, &mut self.tally);
         }
+        self.harm(harm);
         self.crash_names(loss, subject, decider);
         self.names = self.durable_names.clone();
         self.collect();
@@ -312,6 +377,15 @@ impl Disk {
         DiskImage { files: self.names.iter().map(content).collect() }
     }
 
+    /// Every file with its exact length, for whoever takes the disk out and looks at it.
+    pub fn contents(&self, layer: Layer) -> BTreeMap<FileName, FileContent> {
+        let names = match layer {
+            Layer::Durable => &self.durable_names,
+            Layer::Cached => &self.names,
+        };
+        names.iter().map(|(&name, id)| (name, self.files[id].content(layer))).collect()
+    }
+
     /// Until then nothing completes.
     pub fn set_stall_until(&mut self, until: u64) {
         self.device.stall_until = until;
@@ -322,9 +396,20 @@ impl Disk {
         self.device.slowdown_milli = milli;
     }
 
-    /// The next command of that kind fails.
-    pub fn fail_next(&mut self, failure: Failure) {
-        self.failure = Some(failure);
+    /// The `nth` command from now on (1 is the next) that this failure can strike, on such a file, meets it. `token`
+    /// is for [`Disk::disarm`].
+    pub fn arm(&mut self, token: usize, failure: Failure, kind: Option<FileKind>, nth: u64) {
+        self.failures.arm(token, failure, kind, nth);
+    }
+
+    /// The failures that were armed with this token will not come.
+    pub fn disarm(&mut self, token: usize) {
+        self.failures.disarm(token);
+    }
+
+    /// From now on files may grow by so many bytes in all, and by those that are given back; `None` is any number.
+    pub fn set_room(&mut self, bytes: Option<u64>) {
+        self.failures.set_room(bytes);
     }
 
     /// Whether syncs keep their promise from now on.
@@ -332,10 +417,26 @@ impl Disk {
         self.honesty = honesty;
     }
 
+    /// Whether files can be read from now on: see [`Disk::read`].
+    pub fn set_reading(&mut self, reading: Reading) {
+        self.reading = reading;
+    }
+
     /// Ends every fault.
     pub fn heal(&mut self) {
         (self.device.stall_until, self.device.slowdown_milli) = (0, 1000);
-        (self.failure, self.honesty) = (None, Honesty::Honest);
+        (self.failures, self.honesty, self.reading) = (Failures::default(), Honesty::Honest, Reading::Fine);
+    }
+
+    /// Whether the disk has broken a promise since this was asked last: what a sync had called safe is gone, or is
+    /// not what was written.
+    pub fn take_harm(&mut self) -> bool {
+        std::mem::take(&mut self.harm)
+    }
+
+    /// Whether it ever has.
+    pub fn is_harmed(&self) -> bool {
+        self.harmed
     }
 
     /// Length of a file in bytes.
@@ -348,14 +449,42 @@ impl Disk {
         &self.tally
     }
 
-    fn fails(&mut self, command: &DiskCommand) -> Option<DiskError> {
-        let error = match (command, self.failure?) {
-            (DiskCommand::Write { .. }, Failure::Write) => DiskError::Io,
-            (DiskCommand::Write { .. }, Failure::NoSpace) => DiskError::NoSpace,
-            _ => return None,
+    fn failing(met: Option<Failure>) -> Option<SyncFailure> {
+        match met {
+            Some(Failure::Sync(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+
+    fn lies(&self, target: Target) -> bool {
+        let Honesty::Lying(kind) = self.honesty else { return false };
+        let names = |id: u64| self.names.iter().find(|(_, file)| **file == id).map(|(name, _)| *name);
+        let command = match target {
+            Target::Dir(dir) => Some(DiskCommand::SyncDir { dir }),
+            Target::File(id) => names(id).map(|file| DiskCommand::Sync { file }),
         };
-        self.failure = None;
-        Some(error)
+        command.is_some_and(|command| concerns(&command, kind))
+    }
+
+    fn sync_fails(&mut self, flight: Flight, failure: SyncFailure) -> Result<(), DiskError> {
+        let Target::File(id) = flight.target else { return Err(DiskError::Io) };
+        if let Some(file) = self.files.get_mut(&id) {
+            match failure {
+                SyncFailure::Dirty => {}
+                SyncFailure::Reverted => file.revert(flight.up_to),
+                _ => file.call_clean(flight.up_to, failure.haunts()),
+            }
+            file.owes_error = failure == SyncFailure::Late;
+        }
+        match failure {
+            SyncFailure::Late => Ok(()),
+            _ => Err(DiskError::Io),
+        }
+    }
+
+    fn harm(&mut self, harm: bool) {
+        self.harm |= harm;
+        self.harmed |= harm;
     }
 
     fn sync(
@@ -363,7 +492,7 @@ impl Disk {
         now: u64,
         op: OpId,
         dir: Dir,
-        target: Target,
+        flight: Flight,
         work: Option<Work>,
         decider: &mut Decider,
     ) -> Performed {
@@ -378,11 +507,7 @@ impl Disk {
             }
             None => now.max(self.device.stall_until) + NOTHING,
         };
-        let fails = self.failure == Some(Failure::Sync);
-        if fails {
-            self.failure = None;
-        }
-        let before = self.in_flight.insert(op, Flight { target, up_to: self.sequence, fails });
+        let before = self.in_flight.insert(op, flight);
         assert!(before.is_none(), "command {} is under way already", op.0);
         Performed { completes_at: Some(at), error: None }
     }
@@ -390,7 +515,9 @@ impl Disk {
     fn create(&mut self, name: FileName) {
         let sequence = self.sequence;
         if let Some(id) = self.names.get(&name) {
-            self.files.get_mut(id).expect("a name has a file").set_length(sequence, 0);
+            let file = self.files.get_mut(id).expect("a name has a file");
+            self.failures.free(file.length());
+            file.set_length(sequence, 0);
             return;
         }
         self.files_made += 1;

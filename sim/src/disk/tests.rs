@@ -386,24 +386,311 @@ fn episodes_come_by_time_and_not_by_sync() {
 fn failures_come_once_and_lies_are_found_out_by_a_crash() {
     let mut rig = Rig::new(1);
     rig.made(DB);
-    for (failure, error) in [(Failure::Write, DiskError::Io), (Failure::NoSpace, DiskError::NoSpace)] {
-        rig.disk.fail_next(failure);
-        let write = DiskCommand::Write { file: DB, offset: 0, data: Bytes::from_static(b"lost") };
-        assert_eq!(rig.issue(write).1.error, Some(error));
-        rig.write(DB, 0, b"kept");
-        rig.sync(DB);
-    }
-    rig.disk.fail_next(Failure::Sync);
+    rig.disk.arm(1, Failure::Write, None, 1);
+    let write = DiskCommand::Write { file: DB, offset: 0, data: Bytes::from_static(b"lost") };
+    assert_eq!(rig.issue(write).1.error, Some(DiskError::Io));
+    rig.write(DB, 0, b"kept");
+    rig.sync(DB);
+    rig.disk.arm(1, Failure::Sync(SyncFailure::Reverted), None, 1);
     rig.write(DB, 0, b"gone");
     let sync = rig.issue(DiskCommand::Sync { file: DB });
     assert_eq!(rig.finish(sync), Completion::Done(Err(DiskError::Io)));
     rig.sync(DB);
     assert_eq!(rig.content(DB).expect("there"), Bytes::from_static(b"kept"));
-    rig.disk.set_honesty(Honesty::Lying);
+    rig.disk.set_honesty(Honesty::Lying(None));
     rig.write(DB, 0, b"liar");
     rig.sync(DB);
     assert_eq!(rig.content(DB).expect("there"), Bytes::from_static(b"liar"));
+    assert!(!rig.disk.take_harm(), "nobody has found out");
     rig.disk.crash_with(Loss::Everything, &mut rig.decider);
     assert_eq!(rig.content(DB).expect("there"), Bytes::from_static(b"kept"));
-    assert_eq!(rig.disk.tally().failed, 3);
+    assert!(rig.disk.take_harm());
+    let tally = rig.disk.tally();
+    assert_eq!((tally.failed_writes, tally.failed_syncs, tally.lies), (1, 1, 1));
+}
+
+/// What each failed sync leaves: in the cache at once, after the death of the process, and after a power failure; and
+/// whether the next sync brings it to the disk after all.
+#[test]
+fn a_failed_sync_leaves_what_its_mode_says() {
+    type Row = (SyncFailure, Result<(), DiskError>, [&'static [u8]; 3], &'static [u8]);
+    let (old, new): (&[u8], &[u8]) = (b"old", b"new");
+    let table: [Row; 5] = [
+        (SyncFailure::Dirty, Err(DiskError::Io), [new, new, old], new),
+        (SyncFailure::Clean, Err(DiskError::Io), [new, new, old], old),
+        (SyncFailure::Evicted, Err(DiskError::Io), [new, old, old], old),
+        (SyncFailure::Reverted, Err(DiskError::Io), [old, old, old], old),
+        (SyncFailure::Late, Ok(()), [new, new, old], old),
+    ];
+    for (mode, result, [cached, exited, crashed], synced_again) in table {
+        let mut rig = Rig::new(1);
+        rig.made(DB);
+        rig.write(DB, 0, old);
+        rig.sync(DB);
+        rig.disk.arm(7, Failure::Sync(mode), Some(FileKind::Db), 1);
+        rig.write(DB, 0, new);
+        let sync = rig.issue(DiskCommand::Sync { file: DB });
+        assert_eq!(rig.finish(sync), Completion::Done(result), "{mode:?}");
+        assert_eq!(rig.content(DB).expect("there"), cached, "{mode:?} in the cache");
+
+        let mut again = rig.disk.clone();
+        let next = again.perform(rig.now, OpId(100), DiskCommand::Sync { file: DB }, &mut rig.decider);
+        let late = if mode == SyncFailure::Late { Err(DiskError::Io) } else { Ok(()) };
+        assert_eq!(again.complete(next.completes_at.expect("a sync"), OpId(100)), Completion::Done(late), "{mode:?}");
+        again.crash_with(Loss::Everything, &mut rig.decider);
+        assert_eq!(again.image().files[&DB], synced_again, "{mode:?} after another sync");
+
+        rig.disk.kill();
+        assert_eq!(rig.content(DB).expect("there"), exited, "{mode:?} after the process ended");
+        assert!(!rig.disk.take_harm());
+        rig.disk.crash_with(Loss::Everything, &mut rig.decider);
+        assert_eq!(rig.content(DB).expect("there"), crashed, "{mode:?} after a power failure");
+        assert_eq!(rig.disk.take_harm(), matches!(mode, SyncFailure::Clean | SyncFailure::Late), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_page_that_is_written_again_takes_its_ghosts_along() {
+    let mut rig = Rig::new(1);
+    rig.made(DB);
+    rig.disk.arm(7, Failure::Sync(SyncFailure::Clean), None, 1);
+    rig.write(DB, 100, b"same page");
+    rig.write(DB, 5_000, b"another");
+    let sync = rig.issue(DiskCommand::Sync { file: DB });
+    assert_eq!(rig.finish(sync), Completion::Done(Err(DiskError::Io)));
+    rig.write(DB, 200, b"later");
+    rig.sync(DB);
+    rig.disk.crash_with(Loss::Everything, &mut rig.decider);
+    let content = rig.content(DB).expect("there");
+    assert_eq!((&content[100..109], &content[200..205]), (&b"same page"[..], &b"later"[..]));
+    assert_eq!(content[5_000..5_007], [0; 7], "its size lasts, and not its content");
+}
+
+#[test]
+fn failures_strike_the_command_they_count_to_and_no_other() {
+    let write = |file| DiskCommand::Write { file, offset: 0, data: Bytes::from_static(b"x") };
+    let mut rig = Rig::new(1);
+    rig.made(DB);
+    rig.made(WAL);
+    rig.disk.arm(1, Failure::Write, Some(FileKind::Wal), 2);
+    rig.disk.arm(2, Failure::Write, Some(FileKind::Snap), 1);
+    let errors = [DB, WAL, DB, WAL, WAL, DB].map(|file| rig.issue(write(file)).1.error);
+    assert_eq!(errors, [None, None, None, Some(DiskError::Io), None, None]);
+    rig.disk.arm(3, Failure::Write, None, 1);
+    rig.disk.disarm(3);
+    assert_eq!(rig.issue(write(DB)).1.error, None);
+    rig.disk.arm(4, Failure::Sync(SyncFailure::Dirty), Some(FileKind::Wal), 1);
+    rig.sync(DB);
+    let sync = rig.issue(DiskCommand::SyncDir { dir: Dir::Wal });
+    assert_eq!(rig.finish(sync), Completion::Done(Err(DiskError::Io)), "the directory of such files");
+    rig.disk.arm(5, Failure::Write, None, 1);
+    rig.disk.heal();
+    assert_eq!(rig.issue(write(DB)).1.error, None);
+}
+
+/// A full disk against a model: the sum of all lengths never exceeds what there is room for.
+#[test]
+fn a_full_disk_takes_what_does_not_grow() {
+    for seed in 0..50u64 {
+        let mut random = seed + 1;
+        let mut draw = move |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % n
+        };
+        let mut rig = Rig::new(seed);
+        [DB, WAL, TMP].into_iter().for_each(|file| rig.made(file));
+        let mut lengths = BTreeMap::from([(DB, 0), (WAL, 0), (TMP, 0)]);
+        rig.disk.set_room(Some(20_000));
+        for _ in 0..100 {
+            let file = [DB, WAL, TMP][draw(3) as usize];
+            let used: u64 = lengths.values().sum();
+            let now = lengths[&file];
+            let (command, to) = match draw(5) {
+                0 => (DiskCommand::Truncate { file, length: draw(12_000) }, None),
+                1 => (DiskCommand::Create { file }, Some(0)),
+                _ => (DiskCommand::Write { file, offset: draw(8_000), data: Bytes::from(vec![1; 700]) }, None),
+            };
+            let to = to.unwrap_or(match &command {
+                DiskCommand::Truncate { length, .. } => *length,
+                DiskCommand::Write { offset, .. } => now.max(offset + 700),
+                _ => now,
+            });
+            let fits = used - now + to <= 20_000 || to <= now;
+            let error = rig.issue(command).1.error;
+            assert_eq!(error, (!fits).then_some(DiskError::NoSpace), "seed {seed}: {file} from {now} to {to}");
+            if fits {
+                lengths.insert(file, to);
+            }
+            lengths.iter().for_each(|(file, length)| assert_eq!(rig.disk.length(*file), Some(*length)));
+        }
+        assert!(rig.disk.tally().full > 0);
+        rig.issue(DiskCommand::Remove { file: DB });
+        rig.issue(DiskCommand::Truncate { file: WAL, length: 0 });
+        rig.issue(DiskCommand::Rename { from: TMP, to: WAL });
+        rig.create(DB);
+        let room = 20_000 - lengths[&TMP];
+        let grow = |length| DiskCommand::Truncate { file: DB, length };
+        assert_eq!(rig.issue(grow(room + 1)).1.error, Some(DiskError::NoSpace));
+        assert_eq!(rig.issue(grow(room)).1.error, None);
+        rig.disk.set_room(None);
+        assert_eq!(rig.issue(grow(1 << 20)).1.error, None);
+    }
+}
+
+#[test]
+fn a_lost_write_is_seen_until_power_fails_and_a_stray_one_hits_another() {
+    for seed in 0..50 {
+        let mut rig = Rig::new(seed);
+        rig.made(DB);
+        let before: Vec<u8> = (0..16u8).flat_map(|sector| [sector + 1; 512]).collect();
+        rig.write(DB, 0, &before);
+        rig.sync(DB);
+        let stray = seed % 2 == 1;
+        rig.disk.arm(1, if stray { Failure::Misdirected } else { Failure::Lost }, None, 1);
+        rig.write(DB, 4_096, &[99; 512]);
+        rig.sync(DB);
+        let mut expect = before.clone();
+        expect[4_096..4_608].fill(99);
+        let harmed = rig.disk.take_harm();
+        let mut shown = rig.content(DB).expect("there").to_vec();
+        rig.disk.crash_with(Loss::Everything, &mut rig.decider);
+        let mut left = rig.content(DB).expect("there").to_vec();
+        let (lost, missed) = (rig.disk.tally().vanished_writes, rig.disk.tally().misdirected_writes);
+        if missed == 1 {
+            // One other sector holds the data in the cache and on the disk, and the right one only in the cache.
+            let hit = (0..16).find(|sector| left[sector * 512] == 99).expect("it has landed somewhere");
+            assert!(hit != 8 && harmed);
+            shown[hit * 512..][..512].copy_from_slice(&before[hit * 512..][..512]);
+            left[hit * 512..][..512].copy_from_slice(&before[hit * 512..][..512]);
+        }
+        let landed = stray && missed == 0;
+        assert_eq!((shown, lost), (expect.clone(), u64::from(!stray)), "seed {seed}");
+        assert_eq!(left, if landed { expect } else { before }, "seed {seed}");
+        assert_eq!(rig.disk.is_harmed(), !landed);
+    }
+}
+
+#[test]
+fn damage_at_rest_is_where_it_is_said_and_counted() {
+    let (mut flipped, mut zeroed) = (0, 0);
+    for seed in 0..200 {
+        let mut rig = Rig::new(seed);
+        rig.made(DB);
+        rig.made(WAL);
+        rig.write(DB, 0, &[0xff; 4_096]);
+        rig.write(WAL, 0, &[0xff; 2_048]);
+        rig.sync(DB);
+        rig.sync(WAL);
+        let zeros = |rig: &Rig, file| {
+            let FileContent { data, length } = &rig.disk.contents(Layer::Durable)[&file];
+            let cut = (length - data.len() as u64) * 8;
+            cut + data.iter().map(|byte| u64::from(byte.count_zeros())).sum::<u64>()
+        };
+        rig.disk.rot(Some(FileKind::Db), 1, &mut rig.decider);
+        assert_eq!((zeros(&rig, DB), zeros(&rig, WAL)), (rig.disk.tally().flipped_bits, 0));
+        rig.disk.lose_sectors(Some(FileKind::Wal), 1, &mut rig.decider);
+        assert_eq!(zeros(&rig, WAL), rig.disk.tally().zeroed_sectors * 4_096);
+        assert_eq!(rig.disk.length(WAL), Some(2_048));
+        flipped += rig.disk.tally().flipped_bits;
+        zeroed += rig.disk.tally().zeroed_sectors;
+    }
+    assert!(flipped > 150 && zeroed > 120, "{flipped} {zeroed}");
+    let mut neutral = Rig::new(1);
+    neutral.made(DB);
+    neutral.write(DB, 0, b"sound");
+    neutral.sync(DB);
+    neutral.decider.neutral(Site::DiskDamage);
+    neutral.disk.rot(None, 8, &mut neutral.decider);
+    neutral.disk.lose_sectors(None, 8, &mut neutral.decider);
+    assert_eq!(neutral.content(DB).expect("there"), Bytes::from_static(b"sound"));
+    assert!(!neutral.disk.is_harmed());
+    neutral.disk.set_reading(Reading::Failing(Some(FileKind::Wal)));
+    assert!(neutral.disk.read().is_ok());
+    neutral.disk.set_reading(Reading::Failing(None));
+    assert_eq!(neutral.disk.read(), Err(DB));
+}
+
+#[test]
+fn both_layers_are_shown_with_their_lengths() {
+    let mut rig = Rig::new(1);
+    rig.made(WAL);
+    rig.write(WAL, 0, b"durable");
+    rig.issue(DiskCommand::Truncate { file: WAL, length: 64_000_000 });
+    rig.sync(WAL);
+    rig.write(WAL, 63_000_000, b"cached");
+    rig.create(DB);
+    let of = |layer| rig.disk.contents(layer);
+    let durable = FileContent { data: Bytes::from_static(b"durable"), length: 64_000_000 };
+    assert_eq!(of(Layer::Durable), BTreeMap::from([(WAL, durable)]));
+    let cached = of(Layer::Cached);
+    assert_eq!((cached.len(), cached[&WAL].data.len(), cached[&WAL].length), (2, 63_000_006, 64_000_000));
+}
+
+/// The disk as a whole against a second, naive one: every file a vector, synced or not, under random commands, random
+/// failures and crashes that take all that was not synced.
+#[test]
+fn the_disk_is_its_naive_twin() {
+    #[derive(Clone, Default)]
+    struct Twin {
+        durable: BTreeMap<FileName, Vec<u8>>,
+        cached: BTreeMap<FileName, Vec<u8>>,
+    }
+    for seed in 0..200u64 {
+        let mut random = seed + 1;
+        let mut draw = move |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % n
+        };
+        let (mut rig, mut twin) = (Rig::new(seed), Twin::default());
+        for file in [DB, WAL] {
+            rig.made(file);
+            twin.durable.insert(file, Vec::new());
+        }
+        twin.cached = twin.durable.clone();
+        for step in 0..80 {
+            let file = [DB, WAL][draw(2) as usize];
+            let cached = twin.cached.get_mut(&file).expect("there");
+            match draw(10) {
+                0 => {
+                    let length = draw(9_000);
+                    rig.issue(DiskCommand::Truncate { file, length });
+                    cached.resize(length as usize, 0);
+                }
+                1 => {
+                    rig.sync(file);
+                    twin.durable.insert(file, cached.clone());
+                }
+                2 => {
+                    rig.disk.arm(step, Failure::Sync(SyncFailure::Reverted), None, 1);
+                    let sync = rig.issue(DiskCommand::Sync { file });
+                    assert_eq!(rig.finish(sync), Completion::Done(Err(DiskError::Io)));
+                    *cached = twin.durable[&file].clone();
+                }
+                3 => {
+                    rig.disk.arm(step, Failure::Write, None, 1);
+                    let data = Bytes::from_static(b"never");
+                    assert_eq!(rig.issue(DiskCommand::Write { file, offset: 0, data }).1.error, Some(DiskError::Io));
+                }
+                4 if draw(3) == 0 => {
+                    rig.disk.crash_with(Loss::Everything, &mut rig.decider);
+                    twin.cached = twin.durable.clone();
+                }
+                5 => rig.disk.kill(),
+                _ => {
+                    let (at, data) = (draw(6_000) as usize, vec![1 + draw(255) as u8; 1 + draw(3_000) as usize]);
+                    rig.write(file, at as u64, &data);
+                    let end = at + data.len();
+                    cached.resize(cached.len().max(end), 0);
+                    cached[at..end].copy_from_slice(&data);
+                }
+            }
+            for (layer, model) in [(Layer::Durable, &twin.durable), (Layer::Cached, &twin.cached)] {
+                for (file, content) in rig.disk.contents(layer) {
+                    let mut data = content.data.to_vec();
+                    data.resize(content.length as usize, 0);
+                    assert_eq!(data, model[&file], "seed {seed}, step {step}: {file} {layer:?}");
+                }
+            }
+        }
+    }
 }

@@ -7,7 +7,8 @@
 use detcd_replica::time::Span;
 use detcd_replica::{Failpoint, MemberId};
 
-use super::{failpoint, Episode, Kind, Target};
+use super::{failpoint, Aim, Episode, Kind, RecordDamage, Target};
+use crate::disk::{CommandKind, FileKind, SyncFailure};
 use crate::scenario::{Budget, Chance, Scenario};
 
 /// What goes wrong in a run.
@@ -61,23 +62,73 @@ impl Slot<'_> {
         }
         let kind = self.kind(kinds, total);
         let (from, until) = self.times(kind);
-        let (targets, magnitude, failpoint) = match kind {
-            Kind::Crash | Kind::Pause => (vec![self.target()], 0, None),
-            Kind::PowerLoss => (self.power_loss(), 0, None),
-            Kind::PartitionSymmetric => (self.side(), 0, None),
-            Kind::PartitionOneWay | Kind::PartitionIsolate | Kind::DiskStall => (vec![self.target()], 0, None),
-            Kind::PartitionRing => (Vec::new(), 0, None),
-            Kind::Loss | Kind::Duplicate | Kind::Reorder => (self.some(), self.share(), None),
-            Kind::Delay => (self.some(), self.delay(), None),
-            Kind::DiskSlow => (self.some(), self.slowness(), None),
-            Kind::ClockOffset | Kind::ClockStep => (vec![self.target()], self.clock_offset(), None),
-            Kind::ClockDrift => (vec![self.target()], self.clock_drift(), None),
+        let mut episode =
+            Episode { kind, targets: Vec::new(), from, until, magnitude: 0, failpoint: None, aim: Aim::default() };
+        match kind {
+            Kind::Crash | Kind::Pause => episode.targets = vec![self.target()],
+            Kind::PowerLoss => episode.targets = self.power_loss(),
+            Kind::PartitionSymmetric => episode.targets = self.side(),
+            Kind::PartitionOneWay | Kind::PartitionIsolate | Kind::DiskStall => episode.targets = vec![self.target()],
+            Kind::PartitionRing => {}
+            Kind::Loss | Kind::Duplicate | Kind::Reorder => {
+                (episode.targets, episode.magnitude) = (self.some(), self.share());
+            }
+            Kind::Delay => (episode.targets, episode.magnitude) = (self.some(), self.delay()),
+            Kind::DiskSlow => (episode.targets, episode.magnitude) = (self.some(), self.slowness()),
+            Kind::ClockOffset | Kind::ClockStep => {
+                (episode.targets, episode.magnitude) = (vec![self.target()], self.clock_offset());
+            }
+            Kind::ClockDrift => (episode.targets, episode.magnitude) = (vec![self.target()], self.clock_drift()),
             Kind::FailpointCrash => {
                 let (point, hit) = self.failpoint();
-                (vec![self.target()], hit, Some(point))
+                (episode.targets, episode.magnitude, episode.failpoint) = (vec![self.target()], hit, Some(point));
             }
+            disk => {
+                episode.targets = vec![if disk.breaks_promises() { self.victim() } else { self.target() }];
+                (episode.magnitude, episode.aim) = self.disk(disk);
+            }
+        }
+        Some(episode)
+    }
+
+    /// How much, and of what, for the faults of a disk and the crashes among its commands.
+    fn disk(&mut self, kind: Kind) -> (i64, Aim) {
+        let mut aim = Aim::default();
+        if kind.takes_file() {
+            aim.file = self.any_of("fault.file", &FileKind::ALL);
+        }
+        match kind {
+            Kind::CrashAtCommand => aim.command = self.any_of("fault.command", &CommandKind::ALL),
+            Kind::DiskSyncError => {
+                let modes = SyncFailure::ALL.map(|mode| mode.is_safe().then_some(mode));
+                let modes: Vec<SyncFailure> = modes.into_iter().flatten().collect();
+                aim.mode = Some(modes[self.below("fault.mode", modes.len() as u64) as usize]);
+            }
+            Kind::RecordDamage => {
+                let kinds = RecordDamage::ALL;
+                aim.record = Some(kinds[self.below("fault.mode", kinds.len() as u64) as usize]);
+            }
+            _ => {}
+        }
+        let magnitude = match kind {
+            Kind::DiskFull => [1 << 20, 1 << 16, 1 << 13, 0][self.below("fault.magnitude", 4) as usize],
+            kind if kind.counts() => [1, 1, 2, 3, 5, 10, 40][self.below("fault.hit", 7) as usize],
+            _ => 0,
         };
-        Some(Episode { kind, targets, from, until, magnitude, failpoint })
+        (magnitude, aim)
+    }
+
+    /// One of them, or in half of the cases none in particular.
+    fn any_of<T: Copy>(&mut self, site: &'static str, choices: &[T]) -> Option<T> {
+        let count = choices.len() as u64;
+        let choice = self.below(site, 2 * count);
+        choice.checked_sub(count).map(|place| choices[place as usize])
+    }
+
+    /// One of those members whose disks may break promises: the first ones, a minority of all.
+    fn victim(&mut self) -> Target {
+        let minority = (self.scenario.cluster.members.saturating_sub(1) / 2).max(1);
+        Target::Member(MemberId(1 + self.below("fault.target", minority)))
     }
 
     fn below(&mut self, site: &'static str, n: u64) -> u64 {
@@ -257,6 +308,13 @@ mod tests {
                     assert!(episode.from >= scenario.faults.settle.0 && episode.until > episode.from);
                     assert!(members > 1 || !episode.kind.needs_peers());
                     assert_eq!(episode.failpoint.is_some(), episode.kind == Kind::FailpointCrash);
+                    assert_eq!(episode.aim.mode.is_some(), episode.kind == Kind::DiskSyncError);
+                    assert!(episode.aim.mode.is_none_or(SyncFailure::is_safe));
+                    if episode.kind.breaks_promises() {
+                        let minority = (members as usize - 1) / 2;
+                        let targets = &episode.targets[..];
+                        assert!(matches!(targets, [Target::Member(id)] if id.0 as usize <= minority.max(1)));
+                    }
                     for target in &episode.targets {
                         assert!(!matches!(target, Target::Member(MemberId(id)) if *id == 0 || *id > members));
                     }
@@ -281,6 +339,10 @@ mod tests {
             until: Time::millis(9),
             magnitude: 0,
             failpoint: None,
+            file: None,
+            command: None,
+            mode: None,
+            record: None,
         });
         let plan = Plan::draw(&scenario, &mut Neutral);
         assert_eq!(plan.episodes.len(), 1);

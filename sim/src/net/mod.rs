@@ -104,19 +104,34 @@ pub struct Network {
 impl Network {
     /// So many nodes at the distances of this profile.
     pub fn new(nodes: usize, profile: &Profile, decider: &mut Decider) -> Self {
-        let perfect = Link::new(Parameters::PERFECT);
-        let mut network = Self { nodes, links: vec![perfect; nodes * nodes], tally: Tally::default() };
+        let mut network = Self { nodes: 0, links: Vec::new(), tally: Tally::default() };
+        network.grow(nodes, profile, decider, |_| {});
+        network
+    }
+
+    /// So many nodes from now on; the links of those that are new are of this profile, as `change` leaves them.
+    pub fn grow(&mut self, nodes: usize, profile: &Profile, decider: &mut Decider, change: impl Fn(&mut Parameters)) {
+        let old = std::mem::take(&mut self.links);
+        let mut links = vec![Link::new(Parameters::PERFECT); nodes * nodes];
+        for (place, link) in old.into_iter().enumerate() {
+            links[place / self.nodes * nodes + place % self.nodes] = link;
+        }
+        let known = std::mem::replace(&mut self.nodes, nodes);
+        self.links = links;
         for a in 0..nodes {
-            for b in a + 1..nodes {
+            for b in (a + 1).max(known)..nodes {
                 let (low, high) = (number(a), number(b));
                 let there = profile.link(low, high, decider);
                 let skew = profile.asymmetry(low, high, there.base, decider);
-                let with = |skew| Parameters { base: there.base.saturating_add_signed(skew), ..there };
-                network.set(a, b, with(skew));
-                network.set(b, a, with(-skew));
+                let with = |skew| {
+                    let mut parameters = Parameters { base: there.base.saturating_add_signed(skew), ..there };
+                    change(&mut parameters);
+                    parameters
+                };
+                self.set(a, b, with(skew));
+                self.set(b, a, with(-skew));
             }
         }
-        network
     }
 
     /// How many nodes there are.

@@ -195,10 +195,6 @@ section! {
     Disk {
         /// Latency profile.
         profile: String = DISK_PROFILES[0].to_owned(), 0, 0, "nvme, sata, ebs-gp3, efs, hdd …";
-        /// Commands that fail with EIO while faults are on.
-        io_error: u64 = 0, 0, MILLION, "per million";
-        /// Writes that fail with ENOSPC while faults are on.
-        no_space: u64 = 0, 0, MILLION, "per million";
     }
 }
 

@@ -124,7 +124,7 @@ fn get(key: Bytes) -> RangeRequest {
 /// Whether a request may change the store or the cluster.
 pub fn writes(request: &Request) -> bool {
     match request {
-        Request::Range(_) | Request::Status | Request::HashKv { .. } => false,
+        Request::Range(_) | Request::Status | Request::Defragment | Request::HashKv { .. } => false,
         Request::LeaseTimeToLive { .. } | Request::Leases => false,
         Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(op_writes),
         _ => true,

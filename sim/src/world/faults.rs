@@ -6,7 +6,7 @@ use detcd_replica::time::Span;
 use detcd_replica::{Failpoint, Output, Role};
 
 use crate::decide::{Site, Subject};
-use crate::disk::Loss;
+use crate::disk::{concerns, CommandKind, FileKind, Loss};
 use crate::distribution::{Below, Ratio};
 use crate::fault::{Episode, Kind, Plan, Target};
 use crate::net::{Impairment, Mode, Partition};
@@ -16,7 +16,7 @@ use super::node::Down;
 use super::{Happening, Tally, World};
 
 /// How long a member takes to start again after it ended by itself, or at a failpoint.
-const RESTART_AFTER: u64 = 100_000_000;
+pub(super) const RESTART_AFTER: u64 = 100_000_000;
 
 /// How far a message may be held back by a reordering fault, nanoseconds.
 pub(super) const REORDER_WINDOW: u64 = 20_000_000;
@@ -33,11 +33,38 @@ pub(super) struct Faults {
     tally: Tally,
 }
 
+/// A crash to come.
 struct Armed {
     episode: usize,
     node: usize,
-    point: Failpoint,
+    spot: Spot,
     hits_left: u64,
+}
+
+/// Among the outputs of a member, where it crashes.
+#[derive(Clone, Copy)]
+enum Spot {
+    /// At a point of the code.
+    Point(Failpoint),
+    /// Before a command of a disk.
+    Command(Option<CommandKind>, Option<FileKind>),
+    /// After a message.
+    Send,
+}
+
+impl Spot {
+    /// Whether it is at this output, and how many outputs more are performed: the one at a failpoint and a message
+    /// are, a command is not.
+    fn at(self, output: &Output) -> Option<usize> {
+        match (self, output) {
+            (Self::Point(point), Output::Point(passed)) if point == *passed => Some(1),
+            (Self::Send, Output::Send(_)) => Some(1),
+            (Self::Command(kind, file), Output::Disk { command, .. }) => {
+                (kind.is_none_or(|kind| CommandKind::of(command) == kind) && concerns(command, file)).then_some(0)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Faults {
@@ -59,6 +86,16 @@ impl Faults {
             self.ticked.resize(node + 1, false);
         }
         !std::mem::replace(&mut self.ticked[node], true)
+    }
+
+    /// Whether everything was repaired.
+    pub(super) fn healed(&self) -> bool {
+        self.healed
+    }
+
+    /// It had an effect so often.
+    pub(super) fn count(&mut self, kind: Kind, times: u64) {
+        *self.tally.entry(kind.name()).or_default() += times;
     }
 
     /// How often each kind really had an effect.
@@ -128,8 +165,8 @@ impl World<'_> {
         Some(found[choice as usize])
     }
 
-    fn fired(&mut self, kind: Kind) {
-        *self.faults.tally.entry(kind.name()).or_default() += 1;
+    pub(super) fn fired(&mut self, kind: Kind) {
+        self.faults.count(kind, 1);
     }
 
     fn begin(&mut self, place: usize, episode: &Episode, nodes: &[usize]) {
@@ -207,15 +244,33 @@ impl World<'_> {
             }
             Kind::FailpointCrash => {
                 let point = episode.failpoint.expect("a crash at a failpoint names it");
-                for node in nodes {
-                    let hits_left = magnitude.max(1) as u64;
-                    self.faults.armed.push(Armed { episode: place, node: *node, point, hits_left });
-                }
+                self.arm(place, episode, nodes, Spot::Point(point));
             }
+            Kind::CrashAtCommand => {
+                self.arm(place, episode, nodes, Spot::Command(episode.aim.command, episode.aim.file));
+            }
+            Kind::CrashAtSend => self.arm(place, episode, nodes, Spot::Send),
             Kind::PartitionSymmetric | Kind::PartitionOneWay | Kind::PartitionIsolate | Kind::PartitionRing => {
                 unreachable!("partitions were begun above")
             }
+            Kind::DiskWriteError
+            | Kind::DiskReadError
+            | Kind::DiskFull
+            | Kind::DiskSyncError
+            | Kind::LyingSync
+            | Kind::LostWrite
+            | Kind::MisdirectedWrite
+            | Kind::BitRot
+            | Kind::SectorLoss
+            | Kind::RecordDamage
+            | Kind::DiskFailure => self.disk_episode(place, episode, nodes),
         }
+    }
+
+    fn arm(&mut self, place: usize, episode: &Episode, nodes: &[usize], spot: Spot) {
+        let hits_left = episode.magnitude.max(1) as u64;
+        let armed = nodes.iter().map(|node| Armed { episode: place, node: *node, spot, hits_left });
+        self.faults.armed.extend(armed);
     }
 
     fn end(&mut self, place: usize, episode: &Episode, nodes: &[usize]) {
@@ -239,8 +294,11 @@ impl World<'_> {
                 nodes.iter().for_each(|node| self.nodes[*node].clock.step(self.now, -episode.magnitude));
             }
             Kind::ClockDrift => nodes.iter().for_each(|node| self.nodes[*node].clock.set_rate(self.now, 0)),
-            Kind::FailpointCrash => self.faults.armed.retain(|armed| armed.episode != place),
-            _ => {}
+            Kind::FailpointCrash | Kind::CrashAtCommand | Kind::CrashAtSend => {
+                self.faults.armed.retain(|armed| armed.episode != place);
+            }
+            Kind::DiskStall => {}
+            _ => self.disk_episode_ends(place, episode, nodes),
         }
     }
 
@@ -296,26 +354,28 @@ impl World<'_> {
         }
     }
 
-    /// Where among the outputs of a step an armed failpoint strikes: the output after it is the first not performed.
-    pub(super) fn crash_point(&mut self, node: usize, outputs: &[Output]) -> Option<usize> {
+    /// Where among the outputs of a step an armed crash strikes: so many of them are performed, and for what kind.
+    pub(super) fn crash_point(&mut self, node: usize, outputs: &[Output]) -> Option<(usize, Kind)> {
         if self.faults.armed.is_empty() {
             return None;
         }
         for (place, output) in outputs.iter().enumerate() {
-            let Output::Point(point) = output else { continue };
-            for armed in self.faults.armed.iter_mut().filter(|armed| armed.node == node && armed.point == *point) {
+            for armed in self.faults.armed.iter_mut().filter(|armed| armed.node == node) {
+                let Some(more) = armed.spot.at(output) else { continue };
                 armed.hits_left -= 1;
                 if armed.hits_left == 0 {
+                    let kind = self.faults.plan.episodes[armed.episode].kind;
                     self.faults.armed.retain(|armed| armed.hits_left > 0);
-                    return Some(place + 1);
+                    return Some((place + more, kind));
                 }
             }
         }
         None
     }
 
-    pub(super) fn failpoint_crash(&mut self, node: usize) {
-        self.fired(Kind::FailpointCrash);
+    /// A crash that was armed.
+    pub(super) fn armed_crash(&mut self, node: usize, kind: Kind) {
+        self.fired(kind);
         self.crash(node, Down::Crashed);
         self.queue.push(self.now + RESTART_AFTER, Happening::Restart { node });
     }
@@ -337,6 +397,7 @@ impl World<'_> {
                 self.nodes[node].disk.crash(&mut self.decider);
             }
         }
+        self.look_for_harm(node);
     }
 
     /// A member that ended by itself comes back when the operator looks.
@@ -351,7 +412,11 @@ impl World<'_> {
     pub(crate) fn heal(&mut self) {
         self.faults.healed = true;
         self.faults.armed.clear();
-        self.faults.running.clear();
+        for (place, nodes) in std::mem::take(&mut self.faults.running) {
+            if self.faults.plan.episodes[place].kind == Kind::DiskFailure {
+                nodes.iter().for_each(|node| self.replace(*node));
+            }
+        }
         self.faults.cuts.clear();
         self.network.heal();
         self.network.set_all(|parameters| {
@@ -363,7 +428,7 @@ impl World<'_> {
             self.nodes[node].clock.set_rate(self.now, 0);
             self.nodes[node].kept_down = 0;
             self.resume(node);
-            if !self.nodes[node].is_up() && self.nodes[node].down != Down::Removed {
+            if !self.nodes[node].is_up() && !self.nodes[node].down.is_final() {
                 self.queue.push(self.now, Happening::Restart { node });
             }
         }

@@ -6,7 +6,9 @@
 
 mod faults;
 mod node;
+mod operator;
 mod perform;
+mod storage;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -19,9 +21,10 @@ use detcd_replica::{Chance, Input, MemberId, OpId, Output, PeerMessage, Replica,
 use crate::clock::Clock;
 use crate::decide::{Decider, Site, Subject};
 use crate::digest::Digest;
-use crate::disk::{self, Disk, Episodes};
+use crate::disk::{self, Disk, Episodes, Loss};
 use crate::distribution;
 use crate::fault::Plan;
+use crate::halt::{Standing, Until};
 use crate::net::{self, Network};
 use crate::observer::Observer;
 use crate::queue::Queue;
@@ -29,7 +32,10 @@ use crate::scenario::Scenario;
 
 use faults::Faults;
 use node::{Down, Node};
+use operator::Operator;
 use traffic::Traffic;
+
+pub use storage::Refusal;
 
 /// Something that will happen.
 pub(crate) enum Happening {
@@ -49,6 +55,8 @@ pub(crate) enum Happening {
     Episode { place: usize, begins: bool },
     /// A crashed member starts again.
     Restart { node: usize },
+    /// The operator looks after a replacement.
+    Operator { job: usize },
 }
 
 /// Why a run cannot go on.
@@ -60,6 +68,8 @@ pub(crate) enum Stop {
     Panic { member: MemberId, message: String },
     /// A member does not start though no fault excuses it.
     Refused { member: MemberId, reason: String },
+    /// The moment has come at which the run was to be looked at.
+    Halted,
 }
 
 /// Counts of what happened, by name.
@@ -76,36 +86,31 @@ pub(crate) struct World<'a> {
     nodes: Vec<Node>,
     traffic: Traffic,
     faults: Faults,
+    operator: Operator,
+    refusals: Vec<Refusal>,
     digest: Digest,
     observer: &'a mut dyn Observer,
     tally: Tally,
     stop: Option<Stop>,
+    until: Until,
     trace: Option<Vec<String>>,
     /// Memory for the outputs of a step, used again and again.
     scratch: Vec<Output>,
 }
 
 impl<'a> World<'a> {
-    /// A world at the beginning of time: every member is about to start.
+    /// A world at the beginning of time: every member is about to start. Nothing happens after `until`.
     pub(crate) fn new(
         scenario: &'a Scenario,
         plan: Plan,
         mut decider: Decider,
         observer: &'a mut dyn Observer,
         traced: bool,
+        until: Until,
     ) -> Self {
         let count = scenario.cluster.members as usize;
         let network = network(scenario, count, &mut decider);
-        let mut nodes = Vec::with_capacity(count);
-        for place in 0..count {
-            let member = MemberId(place as u64 + 1);
-            let profile = disk::profile(&scenario.disk.profile).expect("the scenario was validated");
-            let disk = Disk::new(place as u32 + 1, profile, Episodes::On, &mut decider);
-            let mut clock = Clock::new(Monotonic(1_000_000_000), 0);
-            let drift = distribution::Symmetric(scenario.clock.drift * 1_000);
-            clock.set_rate(0, decider.decide(Site::ClockDrift, Subject::one(place as u32 + 1), &drift));
-            nodes.push(Node::new(scenario.config(member), disk, clock));
-        }
+        let nodes = (0..count).map(|place| node(scenario, place, 0, &mut decider)).collect();
         let mut world = Self {
             scenario,
             now: 0,
@@ -116,10 +121,13 @@ impl<'a> World<'a> {
             nodes,
             traffic: Traffic::new(scenario),
             faults: Faults::new(plan),
+            operator: Operator::default(),
+            refusals: Vec::new(),
             digest: Digest::new(),
             observer,
             tally: Tally::new(),
             stop: None,
+            until,
             trace: traced.then(Vec::new),
             scratch: Vec::new(),
         };
@@ -141,6 +149,9 @@ impl<'a> World<'a> {
 
     /// Let the next event happen. False when there is none, or the run has stopped.
     pub(crate) fn advance(&mut self) -> bool {
+        if self.stop.is_none() && self.is_over() {
+            self.stop = Some(Stop::Halted);
+        }
         if self.stop.is_some() {
             return false;
         }
@@ -149,6 +160,20 @@ impl<'a> World<'a> {
         self.now = at;
         self.happen(happening);
         true
+    }
+
+    /// Whether nothing more is to happen.
+    fn is_over(&mut self) -> bool {
+        match self.until {
+            Until::End => false,
+            Until::Event(event) => self.moment >= event,
+            Until::Time(time) => self.queue.next_time().is_some_and(|next| next > time.0),
+        }
+    }
+
+    /// Whether the event that the run is to end with has happened: one happening may be several events.
+    fn is_past(&self) -> bool {
+        matches!(self.until, Until::Event(event) if self.moment >= event)
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -170,6 +195,7 @@ impl<'a> World<'a> {
             }
             Happening::Episode { place, begins } => return self.episode(*place, *begins),
             Happening::Restart { node } => return self.restart(*node),
+            Happening::Operator { job } => return self.operate(*job),
         };
         if incarnation.is_some_and(|incarnation| incarnation != self.nodes[node].incarnation) {
             return;
@@ -201,14 +227,18 @@ impl<'a> World<'a> {
                 self.step(node, Input::SnapshotSent { member, delivered });
             }
             Happening::Disk { op, .. } => self.disk_done(node, op),
-            Happening::Traffic(_) | Happening::Episode { .. } | Happening::Restart { .. } => {
-                unreachable!("they were taken above")
-            }
+            Happening::Traffic(_)
+            | Happening::Episode { .. }
+            | Happening::Restart { .. }
+            | Happening::Operator { .. } => unreachable!("they were taken above"),
         }
     }
 
     /// A member takes a step, and what it wants is done.
     pub(crate) fn step(&mut self, node: usize, input: Input) {
+        if self.is_past() {
+            return;
+        }
         let now = self.local_now(node);
         let Some(replica) = self.nodes[node].replica.as_mut() else { return };
         self.moment += 1;
@@ -225,9 +255,9 @@ impl<'a> World<'a> {
         let mut outputs = std::mem::take(&mut self.scratch);
         let stepped = catch_unwind(AssertUnwindSafe(|| replica.step(now, input, &mut outputs)));
         if let Err(panic) = stepped {
-            let member = self.nodes[node].config.member;
-            self.stop = Some(Stop::Panic { member, message: panic_message(panic.as_ref()) });
-            return;
+            outputs.clear();
+            self.scratch = outputs;
+            return self.panicked(node, panic_message(panic.as_ref()));
         }
         self.perform(node, &mut outputs, false);
         outputs.clear();
@@ -236,17 +266,29 @@ impl<'a> World<'a> {
 
     /// Start a member from what its disk holds.
     pub(crate) fn boot(&mut self, node: usize) {
-        let image = self.nodes[node].disk.image();
+        if self.is_past() {
+            return;
+        }
+        let image = match self.nodes[node].disk.read() {
+            Ok(image) => image,
+            Err(file) => return self.cannot_read(node, file),
+        };
         self.nodes[node].incarnation += 1;
         self.nodes[node].down = Down::Up;
         self.moment += 1;
         let now = self.local_now(node);
         let config = self.nodes[node].config.clone();
         let member = config.member;
+        let finding = self.observer.disk(self.moment, member, &image);
+        self.stop_on(finding);
+        if self.stop.is_some() {
+            return;
+        }
         let mut outputs = std::mem::take(&mut self.scratch);
         let booted = catch_unwind(AssertUnwindSafe(|| Replica::boot(config, &image, now, &mut outputs)));
         match booted {
-            Err(panic) => self.stop = Some(Stop::Panic { member, message: panic_message(panic.as_ref()) }),
+            Err(panic) => self.panicked(node, panic_message(panic.as_ref())),
+            Ok(Err(error)) if self.nodes[node].disk.is_harmed() => self.refuses(node, error.to_string()),
             Ok(Err(error)) => self.stop = Some(Stop::Refused { member, reason: error.to_string() }),
             Ok(Ok(replica)) => {
                 self.digest.event(self.now, 1, node as u64);
@@ -279,13 +321,51 @@ impl<'a> World<'a> {
         self.node_gone(node);
     }
 
+    /// Show what a loss of power would leave of every disk now.
+    pub(crate) fn show_disks(&mut self) {
+        for node in 0..self.nodes.len() {
+            let mut disk = self.nodes[node].disk.clone();
+            disk.crash_with(Loss::Everything, &mut self.decider);
+            let member = self.nodes[node].config.member;
+            let finding = self.observer.disk(self.moment, member, &disk.image());
+            self.stop_on(finding);
+        }
+    }
+
     fn restart(&mut self, node: usize) {
-        if self.nodes[node].is_up() || self.nodes[node].kept_down > 0 || self.nodes[node].down == Down::Removed {
+        if self.nodes[node].is_up() || self.nodes[node].kept_down > 0 || self.nodes[node].down.is_final() {
             return;
         }
         *self.tally.entry("recoveries").or_default() += 1;
         self.trace_note(node, "restart");
         self.boot(node);
+    }
+
+    /// A member panics: a finding, unless a disk that broke its promise explains it. Then it is down for good.
+    fn panicked(&mut self, node: usize, message: String) {
+        if !self.any_harm() {
+            let member = self.nodes[node].config.member;
+            self.stop = Some(Stop::Panic { member, message });
+            return;
+        }
+        self.crash(node, Down::Refused);
+        self.refuses(node, format!("panic: {message}"));
+    }
+
+    /// Nodes up to the one of this member; those that are new are empty, and nobody has started them.
+    fn make_room(&mut self, member: MemberId) {
+        let (known, count) = (self.nodes.len(), member.0 as usize);
+        if count <= known {
+            return;
+        }
+        let profile = network_profile(self.scenario);
+        let change = character(self.scenario, self.faults.healed());
+        self.network.grow(count, profile, &mut self.decider, change);
+        for place in known..count {
+            let mut new = node(self.scenario, place, self.now, &mut self.decider);
+            new.down = Down::Absent;
+            self.nodes.push(new);
+        }
     }
 
     /// The place of a member in the list of nodes: members are numbered from 1.
@@ -362,7 +442,10 @@ impl<'a> World<'a> {
 
     /// Why the cluster has not settled: nobody leads, a member is down or behind, a client waits. `None` when it has.
     pub(crate) fn pending(&self) -> Option<String> {
-        let live: Vec<_> = self.nodes.iter().filter(|node| node.down != Down::Removed).collect();
+        if let Some(reason) = self.operator_pending() {
+            return Some(reason);
+        }
+        let live: Vec<_> = self.nodes.iter().filter(|node| !node.down.is_final()).collect();
         let mut applied = None;
         let mut leaders = 0;
         for node in &live {
@@ -403,6 +486,7 @@ impl<'a> World<'a> {
     /// Hand over what the run has left.
     pub(crate) fn finish(mut self) -> Remains {
         self.count_network();
+        self.count_disk_faults();
         let faults = self.faults.tally();
         let history = self.traffic.history(self.moment);
         Remains {
@@ -413,8 +497,10 @@ impl<'a> World<'a> {
             history,
             tally: self.tally,
             faults,
+            refusals: self.refusals,
             stop: self.stop,
             trace: self.trace.unwrap_or_default(),
+            members: self.nodes.into_iter().map(Node::remains).collect(),
         }
     }
 }
@@ -428,8 +514,10 @@ pub(crate) struct Remains {
     pub(crate) history: History,
     pub(crate) tally: Tally,
     pub(crate) faults: Tally,
+    pub(crate) refusals: Vec<Refusal>,
     pub(crate) stop: Option<Stop>,
     pub(crate) trace: Vec<String>,
+    pub(crate) members: Vec<Standing>,
 }
 
 /// Fold what a member is given into the digest: kind, and what distinguishes it.
@@ -510,26 +598,53 @@ fn quoted(text: &str) -> String {
 /// Ready.
 const SCHEDULING: u64 = 20_000;
 
-/// The network of a scenario.
-fn network(scenario: &Scenario, nodes: usize, decider: &mut Decider) -> Network {
+/// The node of a member, with an empty disk.
+fn node(scenario: &Scenario, place: usize, now: u64, decider: &mut Decider) -> Node {
+    let number = place as u32 + 1;
+    let profile = disk::profile(&scenario.disk.profile).expect("the scenario was validated");
+    let disk = Disk::new(number, profile, Episodes::On, decider);
+    let mut clock = Clock::new(Monotonic(1_000_000_000), 0);
+    let drift = distribution::Symmetric(scenario.clock.drift * 1_000);
+    clock.set_rate(now, decider.decide(Site::ClockDrift, Subject::one(number), &drift));
+    Node::new(scenario.config(MemberId(place as u64 + 1)), disk, clock)
+}
+
+fn network_profile(scenario: &Scenario) -> &'static net::Profile {
     let name = match scenario.network.profile.as_str() {
         "lan" => "rack",
         "az" => "same_az",
         "wan" => "global",
         other => other,
     };
-    let profile = net::profile(name).expect("the scenario was validated");
-    let mut network = Network::new(nodes, profile, decider);
-    let share = |per_million| distribution::Ratio::new(per_million, 1_000_000);
-    let set = &scenario.network;
-    if set.loss + set.duplicate + set.reorder > 0 {
-        network.set_all(|link| {
-            link.mode = net::Mode::Datagram;
-            link.loss = link.loss.or_more(share(set.loss));
-            link.duplicate = share(set.duplicate);
-            link.reorder = share(set.reorder);
-            link.reorder_window = faults::REORDER_WINDOW;
-        });
-    }
+    net::profile(name).expect("the scenario was validated")
+}
+
+/// The network of a scenario.
+fn network(scenario: &Scenario, nodes: usize, decider: &mut Decider) -> Network {
+    let mut network = Network::new(nodes, network_profile(scenario), decider);
+    network.set_all(character(scenario, false));
     network
 }
+
+/// What a scenario makes of every link, at all times until everything is repaired.
+fn character(scenario: &Scenario, healed: bool) -> impl Fn(&mut net::Parameters) {
+    let share = |per_million| distribution::Ratio::new(per_million, 1_000_000);
+    let set = &scenario.network;
+    let (loss, duplicate, reorder) = (share(set.loss), share(set.duplicate), share(set.reorder));
+    let faulty = set.loss + set.duplicate + set.reorder > 0;
+    move |link| {
+        if healed {
+            link.mode = net::Mode::Stream;
+            link.loss = distribution::Ratio::ZERO;
+        } else if faulty {
+            link.mode = net::Mode::Datagram;
+            link.loss = link.loss.or_more(loss);
+            link.duplicate = duplicate;
+            link.reorder = reorder;
+            link.reorder_window = faults::REORDER_WINDOW;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use detcd_replica::{Config, DiskError, FileName, OpId, Replica, RequestId, Strea
 
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::halt::Standing;
 use crate::queue::Token;
 
 use super::Happening;
@@ -21,6 +22,17 @@ pub(super) enum Down {
     Exited(&'static str),
     /// It was removed from the cluster, and stays away.
     Removed,
+    /// It does not start from its disk, which a fault has harmed; it stays down.
+    Refused,
+    /// It has never been started; it will be when it is a member.
+    Absent,
+}
+
+impl Down {
+    /// Whether nobody starts it again.
+    pub(super) fn is_final(self) -> bool {
+        matches!(self, Self::Removed | Self::Refused | Self::Absent)
+    }
 }
 
 /// One node.
@@ -75,6 +87,11 @@ impl Node {
 
     pub(super) fn is_up(&self) -> bool {
         self.replica.is_some()
+    }
+
+    /// What is left of it when the run is over.
+    pub(super) fn remains(self) -> Standing {
+        Standing { config: self.config, replica: self.replica, disk: self.disk }
     }
 
     /// The pending wake-up of a task: when, and its place in the queue.

@@ -14,7 +14,8 @@ impl World<'_> {
     /// after is never done, and the member is gone.
     pub(super) fn perform(&mut self, node: usize, outputs: &mut Vec<Output>, booted: bool) {
         let cut = self.crash_point(node, outputs);
-        let performed = &outputs[..cut.unwrap_or(outputs.len())];
+        let count = cut.map_or(outputs.len(), |(count, _)| count);
+        let performed = &outputs[..count];
         if let Some(replica) = &self.nodes[node].replica {
             let view = replica.view();
             let finding = match booted {
@@ -26,7 +27,7 @@ impl World<'_> {
                 return;
             }
         }
-        outputs.truncate(cut.unwrap_or(outputs.len()));
+        outputs.truncate(count);
         let mut asked = false;
         for output in outputs.drain(..) {
             match output {
@@ -57,8 +58,8 @@ impl World<'_> {
                 }
             }
         }
-        if cut.is_some() {
-            self.failpoint_crash(node);
+        if let Some((_, kind)) = cut {
+            self.armed_crash(node, kind);
         } else if asked {
             let chance = self.draw_election_timeout(node);
             self.step(node, Input::Chance(chance));
@@ -146,6 +147,7 @@ impl World<'_> {
                 }
             },
         };
+        self.look_for_harm(node);
         let file = self.nodes[node].syncs.remove(&op).flatten();
         if let (Ok(()), Some(file)) = (result, file) {
             let member = self.nodes[node].config.member;
@@ -184,6 +186,10 @@ impl World<'_> {
                 "entries_applied"
             }
             Event::BackendCommitted { .. } => "backend_commits",
+            Event::ConfigurationChanged { .. } => {
+                self.trace_event(node, event);
+                return self.configured(node);
+            }
             _ => {
                 self.trace_event(node, event);
                 return;

@@ -191,6 +191,8 @@ impl World<'_> {
                 Actor::Worker(client) | Actor::Operator(client, _) if !client.is_finished() => {
                     return Some(format!("client c{slot} waits for an answer"));
                 }
+                // Whoever it may ask stays down: nothing is due to it.
+                Actor::Watcher(watcher) if watcher.endpoints().iter().all(|member| self.stays_down(*member)) => {}
                 Actor::Watcher(watcher) if !watcher.is_connected() => {
                     return Some(format!("client c{slot} has no watch stream"));
                 }
@@ -202,6 +204,10 @@ impl World<'_> {
             }
         }
         None
+    }
+
+    fn stays_down(&self, member: MemberId) -> bool {
+        self.nodes[self.place(member)].down.is_final()
     }
 
     pub(super) fn traffic_happens(&mut self, happening: Happening) {
@@ -346,7 +352,9 @@ impl World<'_> {
     }
 
     pub(super) fn reply(&mut self, node: usize, id: RequestId, result: Result<Response, Error>) {
-        let (slot, number) = self.nodes[node].requests.remove(&id).expect("a member answers each request once");
+        let Some((slot, number)) = self.nodes[node].requests.remove(&id) else {
+            return self.operator_hears(node, id);
+        };
         self.tell_client(slot, ToClient::Reply { number, result });
     }
 

@@ -18,6 +18,12 @@ pub enum Bug {
     VoteIgnoresLogUptodate,
     /// M-18, etcd#13766: the backend commit saves the index of the entry that is being applied.
     CiSavedBeforeApply,
+    /// M-19, etcd#14685: the commit that a defragmentation begins with does not save the consistent index.
+    DefragCommitWithoutCi,
+    /// M-25, etcd#20271: a snapshot is installed while a defragmentation copies the old database.
+    DefragRacesApplySnapshot,
+    /// M-26, etcd#17247, etcd#21986: the read buffer keeps a key that was written twice in one batch twice.
+    ReadbufMergeDups,
     /// M-27, etcd#17780: after a restart the revision is computed from the keys that are left.
     RestoreRevIgnoresScheduled,
     /// M-36, etcd#15220: a manual progress request is answered at once, though watchers lag.
@@ -62,11 +68,15 @@ pub enum Bug {
     QuotaRejectAtApply,
     /// M-77: a linearizable read does not wait until the read index is applied.
     LinearizableReadSkipsApplywait,
+    /// M-83: a commit makes the meta page last before the pages that it speaks of.
+    MetaBeforeData,
+    /// M-84: pages that an open reader still reads are used again.
+    FreelistEarlyReuse,
 }
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 34] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -74,6 +84,9 @@ impl Bug {
         Self::ReadindexBeforeTermCommit,
         Self::VoteIgnoresLogUptodate,
         Self::CiSavedBeforeApply,
+        Self::DefragCommitWithoutCi,
+        Self::DefragRacesApplySnapshot,
+        Self::ReadbufMergeDups,
         Self::RestoreRevIgnoresScheduled,
         Self::ProgressIgnoresUnsynced,
         Self::CiNotMovedForLocklessEntries,
@@ -96,6 +109,8 @@ impl Bug {
         Self::AlarmSingleMember,
         Self::QuotaRejectAtApply,
         Self::LinearizableReadSkipsApplywait,
+        Self::MetaBeforeData,
+        Self::FreelistEarlyReuse,
     ];
 
     /// Its name on the command line.
@@ -108,6 +123,9 @@ impl Bug {
             Self::ReadindexBeforeTermCommit => "readindex_before_term_commit",
             Self::VoteIgnoresLogUptodate => "vote_ignores_log_uptodate",
             Self::CiSavedBeforeApply => "ci_saved_before_apply",
+            Self::DefragCommitWithoutCi => "defrag_commit_without_ci",
+            Self::DefragRacesApplySnapshot => "defrag_races_apply_snapshot",
+            Self::ReadbufMergeDups => "readbuf_merge_dups",
             Self::RestoreRevIgnoresScheduled => "restore_rev_ignores_scheduled",
             Self::ProgressIgnoresUnsynced => "progress_ignores_unsynced",
             Self::CiNotMovedForLocklessEntries => "ci_not_moved_for_lockless_entries",
@@ -130,6 +148,8 @@ impl Bug {
             Self::AlarmSingleMember => "alarm_single_member",
             Self::QuotaRejectAtApply => "quota_reject_at_apply",
             Self::LinearizableReadSkipsApplywait => "linearizable_read_skips_applywait",
+            Self::MetaBeforeData => "meta_before_data",
+            Self::FreelistEarlyReuse => "freelist_early_reuse",
         }
     }
 
@@ -143,6 +163,9 @@ impl Bug {
             Self::ReadindexBeforeTermCommit => "M-06",
             Self::VoteIgnoresLogUptodate => "M-08",
             Self::CiSavedBeforeApply => "M-18",
+            Self::DefragCommitWithoutCi => "M-19",
+            Self::DefragRacesApplySnapshot => "M-25",
+            Self::ReadbufMergeDups => "M-26",
             Self::RestoreRevIgnoresScheduled => "M-27",
             Self::ProgressIgnoresUnsynced => "M-36",
             Self::CiNotMovedForLocklessEntries => "M-20",
@@ -165,6 +188,8 @@ impl Bug {
             Self::AlarmSingleMember => "M-74",
             Self::QuotaRejectAtApply => "M-75",
             Self::LinearizableReadSkipsApplywait => "M-77",
+            Self::MetaBeforeData => "M-83",
+            Self::FreelistEarlyReuse => "M-84",
         }
     }
 

@@ -170,11 +170,13 @@ pub enum Task {
     LeaseExpiry,
     /// Checkpoints of the time that leases have left (`checkpointScheduledLeases`).
     LeaseCheckpoint,
+    /// A defragmentation that was asked for (`backend.Defrag`).
+    Defrag,
 }
 
 impl Task {
     /// Every task there is.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Tick,
         Self::RaftLoop,
         Self::Apply,
@@ -191,6 +193,7 @@ impl Task {
         Self::LeaseCalls,
         Self::LeaseExpiry,
         Self::LeaseCheckpoint,
+        Self::Defrag,
     ];
 
     /// A small number, dense from 0.
@@ -615,6 +618,28 @@ pub enum Failpoint {
     BeforeCommit,
     /// `afterCommit`
     AfterCommit,
+    /// `beforeStartDBTxn`
+    BeforeStartDbTxn,
+    /// `afterStartDBTxn`
+    AfterStartDbTxn,
+    /// `beforeWritebackBuf`
+    BeforeWritebackBuf,
+    /// `afterWritebackBuf`
+    AfterWritebackBuf,
+    /// `defragBeforeCopy`
+    DefragBeforeCopy,
+    /// `defragBeforeRename`
+    DefragBeforeRename,
+    /// `lackOfDiskSpace`
+    LackOfDiskSpace,
+    /// `resizeFileError`
+    ResizeFileError,
+    /// `beforeSyncDataPages`
+    BeforeSyncDataPages,
+    /// `beforeWriteMetaError`
+    BeforeWriteMetaError,
+    /// `beforeSyncMetaPage`
+    BeforeSyncMetaPage,
     /// `compactBeforeCommitScheduledCompact`
     CompactBeforeCommitScheduledCompact,
     /// `compactAfterCommitScheduledCompact`
@@ -639,7 +664,7 @@ pub enum Failpoint {
 
 impl Failpoint {
     /// Every point there is.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 42] = [
         Self::WalBeforeSync,
         Self::WalAfterSync,
         Self::RaftBeforeLeaderSend,
@@ -661,6 +686,17 @@ impl Failpoint {
         Self::CommitAfterPreCommitHook,
         Self::BeforeCommit,
         Self::AfterCommit,
+        Self::BeforeStartDbTxn,
+        Self::AfterStartDbTxn,
+        Self::BeforeWritebackBuf,
+        Self::AfterWritebackBuf,
+        Self::DefragBeforeCopy,
+        Self::DefragBeforeRename,
+        Self::LackOfDiskSpace,
+        Self::ResizeFileError,
+        Self::BeforeSyncDataPages,
+        Self::BeforeWriteMetaError,
+        Self::BeforeSyncMetaPage,
         Self::CompactBeforeCommitScheduledCompact,
         Self::CompactAfterCommitScheduledCompact,
         Self::CompactBeforeSetFinishedCompact,
@@ -697,6 +733,17 @@ impl Failpoint {
             Self::CommitAfterPreCommitHook => "commitAfterPreCommitHook",
             Self::BeforeCommit => "beforeCommit",
             Self::AfterCommit => "afterCommit",
+            Self::BeforeStartDbTxn => "beforeStartDBTxn",
+            Self::AfterStartDbTxn => "afterStartDBTxn",
+            Self::BeforeWritebackBuf => "beforeWritebackBuf",
+            Self::AfterWritebackBuf => "afterWritebackBuf",
+            Self::DefragBeforeCopy => "defragBeforeCopy",
+            Self::DefragBeforeRename => "defragBeforeRename",
+            Self::LackOfDiskSpace => "lackOfDiskSpace",
+            Self::ResizeFileError => "resizeFileError",
+            Self::BeforeSyncDataPages => "beforeSyncDataPages",
+            Self::BeforeWriteMetaError => "beforeWriteMetaError",
+            Self::BeforeSyncMetaPage => "beforeSyncMetaPage",
             Self::CompactBeforeCommitScheduledCompact => "compactBeforeCommitScheduledCompact",
             Self::CompactAfterCommitScheduledCompact => "compactAfterCommitScheduledCompact",
             Self::CompactBeforeSetFinishedCompact => "compactBeforeSetFinishedCompact",

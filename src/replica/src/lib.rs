@@ -31,6 +31,7 @@ mod io;
 pub mod lease;
 mod log;
 pub mod mvcc;
+pub mod pager;
 mod quota;
 mod replica;
 pub mod time;

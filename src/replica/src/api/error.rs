@@ -47,6 +47,8 @@ pub enum Error {
     Timeout,
     /// The leader could not apply in time what it knows to be committed.
     TimeoutWaitAppliedIndex,
+    /// The copy of the database could not be written; the old one is in use.
+    DefragmentFailed,
     /// The member is going down.
     Stopped,
     /// The alarm about the data is raised.
@@ -147,6 +149,7 @@ impl Error {
             Self::TimeoutWaitAppliedIndex => {
                 (Unavailable, "etcdserver: request timed out, waiting for the applied index took too long")
             }
+            Self::DefragmentFailed => (Unknown, "failed to defragment the database"),
             Self::Stopped => (Unavailable, "etcdserver: server stopped"),
             Self::Corrupt => (DataLoss, "etcdserver: corrupt cluster"),
             Self::MemberNotFound => (NotFound, "etcdserver: member not found"),

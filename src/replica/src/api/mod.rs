@@ -81,6 +81,8 @@ pub enum Request {
     },
     /// What this member knows of itself. Answered at once, without the cluster.
     Status,
+    /// Write the member's database anew, without the room that nothing uses. The member does nothing else meanwhile.
+    Defragment,
     /// A hash of the member's own key space at a revision (0: the newest). Answered without the cluster.
     HashKv {
         /// The revision, 0 for the newest.
@@ -194,6 +196,8 @@ pub enum ResponseBody {
         /// Its commit index.
         raft_index: u64,
     },
+    /// The database was written anew.
+    Defragment,
     /// Hash of the key space.
     HashKv {
         /// CRC-32C over the revisions kept.

@@ -1,122 +1,109 @@
-//! The backend: what has been applied, in one file, committed in batches.
+//! The backend: what has been applied, in one bbolt file, committed in batches.
 //!
-//! Writes go to the open batch and are seen by reads at once. [`Backend::begin_commit`] starts to make the batch
-//! last, in two phases as bbolt's: the data and a sync, then the page that makes it count and a sync. A crash leaves
+//! Writes go to the open batch, which is a write transaction of the pager. Reads see the last commit with the read
+//! buffer on top; inside a batch that has written, they see the batch. [`Backend::unlock`] ends what etcd does under the
+//! batch's lock. [`Backend::begin_commit`] makes the batch last, with the consistent index as it stands; a crash leaves
 //! the state of the last commit, or of the one in flight, and nothing in between. Like etcd, which holds the batch's
-//! lock meanwhile, the batch takes no writes while a commit is in flight.
-//!
-//! The file is a log of batches under two alternating meta slots (see `file.rs`). When the log has outgrown what is
-//! alive in it, the next commit writes it anew beside the old file and renames it over.
+//! lock meanwhile, the batch takes no writes while a commit or a defragmentation is in flight.
 //!
 //! The backend does not know what keys mean, except for three in the `meta` bucket: the consistent index and its term
 //! (what the state is the result of), and the configuration there.
 
 mod batch;
+mod buffer;
+mod commit;
 mod conf_state;
-mod file;
+mod defrag;
+mod snapshot;
 #[cfg(test)]
 mod tests;
-
-use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use bytes::Bytes;
 
 pub use crate::mvcc::Bucket;
+use crate::pager::{BucketRoot, Options, Pager};
 use crate::wal::Commands;
-use crate::{raftpb, BootError, Dir, DiskCommand, DiskImage, FileName, OpId};
+use crate::{raftpb, BootError, Bug, Bugs, DiskImage, Failpoint, FileName};
+
+use buffer::{Buffers, Merge};
+pub use commit::CommitProgress;
+use commit::Flight;
+pub use snapshot::SnapshotReader;
 
 const CONSISTENT_INDEX: &[u8] = b"consistent_index";
 const TERM: &[u8] = b"term";
 const CONF_STATE: &[u8] = b"confState";
-
-/// A log up to this size is never written anew.
-const LOG_BYTES_MIN: u64 = 1 << 20;
-/// The log is written anew when it is so many times what is alive in it.
-const LOG_TIMES_LIVE: u64 = 4;
-
-/// Keys and values, by bucket.
-type Buckets = [BTreeMap<Bytes, Bytes>; Bucket::ALL.len()];
-
-/// How far a commit is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CommitProgress {
-    /// Another sync must end first: [`Backend::awaiting`].
-    Pending,
-    /// It lasts.
-    Done {
-        /// The consistent index in it.
-        consistent_index: u64,
-    },
-}
+const STORAGE_VERSION: &[u8] = b"storageVersion";
 
 /// Bytes of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size {
-    /// The whole file.
+    /// Up to the last page that was ever used.
     pub total: u64,
-    /// What it would be if it held nothing but what is alive.
+    /// Without the pages that were free at the last commit.
     pub in_use: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Phase {
-    /// The batch is on its way to the end of the log.
-    Data,
-    /// The slot that makes it count is.
-    Meta,
-    /// The whole state is on its way to a file of its own.
-    Anew(FileName),
-    /// Its name is.
-    Name,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Commit {
-    phase: Phase,
-    sync: OpId,
-    meta: file::Meta,
-    consistent_index: u64,
 }
 
 /// The backend. Plain data.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Backend {
-    buckets: Buckets,
-    /// What keys and values in `buckets` take in a log.
-    live_bytes: u64,
-    /// The open batch, as it will be written.
-    batch: Vec<u8>,
+    bugs: Bugs,
+    /// With an open write transaction, but while a commit is in flight.
+    pager: Pager,
+    /// The first pages, while there is no file.
+    uncreated: Option<Bytes>,
+    /// Where each bucket was at the last commit.
+    roots: [Option<BucketRoot>; Bucket::ALL.len()],
+    buffers: Buffers,
     pending: usize,
+    pending_deletes: usize,
     consistent_index: u64,
     term: u64,
     /// As JSON. It is written when it changes, as in etcd.
     conf_state: Option<Bytes>,
     conf_state_changed: bool,
-    /// What the file says; `None` while there is none.
-    meta: Option<file::Meta>,
-    /// Files that a crash left behind; the next file of that kind gets a number above them.
-    orphans: Vec<FileName>,
+    /// As the file has it.
+    committed_index: u64,
+    flight: Option<Flight>,
+    /// From the commit before the copy to the end.
+    defragmenting: bool,
+    /// Number of the next temporary file.
     next_tmp: u64,
-    commit: Option<Commit>,
+    /// Snapshots of the file being read.
+    readers: usize,
+    /// Counts the files that it has had: a defragmentation makes a new one.
+    generation: u64,
 }
 
 impl Backend {
     /// An empty backend. Its file comes into being with the first commit.
-    pub fn create() -> Self {
+    pub fn create(bugs: Bugs) -> Self {
+        let (pager, first) = Pager::blank(FileName::Db, Options { bugs, ..Options::ETCD });
+        let mut backend = Self::on(pager, bugs);
+        backend.uncreated = Some(first);
+        backend.begin();
+        backend
+    }
+
+    fn on(pager: Pager, bugs: Bugs) -> Self {
         Self {
-            buckets: Buckets::default(),
-            live_bytes: 0,
-            batch: Vec::new(),
+            bugs,
+            pager,
+            uncreated: None,
+            roots: Default::default(),
+            buffers: Buffers::default(),
             pending: 0,
+            pending_deletes: 0,
             consistent_index: 0,
             term: 0,
             conf_state: None,
             conf_state_changed: false,
-            meta: None,
-            orphans: Vec::new(),
+            committed_index: 0,
+            flight: None,
+            defragmenting: false,
             next_tmp: 0,
-            commit: None,
+            readers: 0,
+            generation: 0,
         }
     }
 
@@ -124,64 +111,90 @@ impl Backend {
     ///
     /// # Errors
     /// [`BootError::Backend`] when the file is damaged.
-    pub fn open(image: &DiskImage) -> Result<Self, BootError> {
-        let mut backend = match image.files.get(&FileName::Db) {
-            Some(file) => Self::parse(file)?,
-            None => Self::create(),
-        };
-        for file in image.files.keys() {
-            if let FileName::DbTmp { number } = file {
-                backend.orphans.push(*file);
-                backend.next_tmp = backend.next_tmp.max(number.saturating_add(1));
-            }
+    pub fn open(image: &DiskImage, bugs: Bugs) -> Result<Self, BootError> {
+        match image.files.get(&FileName::Db) {
+            Some(file) if !file.is_empty() => Self::parse(file, bugs),
+            _ => Ok(Self::create(bugs)),
         }
-        Ok(backend)
     }
 
-    /// The backend in the bytes of a file, such as another member's [`Backend::snapshot`].
+    /// The backend in the bytes of a file, such as another member's snapshot.
     ///
     /// # Errors
     /// [`BootError::Backend`] when they are damaged.
-    pub fn parse(file: &Bytes) -> Result<Self, BootError> {
+    pub fn parse(file: &Bytes, bugs: Bugs) -> Result<Self, BootError> {
         let refuse = |reason| BootError::Backend { reason };
-        let mut backend = Self::create();
-        let (meta, buckets) = file::read(file).map_err(refuse)?;
-        let number = |key: &[u8]| match buckets[Bucket::Meta as usize].get(key) {
+        let options = Options { bugs, ..Options::ETCD };
+        let pager = Pager::open(FileName::Db, file, options).map_err(|error| refuse(error.to_string()))?;
+        let mut backend = Self::on(pager, bugs);
+        backend.begin();
+        let number = |key: &[u8]| match backend.get(Bucket::Meta, key) {
             None => Ok(0),
             Some(value) => <[u8; 8]>::try_from(&value[..])
                 .map(u64::from_be_bytes)
                 .map_err(|_| refuse(format!("{} is not 8 bytes long", String::from_utf8_lossy(key)))),
         };
-        (backend.consistent_index, backend.term) = (number(CONSISTENT_INDEX)?, number(TERM)?);
-        backend.conf_state = buckets[Bucket::Meta as usize].get(CONF_STATE).cloned();
-        if let Some(json) = &backend.conf_state {
+        let (consistent_index, term) = (number(CONSISTENT_INDEX)?, number(TERM)?);
+        let conf_state = backend.get(Bucket::Meta, CONF_STATE);
+        if let Some(json) = &conf_state {
             conf_state::parse(json).map_err(refuse)?;
         }
-        backend.live_bytes = buckets.iter().flatten().map(|(key, value)| file::cost(key, value)).sum();
-        (backend.buckets, backend.meta) = (buckets, Some(meta));
+        (backend.consistent_index, backend.term, backend.conf_state) = (consistent_index, term, conf_state);
+        backend.committed_index = consistent_index;
         Ok(backend)
+    }
+
+    /// Another one, which takes this one's place.
+    #[must_use]
+    pub fn succeeded_by(&self, other: Self) -> Self {
+        Self { generation: self.generation + 1, next_tmp: self.next_tmp, ..other }
+    }
+
+    /// Begins the next batch: finds where the buckets are, and makes those that are missing.
+    fn begin(&mut self) {
+        self.pager.begin();
+        for bucket in Bucket::ALL {
+            let name = bucket.name().as_bytes();
+            let root = self.pager.bucket(name);
+            if root.is_none() {
+                self.pager.create_bucket(name);
+            }
+            self.roots[bucket as usize] = root;
+        }
     }
 
     /// Sets `key` of `bucket`.
     pub fn put(&mut self, bucket: Bucket, key: Bytes, value: Bytes) {
-        self.assert_open();
+        self.assert_unlocked();
         self.pending += 1;
-        self.write(bucket, key, value);
+        let name = bucket.name().as_bytes();
+        match bucket {
+            // Revisions only grow.
+            Bucket::Key => self.pager.put_sequential(name, key.clone(), value.clone()),
+            _ => self.pager.put(name, key.clone(), value.clone()),
+        }
+        self.buffers.write(bucket, key, Some(value));
     }
 
     /// Removes `key` of `bucket`, if it is there.
     pub fn delete(&mut self, bucket: Bucket, key: &[u8]) {
-        self.assert_open();
+        self.assert_unlocked();
         self.pending += 1;
-        if let Some(old) = self.buckets[bucket as usize].remove(key) {
-            self.live_bytes -= file::cost(key, &old);
-            file::put_delete(&mut self.batch, bucket, key);
-        }
+        self.pending_deletes += 1;
+        self.pager.delete(bucket.name().as_bytes(), key);
+        self.buffers.write(bucket, Bytes::copy_from_slice(key), None);
     }
 
     /// The value of `key`.
     pub fn get(&self, bucket: Bucket, key: &[u8]) -> Option<Bytes> {
-        self.buckets[bucket as usize].get(key).cloned()
+        if self.buffers.has_written() {
+            return self.pager.get_open(bucket.name().as_bytes(), key).map(|element| element.value);
+        }
+        if let Some(change) = self.buffers.get(bucket, key) {
+            return change.clone();
+        }
+        let root = self.roots[bucket as usize].as_ref()?;
+        self.pager.tree(root).get(key).map(|element| element.value)
     }
 
     /// Shows the pairs with `from <= key < to` (`None`: to the end) in byte order, until `visit` says false.
@@ -195,9 +208,31 @@ impl Backend {
         if to.is_some_and(|to| to <= from) {
             return;
         }
-        let range = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
-        for (key, value) in self.buckets[bucket as usize].range::<[u8], _>(range) {
-            if !visit(key, value) {
+        let inside = |key: &Bytes| to.is_none_or(|to| &key[..] < to);
+        if self.buffers.has_written() {
+            let read = |tree: crate::pager::Tree<'_>| {
+                let mut pairs = tree.seek(from).take_while(|element| inside(&element.key));
+                pairs.all(|element| visit(&element.key, &element.value))
+            };
+            self.pager.with_open(bucket.name().as_bytes(), read);
+            return;
+        }
+        let mut buffered = self.buffers.range(bucket, from, to).iter().peekable();
+        if let Some(root) = &self.roots[bucket as usize] {
+            for element in self.pager.tree(root).seek(from).take_while(|element| inside(&element.key)) {
+                while let Some((key, value)) = buffered.next_if(|change| change.0 < element.key) {
+                    if value.as_ref().is_some_and(|value| !visit(key, value)) {
+                        return;
+                    }
+                }
+                let newer = buffered.peek().is_some_and(|change| change.0 == element.key);
+                if !newer && !visit(&element.key, &element.value) {
+                    return;
+                }
+            }
+        }
+        for (key, value) in buffered {
+            if value.as_ref().is_some_and(|value| !visit(key, value)) {
                 return;
             }
         }
@@ -206,6 +241,25 @@ impl Backend {
     /// Writes that no commit has taken yet.
     pub fn pending(&self) -> usize {
         self.pending
+    }
+
+    /// Whether one of them is a delete. etcd commits at once then: its read buffer does not know deletes.
+    pub fn has_pending_deletes(&self) -> bool {
+        self.pending_deletes > 0
+    }
+
+    /// The batch's lock is given up: whoever reads sees what was written. Reads see it before, too, but pay for it.
+    pub fn unlock(&mut self, commands: &mut impl Commands) {
+        if !self.buffers.has_written() {
+            return;
+        }
+        let merge = match self.bugs.has(Bug::ReadbufMergeDups) {
+            false => Merge::Newest,
+            true => Merge::Duplicates,
+        };
+        commands.point(Failpoint::BeforeWritebackBuf);
+        self.buffers.writeback(merge);
+        commands.point(Failpoint::AfterWritebackBuf);
     }
 
     /// The Raft index, and its term, that the batch is the result of. Written by the next commit.
@@ -235,108 +289,35 @@ impl Backend {
         Some(conf_state::parse(json).expect("it was written here, or parsed when the file was opened"))
     }
 
-    /// The whole state, batch included, as a file.
-    pub fn snapshot(&self) -> Bytes {
-        let mut whole = self.clone();
-        whole.write_meta();
-        file::whole(1, &whole.buckets).1
-    }
-
-    /// Bytes of the file, and of what is alive.
+    /// Bytes of the file, and of what is in use, as of the last commit.
     pub fn size(&self) -> Size {
-        let log = self.meta.as_ref().map_or(0, |meta| meta.length);
-        Size { total: file::LOG_START + log, in_use: file::LOG_START + self.live_bytes }
+        let total = self.pager.size();
+        Size { total, in_use: total - self.pager.stats().free_pages * self.pager.page_size() as u64 }
     }
 
-    /// Starts to commit the batch, with the consistent index as it stands. Returns the first sync to wait for.
-    pub fn begin_commit(&mut self, commands: &mut impl Commands) -> OpId {
-        self.assert_open();
-        self.write_meta();
-        let batch = std::mem::take(&mut self.batch);
-        self.pending = 0;
-        let (phase, meta) = match &self.meta {
-            Some(meta) if meta.length <= (self.live_bytes * LOG_TIMES_LIVE).max(LOG_BYTES_MIN) => {
-                let data = file::batch(meta.txid + 1, &batch);
-                let next = file::Meta { txid: meta.txid + 1, length: meta.length + data.len() as u64 };
-                let offset = file::LOG_START + meta.length;
-                commands.issue(DiskCommand::Write { file: FileName::Db, offset, data: data.into() });
-                (Phase::Data, next)
-            }
-            _ => {
-                for file in std::mem::take(&mut self.orphans) {
-                    commands.issue(DiskCommand::Remove { file });
+    /// The pages below, to be looked at.
+    pub fn pager(&self) -> &Pager {
+        &self.pager
+    }
+
+    /// etcd's hash of the whole backend: CRC-32C over the names, keys and values of all buckets as last committed. Left
+    /// out is what clients do not control: consistent index, term and storage version.
+    pub fn hash_all(&self) -> u32 {
+        let mut hash = 0;
+        for bucket in self.pager.root().iter() {
+            hash = crc32c::crc32c_append(hash, &bucket.key);
+            let Some(root) = bucket.bucket() else { continue };
+            for pair in self.pager.tree(&root).iter() {
+                let ignored = [CONSISTENT_INDEX, TERM, STORAGE_VERSION].contains(&&pair.key[..]);
+                if !(ignored && bucket.key == Bucket::Meta.name()) {
+                    hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, &pair.key), &pair.value);
                 }
-                let file = FileName::DbTmp { number: self.next_tmp };
-                self.next_tmp += 1;
-                let txid = self.meta.as_ref().map_or(1, |meta| meta.txid + 1);
-                let (meta, data) = file::whole(txid, &self.buckets);
-                commands.issue(DiskCommand::Create { file });
-                commands.issue(DiskCommand::Write { file, offset: 0, data });
-                (Phase::Anew(file), meta)
-            }
-        };
-        let file = if let Phase::Anew(file) = phase { file } else { FileName::Db };
-        let sync = commands.issue(DiskCommand::Sync { file });
-        self.commit = Some(Commit { phase, sync, meta, consistent_index: self.consistent_index });
-        sync
-    }
-
-    /// The sync that a commit in flight waits for.
-    pub fn awaiting(&self) -> Option<OpId> {
-        self.commit.as_ref().map(|commit| commit.sync)
-    }
-
-    /// The sync [`Backend::awaiting`] has ended well: goes on with the commit.
-    pub fn on_disk(&mut self, op: OpId, commands: &mut impl Commands) -> CommitProgress {
-        let commit = self.commit.as_mut().expect("a sync of the backend ends during a commit");
-        assert_eq!(commit.sync, op, "a sync that the commit does not wait for");
-        match commit.phase {
-            Phase::Data => {
-                let (offset, data) = commit.meta.slot();
-                commands.issue(DiskCommand::Write { file: FileName::Db, offset, data });
-                commit.sync = commands.issue(DiskCommand::Sync { file: FileName::Db });
-                commit.phase = Phase::Meta;
-                CommitProgress::Pending
-            }
-            Phase::Anew(file) => {
-                commands.issue(DiskCommand::Rename { from: file, to: FileName::Db });
-                commit.sync = commands.issue(DiskCommand::SyncDir { dir: Dir::Snap });
-                commit.phase = Phase::Name;
-                CommitProgress::Pending
-            }
-            Phase::Meta | Phase::Name => {
-                let consistent_index = commit.consistent_index;
-                self.meta = Some(commit.meta.clone());
-                self.commit = None;
-                CommitProgress::Done { consistent_index }
             }
         }
+        hash
     }
 
-    fn assert_open(&self) {
-        assert_eq!(self.commit, None, "the batch is locked while a commit is in flight");
-    }
-
-    fn write(&mut self, bucket: Bucket, key: Bytes, value: Bytes) {
-        file::put_put(&mut self.batch, bucket, &key, &value);
-        self.live_bytes += file::cost(&key, &value);
-        // The old key stays in the map, of the same length as the new one.
-        let key_length = key.len();
-        if let Some(old) = self.buckets[bucket as usize].insert(key, value) {
-            self.live_bytes -= file::cost_of(key_length, old.len());
-        }
-    }
-
-    /// etcd's hook before each commit.
-    fn write_meta(&mut self) {
-        if self.consistent_index != 0 {
-            let big_endian = |number: u64| Bytes::copy_from_slice(&number.to_be_bytes());
-            self.write(Bucket::Meta, Bytes::from_static(CONSISTENT_INDEX), big_endian(self.consistent_index));
-            self.write(Bucket::Meta, Bytes::from_static(TERM), big_endian(self.term));
-        }
-        if std::mem::take(&mut self.conf_state_changed) {
-            let json = self.conf_state.clone().expect("it was set when it changed");
-            self.write(Bucket::Meta, Bytes::from_static(CONF_STATE), json);
-        }
+    fn assert_unlocked(&self) {
+        assert!(self.flight.is_none(), "the batch is locked while a commit is in flight");
     }
 }

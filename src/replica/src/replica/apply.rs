@@ -88,7 +88,10 @@ impl Replica {
         while let Some(work) = self.applying.queue.front() {
             if self.backend.awaiting().is_some() {
                 // The commit holds the batch lock; its end wakes us.
-                return;
+                let races = self.config.bugs.has(Bug::DefragRacesApplySnapshot) && self.backend.is_copying();
+                if !(races && matches!(work, Work::Snapshot { persisted: true, .. })) {
+                    return;
+                }
             }
             match work {
                 Work::Snapshot { persisted: false, .. } => return,
@@ -116,9 +119,7 @@ impl Replica {
                     if self.stopped {
                         return;
                     }
-                    if self.commit_wanted || self.backend.pending() >= self.config.backend_batch_limit {
-                        self.begin_commit();
-                    }
+                    self.unlock_batch();
                 }
             }
         }
@@ -321,6 +322,16 @@ impl Replica {
         if self.backend.pending() > 0 {
             self.begin_commit();
         }
+        self.wake_defrag();
+    }
+
+    /// `batchTx.Unlock`: readers see what was written, and what must not wait is committed.
+    fn unlock_batch(&mut self) {
+        self.backend.unlock(&mut self.out);
+        let full = self.backend.pending() >= self.config.backend_batch_limit;
+        if self.commit_wanted || full || self.backend.has_pending_deletes() {
+            self.begin_commit();
+        }
     }
 
     /// Commit the batch, with the index of the last entry that is wholly in it.
@@ -342,17 +353,23 @@ impl Replica {
     }
 
     pub(super) fn backend_progress(&mut self, op: OpId) {
-        match self.backend.on_disk(op, &mut self.out) {
-            CommitProgress::Pending => {
-                let sync = self.backend.awaiting().expect("a pending commit waits for a sync");
-                self.disk.insert(sync, Waiting::Backend);
-            }
+        if self.displaced_on_disk(op) {
+            return;
+        }
+        let progress = self.backend.on_disk(op, &mut self.out);
+        if let Some(sync) = self.backend.awaiting() {
+            self.disk.insert(sync, Waiting::Backend);
+        }
+        match progress {
+            CommitProgress::Pending => {}
+            CommitProgress::Defragmented => self.defragmented(),
             CommitProgress::Done { consistent_index } => {
                 self.backend_committed = consistent_index;
                 self.out.point(Failpoint::AfterCommit);
                 self.event(Event::BackendCommitted { consistent_index });
                 self.answer_compacted();
                 self.out.wake_now(Task::Apply);
+                self.wake_defrag();
                 if self.snapshotting.waits_for_commit() {
                     self.out.wake_now(Task::Snapshot);
                 }
@@ -365,7 +382,7 @@ impl Replica {
 
     // ---- Compaction of the key space.
 
-    /// One batch. Each batch is committed before the next; the end is noted but not forced to disk, as in etcd.
+    /// One batch. Each batch is committed before the next; so is the last one when it has removed something.
     pub(super) fn compaction_run(&mut self) {
         if !self.store.compaction_pending() || self.backend.awaiting().is_some() {
             return;
@@ -380,6 +397,7 @@ impl Replica {
             }
             CompactionStep::Finished(revision) => {
                 self.out.point(Failpoint::CompactAfterSetFinishedCompact);
+                self.unlock_batch();
                 self.event(Event::CompactionFinished { revision });
                 if self.store.compaction_pending() {
                     self.out.wake_now(Task::Compaction);

@@ -17,6 +17,7 @@ use crate::{
 use super::apply::Applying;
 use super::election::ElectionTimer;
 use super::lease::Leasing;
+use super::maintenance::Maintenance;
 use super::membership::Membership;
 use super::outputs::Outputs;
 use super::raft_loop::Saving;
@@ -104,7 +105,15 @@ fn bootstrap(config: &Config, out: &mut Outputs) -> Recovered {
     let (hard_state, entries) = founding(config);
     let founding = !entries.is_empty();
     let snapshot = (0, 0, ConfState::default());
-    Recovered { wal, backend: Backend::create(), hard_state, entries, snapshot, syncs: vec![created], founding }
+    Recovered {
+        wal,
+        backend: Backend::create(config.bugs),
+        hard_state,
+        entries,
+        snapshot,
+        syncs: vec![created],
+        founding,
+    }
 }
 
 /// The entries that name the founders, as `raft.StartNode` makes them: term 1, already committed. None for a member
@@ -147,7 +156,11 @@ fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> Result<Reco
             syncs.push(op);
         }
     }
-    let mut backend = Backend::open(image)?;
+    for file in image.files.keys().filter(|file| matches!(file, FileName::DbTmp { .. })) {
+        // What a defragmentation has left behind.
+        out.issue(DiskCommand::Remove { file: *file });
+    }
+    let mut backend = Backend::open(image, config.bugs)?;
     if backend.consistent_index() < index {
         // The database came with a snapshot whose rename was lost, or had not been done yet.
         let (file, have) = (FileName::SnapDb { index }, backend.consistent_index());
@@ -155,7 +168,7 @@ fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> Result<Reco
         let Some(database) = image.files.get(&file) else {
             return Err(refuse(format!("no database for the snapshot at {index}: {file} is missing, db is at {have}")));
         };
-        backend = Backend::parse(database)?;
+        backend = Backend::parse(database, config.bugs)?;
         let have = backend.consistent_index();
         if have < index {
             return Err(refuse(format!("{file} is at index {have}, below its snapshot {index}")));
@@ -225,6 +238,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         applying: Applying::default(),
         snapshotting: Snapshotting::at(applied),
         leasing: Leasing::new(now),
+        maintenance: Maintenance::default(),
         saving,
         tick_waiting: false,
         disk,

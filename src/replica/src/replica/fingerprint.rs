@@ -111,6 +111,7 @@ impl Replica {
         say(h, &self.reads);
         say(h, &self.applying);
         say(h, &self.snapshotting);
+        say(h, &self.maintenance);
         say(h, &self.unled);
         say(h, &self.ids);
         self.proposed.hash(h);

@@ -26,6 +26,7 @@ impl Replica {
             reads: self.reads.clone(),
             applying: self.applying.clone(),
             snapshotting: self.snapshotting.clone(),
+            maintenance: self.maintenance.clone(),
             leasing: self.leasing.clone(),
             saving,
             tick_waiting: self.tick_waiting,

@@ -9,6 +9,8 @@ mod election;
 mod fingerprint;
 mod fork;
 mod lease;
+mod look;
+mod maintenance;
 mod membership;
 mod outputs;
 mod peers;
@@ -39,6 +41,7 @@ use crate::{Config, DiskError, Event, Input, LeaseAsk, LogView, MemberId, OpId, 
 use apply::Applying;
 use election::ElectionTimer;
 use lease::Leasing;
+use maintenance::Maintenance;
 use membership::Membership;
 use outputs::Outputs;
 use propose::Internal;
@@ -62,6 +65,7 @@ pub struct Replica {
     applying: Applying,
     snapshotting: Snapshotting,
     leasing: Leasing,
+    maintenance: Maintenance,
     /// The Ready that is being saved; the Raft loop waits for it.
     saving: Option<Saving>,
     /// The ticker's one-slot buffer: a tick that came while the Raft loop was saving.
@@ -195,6 +199,7 @@ impl Replica {
             Task::Compaction => self.compaction_run(),
             Task::Snapshot => self.snapshot_run(),
             Task::Purge => self.purge(),
+            Task::Defrag => self.defrag_run(),
         }
     }
 
@@ -215,6 +220,9 @@ impl Replica {
     fn disk_done(&mut self, now: Monotonic, op: OpId, result: Result<(), DiskError>) {
         let waiting = self.disk.remove(&op);
         if result.is_err() {
+            if self.backend.defragment_failed(op, &mut self.out) {
+                return self.defragment_gave_up();
+            }
             // etcd ends on every failed write or sync: a retry could report success for data that is gone.
             let reason = match waiting {
                 Some(Waiting::Backend) => "failed to commit tx",
@@ -247,7 +255,9 @@ impl Replica {
         if let Err(error) = crate::mvcc::check_request(&request, self.config.max_txn_ops) {
             return self.reply(id, Err(error));
         }
+        let Some(request) = self.hold_while_defragmenting(id, request) else { return };
         match request {
+            Request::Defragment => self.defragment(id),
             Request::Range(range) if range.serializable => self.serve_range(id, &range),
             Request::Range(range) => self.read(now, read::Read::Range(id, range)),
             Request::Txn(txn) if is_read_only(&txn) => {
@@ -285,15 +295,7 @@ impl Replica {
                 };
                 self.reply_body(id, body);
             }
-            Request::HashKv { revision } => {
-                let result = self.store.hash_kv(&self.backend, revision);
-                let result =
-                    result.map(|(hash, compact_revision)| api::ResponseBody::HashKv { hash, compact_revision });
-                match result {
-                    Ok(body) => self.reply_body(id, body),
-                    Err(error) => self.reply(id, Err(error)),
-                }
-            }
+            Request::HashKv { revision } => self.serve_hash_kv(id, revision),
         }
     }
 

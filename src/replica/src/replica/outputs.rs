@@ -50,4 +50,8 @@ impl Commands for Outputs {
         self.list.push(Output::Disk { op, command });
         op
     }
+
+    fn point(&mut self, point: Failpoint) {
+        self.list.push(Output::Point(point));
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::raftpb::{Message, MessageType};
 use crate::wal::Commands;
-use crate::{Bug, Dir, DiskCommand, FileName, Input, MemberId, Output, PeerMessage};
+use crate::{Bug, Dir, DiskCommand, FileName, Input, MemberId, Output, PeerMessage, Task};
 
 use super::{Replica, Waiting};
 
@@ -33,7 +33,9 @@ impl Replica {
 
     /// Give Raft a message. What it refuses (an unknown sender, no leader) is dropped, as etcd drops it.
     pub(super) fn step_raft(&mut self, message: Message) {
-        if let Some(first) = message.entries.first() {
+        // A proposal's entries have no index yet: they come to lie behind the last one.
+        let appended = message.entries.first().filter(|_| message.msg_type == MessageType::MsgAppend);
+        if let Some(first) = appended {
             self.log_changed_from = self.log_changed_from.min(first.index);
         }
         let before = self.raft.raft.raft_log.last_index();
@@ -92,6 +94,8 @@ impl Replica {
     /// Put a message on its way. Snapshots go by the apply loop, which adds the database.
     pub(super) fn send(&mut self, message: Message) {
         if message.msg_type == MessageType::MsgSnapshot {
+            // etcd's apply loop runs with every Ready, whether or not there is anything to apply.
+            self.out.wake_now(Task::Apply);
             return self.snapshotting.want(message);
         }
         let (from, to) = (self.config.member, MemberId(message.to));

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::api::{Error, RangeRequest, TxnRequest};
+use crate::api::{Error, RangeRequest, ResponseBody, Revision, TxnRequest};
 use crate::raftpb::{Entry, Message, MessageType};
 use crate::time::Monotonic;
 use crate::{Bug, Event, RequestId, Task};
@@ -130,6 +130,9 @@ impl Replica {
 
     /// Answer the reads whose index is applied.
     pub(super) fn serve_confirmed(&mut self) {
+        if self.backend.is_defragmenting() {
+            return;
+        }
         while self.reads.confirmed.front().is_some_and(|(index, _)| *index <= self.applied) {
             let Some((_, reads)) = self.reads.confirmed.pop_front() else { return };
             for read in reads {
@@ -181,6 +184,13 @@ impl Replica {
     pub(super) fn serve_range(&mut self, id: RequestId, range: &RangeRequest) {
         match self.store.range(&self.backend, range) {
             Ok(found) => self.reply_body(id, found.into()),
+            Err(error) => self.reply(id, Err(error)),
+        }
+    }
+
+    pub(super) fn serve_hash_kv(&mut self, id: RequestId, revision: Revision) {
+        match self.store.hash_kv(&self.backend, revision) {
+            Ok((hash, compact_revision)) => self.reply_body(id, ResponseBody::HashKv { hash, compact_revision }),
             Err(error) => self.reply(id, Err(error)),
         }
     }

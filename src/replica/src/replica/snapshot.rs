@@ -142,12 +142,13 @@ impl Replica {
         let renamed = self.out.issue(DiskCommand::SyncDir { dir: Dir::Snap });
         self.disk.insert(renamed, Waiting::Nobody);
         self.out.point(Failpoint::ApplyAfterOpenSnapshot);
-        let Ok(backend) = Backend::parse(&database) else {
+        let Ok(backend) = Backend::parse(&database, self.config.bugs) else {
             return self.exit("failed to open snapshot backend");
         };
         assert!(backend.consistent_index() >= index, "the database is older than its snapshot");
         self.backend_committed = backend.consistent_index();
-        self.backend = backend;
+        let backend = self.backend.succeeded_by(backend);
+        self.displace(backend);
         if !self.restore_state() {
             return;
         }

@@ -12,6 +12,7 @@
 //! [`read()`] is the way back: it tells the torn tail that a crash leaves (to be repaired) from damage (to be refused),
 //! by etcd's rules, blind spots included. The log does not know what is in entries, nor what Raft does with them.
 
+mod dump;
 mod read;
 mod record;
 #[cfg(test)]
@@ -23,15 +24,17 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+pub use dump::{conf_changes, dump, member_of, ConfChanges, Content, Dump, End, Located};
 pub use read::{exists, read, valid_snapshots, ReadAll};
-pub(crate) use record::{take, take_varint};
 
-use crate::{raftpb, Dir, DiskCommand, FileName, OpId};
+use crate::{raftpb, Dir, DiskCommand, Failpoint, FileName, OpId};
 
 /// Where disk commands go. It numbers them; the answers to syncs come back by that number.
 pub trait Commands {
     /// Issue one. Commands are performed in the order of issue.
     fn issue(&mut self, command: DiskCommand) -> OpId;
+    /// A named point in the code is reached.
+    fn point(&mut self, _point: Failpoint) {}
 }
 
 /// A snapshot record: from here on the log is enough, given the state at `index`.

@@ -144,7 +144,7 @@ fn refuse(file: FileName, offset: u64, reason: impl Into<String>) -> BootError {
     BootError::Wal { file, offset, reason: reason.into() }
 }
 
-fn segments(image: &DiskImage) -> Vec<(Segment, Bytes)> {
+pub(super) fn segments(image: &DiskImage) -> Vec<(Segment, Bytes)> {
     let segment = |(file, content): (&FileName, &Bytes)| match *file {
         FileName::Wal { seq, index } => Some((Segment { seq, index }, content.clone())),
         _ => None,
@@ -226,7 +226,7 @@ fn scan(segments: &[(Segment, Bytes)], from: (u64, u64)) -> Result<Found, Stop> 
 }
 
 /// Why reading stopped before the end.
-enum Stop {
+pub(super) enum Stop {
     /// As after a crash in the middle of a write.
     Torn { segment: usize, offset: u64, reason: &'static str },
     /// Damage.
@@ -240,7 +240,7 @@ impl From<BootError> for Stop {
 }
 
 /// Goes from record to record, over segments.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     segments: &'a [(Segment, Bytes)],
     segment: usize,
     /// The end of the last good record in this segment.
@@ -251,11 +251,11 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(segments: &'a [(Segment, Bytes)]) -> Self {
+    pub(super) fn new(segments: &'a [(Segment, Bytes)]) -> Self {
         Self { segments, segment: 0, offset: 0, started: (0, 0), crc: 0 }
     }
 
-    fn next(&mut self) -> Result<Option<record::Record<'a>>, Stop> {
+    pub(super) fn next(&mut self) -> Result<Option<record::Record<'a>>, Stop> {
         loop {
             let Some((_, content)) = self.segments.get(self.segment) else { return Ok(None) };
             self.started = (self.segment, self.offset);
@@ -297,7 +297,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A checksum record: this one goes on where the last segment ended. The first one of all has nothing before it.
-    fn chain(&mut self, crc: u32) -> Result<(), BootError> {
+    pub(super) fn chain(&mut self, crc: u32) -> Result<(), BootError> {
         if self.crc != 0 && self.crc != crc {
             return Err(self.refuse("the segment does not continue the checksum of the one before"));
         }
@@ -305,11 +305,17 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn inside<T>(&self, parsed: Result<T, &'static str>) -> Result<T, BootError> {
+    pub(super) fn inside<T>(&self, parsed: Result<T, &'static str>) -> Result<T, BootError> {
         parsed.map_err(|reason| self.refuse(reason))
     }
 
-    fn refuse(&self, reason: impl Into<String>) -> BootError {
+    /// File and offset of the record in hand, and bytes of its frame.
+    pub(super) fn place(&self) -> (FileName, u64, u64) {
+        let (segment, offset) = self.started;
+        (self.segments[segment].0.file(), offset as u64, (self.offset - offset) as u64)
+    }
+
+    pub(super) fn refuse(&self, reason: impl Into<String>) -> BootError {
         refuse(self.segments[self.started.0].0.file(), self.started.1 as u64, reason)
     }
 

@@ -251,6 +251,21 @@ pub(super) fn parse_state(bytes: &[u8]) -> Result<(u64, u64, u64), &'static str>
     Ok(state)
 }
 
+/// Of etcd's metadata: the ids of member and cluster.
+pub(super) fn parse_ids(bytes: &[u8]) -> Result<(u64, u64), &'static str> {
+    let mut ids = (0, 0);
+    fields(bytes, |number, field| {
+        match (number, field) {
+            (1, Field::Varint(member)) => ids.0 = member,
+            (2, Field::Varint(cluster)) => ids.1 = cluster,
+            (1..=2, _) => return Err(WRONG_TYPE),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(ids)
+}
+
 pub(super) fn parse_snapshot(bytes: &[u8]) -> Result<super::WalSnapshot, &'static str> {
     let mut snapshot = super::WalSnapshot { index: 0, term: 0, conf_state: None };
     fields(bytes, |number, field| {

@@ -8,6 +8,7 @@
 mod alarm;
 mod auth;
 mod kv;
+mod look;
 pub(crate) mod message;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,8 @@ use bytes::Bytes;
 use prost::Message;
 
 pub(crate) use auth::AuthCommand;
+
+pub use look::{look, Asked, Look};
 
 use crate::api::{CompactRequest, LeaseCheckpoint, LeaseGrantRequest, Request};
 use message::entry::{InternalRaftRequest, RequestHeader};
@@ -94,6 +97,7 @@ pub fn encode(id: u64, request: &Request) -> Option<Bytes> {
         | Request::MemberPromote { .. }
         | Request::MoveLeader { .. }
         | Request::Status
+        | Request::Defragment
         | Request::HashKv { .. } => return None,
     }
     Some(message.encode_to_vec().into())

@@ -1,0 +1,198 @@
+//! P1 to P4: what a member's disk holds after a crash, before the member itself looks at it.
+//!
+//! The log is read by the judge's own reader and held against what was synced (P2), the database against the reference
+//! (P1, P3), and both against each other (P1, P4). What a member makes of its log when it boots must be what the judge
+//! has read, and where the judge's reader refuses, so must the member. After damage only that last rule is left.
+
+use detcd_replica::history::{Finding, Moment};
+use detcd_replica::{DiskImage, FileName, MemberId, View};
+
+use super::database::{Content, Fault};
+use super::findings::finding;
+use super::logs::entry_hash_of;
+use super::Invariants;
+use crate::storage::wal::{self, Log};
+use crate::storage::Damage;
+
+/// What the judge has read on a disk that a member is about to boot from.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// A log, which may be as good as empty.
+    Log(Box<Log>),
+    /// One that etcd refuses.
+    Refused(Damage),
+}
+
+impl Invariants {
+    /// What the disk of a member holds that is about to boot, or that is looked at when the run ends.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn on_image(&mut self, at: Moment, member: MemberId, image: &DiskImage) -> Result<(), Finding> {
+        let place = self.place(member);
+        self.members[place].found = None;
+        if self.premise_lost {
+            return Ok(());
+        }
+        let damaged = self.members[place].damaged;
+        let log = match wal::read(&image.files) {
+            Ok(Some(log)) => log,
+            Ok(None) => Log::default(),
+            Err(damage) if damaged => {
+                self.members[place].found = Some(Found::Refused(damage));
+                return Ok(());
+            }
+            Err(damage) => {
+                let summary = format!("{member}'s log is damaged, though no fault damaged its disk");
+                return Err(finding("P2", at, summary, vec![damage.to_string()]));
+            }
+        };
+        if !damaged {
+            self.kept(at, place, &log)?;
+        }
+        if !self.members[place].tainted {
+            self.databases(at, place, image, &log)?;
+        }
+        self.members[place].found = Some(Found::Log(Box::new(log)));
+        Ok(())
+    }
+
+    /// P2: the log has everything that was synced.
+    fn kept(&self, at: Moment, place: usize, log: &Log) -> Result<(), Finding> {
+        let member = &self.members[place];
+        let id = member.id;
+        // Of a member that runs nothing has been lost yet; this is what a loss of power now would leave.
+        let mut durable = member.durable.clone();
+        if member.live {
+            durable.crashed();
+        }
+        let end = match &log.torn {
+            Some((file, offset)) => format!("the log is torn at byte {offset} of {file}"),
+            None => "the log ends clean".to_owned(),
+        };
+        let start = log.start().index;
+        if let Some(lost) = durable.lost(start, log.last().max(start), |index| log.entry(index).map(|entry| entry.term))
+        {
+            let summary = format!("{id}'s log has lost index {} of term {}, which was synced", lost.index, lost.term);
+            let found = lost.found.map_or("nothing".to_owned(), |term| format!("an entry of term {term}"));
+            return Err(finding("P2", at, summary, vec![format!("there is {found}; {end}")]));
+        }
+        let (term, vote) = durable.synced_hard_state;
+        let state = log.hard_state;
+        if state.term < term || (state.term == term && vote != MemberId::NONE && state.vote != vote.0) {
+            let summary = format!("{id}'s log has lost a hard state that was synced: term {term}, vote {vote}");
+            return Err(finding(
+                "P2",
+                at,
+                summary,
+                vec![format!("it has term {}, vote {}; {end}", state.term, state.vote)],
+            ));
+        }
+        Ok(())
+    }
+
+    /// P1, P3, P4: the database, or the one that came with the snapshot which the log starts from.
+    fn databases(&mut self, at: Moment, place: usize, image: &DiskImage, log: &Log) -> Result<(), Finding> {
+        let (id, committed) = (self.members[place].id, self.members[place].progress.committed_index());
+        let start = log.start().index;
+        let index = match image.files.get(&FileName::Db) {
+            // The replica's interim format is not etcd's, and says nothing to the judge.
+            Some(file) if file.starts_with(b"detcd-db") || file[4096..].starts_with(b"detcd-db") => return Ok(()),
+            Some(file) => {
+                let content = self.read_database(at, place, FileName::Db, file)?;
+                let index = content.consistent_index;
+                if index > log.last().max(start) {
+                    let summary = format!("{id}'s db is at index {index}, and its log ends at {}", log.last());
+                    return Err(finding("P1", at, summary, Vec::new()));
+                }
+                self.same_content(at, place, FileName::Db, &content)?;
+                index
+            }
+            None => 0,
+        };
+        if index < committed {
+            let summary = format!("{id}'s db is at index {index}; it had committed index {committed}");
+            return Err(finding("P1", at, summary, Vec::new()));
+        }
+        if index >= start {
+            return Ok(());
+        }
+        let name = FileName::SnapDb { index: start };
+        let Some(file) = image.files.get(&name) else {
+            let summary = format!("{id}'s log starts from index {start}, its db is at {index}, and {name} is missing");
+            return Err(finding("P4", at, summary, Vec::new()));
+        };
+        let content = self.read_database(at, place, name, file)?;
+        if content.consistent_index < start {
+            let summary = format!("{id}'s {name} is at index {}", content.consistent_index);
+            return Err(finding("P4", at, summary, Vec::new()));
+        }
+        self.same_content(at, place, name, &content)
+    }
+
+    fn read_database(&self, at: Moment, place: usize, name: FileName, file: &bytes::Bytes) -> Result<Content, Finding> {
+        let content = Content::read(file).map_err(|fault| self.database_finding(at, place, name, fault))?;
+        let (index, known) = (content.consistent_index, self.reference.last());
+        if index > known {
+            let summary = format!("{}'s {name} is at index {index}, which nobody has applied", self.members[place].id);
+            return Err(finding("P1", at, summary, vec![format!("applied by anybody: {known}")]));
+        }
+        Ok(content)
+    }
+
+    fn same_content(&mut self, at: Moment, place: usize, name: FileName, content: &Content) -> Result<(), Finding> {
+        // Every other member's database may be looked at next, and will be found where it was committed, or later.
+        let others = self.members.iter().enumerate().filter(|(other, _)| *other != place);
+        let needed: Vec<_> = others.map(|(_, member)| member.progress.committed_index()).collect();
+        let compared = content.compare(&mut self.reference, &needed, self.founders);
+        compared.map_err(|fault| self.database_finding(at, place, name, fault))
+    }
+
+    fn database_finding(&self, at: Moment, place: usize, name: FileName, fault: Fault) -> Finding {
+        let id = self.members[place].id;
+        match fault {
+            Fault::Pages(damage) => {
+                let summary = format!("{id}'s {name} is no sound bbolt file");
+                finding("P3", at, summary, vec![damage.to_string()])
+            }
+            Fault::Content(reason, facts) => {
+                let summary = format!("{id}'s {name} is not what its log leads to: {reason}");
+                finding("P1", at, summary, facts)
+            }
+        }
+    }
+
+    /// P2: a member that has booted has read its log as it is.
+    pub(super) fn reads_alike(&mut self, at: Moment, place: usize, view: &View<'_>) -> Result<(), Finding> {
+        let id = view.member;
+        let log = match self.members[place].found.take() {
+            None => return Ok(()),
+            Some(Found::Refused(damage)) => {
+                let summary = format!("{id} boots from a log that is damaged where no crash can have torn it");
+                return Err(finding("P2", at, summary, vec![damage.to_string()]));
+            }
+            Some(Found::Log(log)) => log,
+        };
+        let start = log.start().index;
+        // A founder whose first save was lost writes its first entries again.
+        if start == 0 && log.hard_state.commit == 0 {
+            return Ok(());
+        }
+        let (first, last) = (view.log.start.0 + 1, log.last().max(start));
+        let differs = (first..=last).find(|index| {
+            let (read, is) = (view.log.entry(*index), log.entry(*index));
+            let read = read.map(|entry| (entry.term, entry_hash_of(entry.entry_type as u64, &entry.data)));
+            read != is.map(|entry| (entry.term, entry_hash_of(entry.kind as u64, &entry.data)))
+        });
+        if view.log.start.0 == start && view.log.last_index() == last && differs.is_none() {
+            return Ok(());
+        }
+        let summary = format!("{id} has read its log otherwise than it is");
+        let mut details = vec![
+            format!("on disk: from {start} to {last}"),
+            format!("read: from {} to {}", view.log.start.0, view.log.last_index()),
+        ];
+        details.extend(differs.map(|index| format!("first difference at index {index}")));
+        Err(finding("P2", at, summary, details))
+    }
+}

@@ -1,0 +1,351 @@
+//! The reference: every entry as the first member to apply it had it, and the state that the specification says they
+//! lead to, at any index that is asked for.
+//!
+//! States are folded on demand, and a few are kept: one for each place that some member's database may still be found
+//! at. So the whole log is folded about once in a run, however often members crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use detcd_replica::api::{
+    Alarm, AlarmAction, AlarmMember, AlarmRequest, Key, KeyRange, LeaseId, Request, RequestOp, Revision, TxnRequest,
+};
+use detcd_replica::raftpb;
+
+use crate::spec::{self, Keyspace, Record, NEWEST};
+use crate::storage::entry::{self, Command, ConfChange};
+
+/// What is remembered of an entry.
+#[derive(Clone, Debug)]
+struct Recorded {
+    kind: i32,
+    term: u64,
+    data: Bytes,
+}
+
+/// The log as it was applied, and states along it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Reference {
+    entries: Vec<Recorded>,
+    /// By index, lowest first.
+    states: Vec<Fold>,
+}
+
+impl Reference {
+    /// The last index known.
+    pub(super) fn last(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    /// A member applies the entry after the last one known.
+    pub(super) fn note(&mut self, entry: &raftpb::Entry) {
+        assert_eq!(entry.index, self.last() + 1, "entries are recorded in order");
+        let (kind, term) = (entry.entry_type as i32, entry.term);
+        self.entries.push(Recorded { kind, term, data: entry.data.clone() });
+    }
+
+    /// The term of an entry.
+    pub(super) fn term(&self, index: u64) -> Option<u64> {
+        self.entries.get(index.checked_sub(1)? as usize).map(|entry| entry.term)
+    }
+
+    /// Every request in the log, in order.
+    pub(super) fn requests(&self) -> Vec<Request> {
+        let commands = self.entries.iter().filter_map(|entry| entry::command(entry.kind, &entry.data).ok());
+        let request = |command| match command {
+            Command::Request(request) => Some(request),
+            _ => None,
+        };
+        commands.filter_map(request).collect()
+    }
+
+    /// The state after the entry at `index`, which must be known. `needed` are indices at which states may be asked for
+    /// next.
+    ///
+    /// # Errors
+    /// An entry cannot be read: its index, and why.
+    pub(super) fn at(&mut self, index: u64, needed: &[u64]) -> Result<&Fold, (u64, String)> {
+        assert!(index <= self.last(), "state {index} of {} entries", self.last());
+        let after = self.states.partition_point(|state| state.index <= index);
+        let place = match after.checked_sub(1) {
+            None => {
+                self.states.insert(0, Fold::default());
+                0
+            }
+            Some(place) => {
+                let from = self.states[place].index;
+                if from < index && needed.iter().any(|other| (from..index).contains(other)) {
+                    let copy = self.states[place].clone();
+                    self.states.insert(place + 1, copy);
+                    place + 1
+                } else {
+                    place
+                }
+            }
+        };
+        let state = &mut self.states[place];
+        while state.index < index {
+            state.apply(&self.entries[state.index as usize]).map_err(|reason| (state.index, reason))?;
+        }
+        // What nobody can ask for any more is below the lowest index needed, save the state just below that.
+        let lowest = needed.iter().copied().min().unwrap_or(index).min(index);
+        let keep = self.states.partition_point(|state| state.index <= lowest).saturating_sub(1);
+        self.states.drain(..keep);
+        Ok(&self.states[place - keep])
+    }
+}
+
+/// A version of a key, with its place in the transaction that wrote it.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    pub(super) sub: i64,
+    pub(super) record: Record,
+}
+
+/// A lease, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lease {
+    /// As it was asked for: a member raises it to its minimum.
+    pub(super) ttl: i64,
+    /// What was left at the last checkpoint; 0 when there was none.
+    pub(super) remaining: i64,
+}
+
+/// Who is a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Members {
+    /// Each with whether it is a learner.
+    pub(super) present: BTreeMap<u64, bool>,
+    pub(super) removed: BTreeSet<u64>,
+}
+
+/// The state after an index: everything that a database must hold there, and nothing that a finished compaction has
+/// removed.
+#[derive(Clone, Debug)]
+pub(super) struct Fold {
+    pub(super) index: u64,
+    pub(super) revision: Revision,
+    pub(super) compact_revision: Revision,
+    keys: BTreeMap<Key, Vec<Version>>,
+    /// All versions of all keys.
+    versions: usize,
+    /// Writes of the revision under way.
+    written: i64,
+    pub(super) leases: BTreeMap<LeaseId, Lease>,
+    /// The live keys that each lease is attached to.
+    attached: BTreeMap<LeaseId, BTreeSet<Key>>,
+    pub(super) alarms: BTreeSet<AlarmMember>,
+    pub(super) members: Members,
+}
+
+impl Default for Fold {
+    fn default() -> Self {
+        Self {
+            index: 0,
+            revision: 1,
+            compact_revision: -1,
+            keys: BTreeMap::new(),
+            versions: 0,
+            written: 0,
+            leases: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            alarms: BTreeSet::new(),
+            members: Members::default(),
+        }
+    }
+}
+
+impl Fold {
+    fn apply(&mut self, entry: &Recorded) -> Result<(), String> {
+        self.index += 1;
+        match entry::command(entry.kind, &entry.data)? {
+            Command::Nothing => {}
+            Command::Request(Request::Alarm(alarm)) => self.alarm(&alarm),
+            // What is refused has no effect.
+            Command::Request(request) if self.is_barred(&request) => {}
+            Command::Request(request) if spec::is_key_request(&request) => drop(spec::apply(self, &request)),
+            Command::Request(request) => return Err(format!("nobody proposes {request:?}")),
+            Command::Checkpoint(checkpoints) => self.checkpoint(&checkpoints),
+            Command::Change(change) => self.members.change(&change),
+        }
+        Ok(())
+    }
+
+    /// Whether an alarm keeps the request from being applied (Q1): with a corrupt member nothing is, and without space
+    /// nothing that takes some.
+    fn is_barred(&self, request: &Request) -> bool {
+        let raised = |alarm| self.alarms.iter().any(|it| it.alarm == alarm);
+        if raised(Alarm::Corrupt) {
+            return true;
+        }
+        raised(Alarm::NoSpace)
+            && match request {
+                Request::Put(_) | Request::LeaseGrant(_) => true,
+                Request::Txn(txn) => takes_space(txn),
+                _ => false,
+            }
+    }
+
+    fn alarm(&mut self, request: &AlarmRequest) {
+        let Some(alarm) = request.alarm else { return };
+        let member = AlarmMember { alarm, member: request.member };
+        match request.action {
+            AlarmAction::Get => {}
+            AlarmAction::Activate => drop(self.alarms.insert(member)),
+            AlarmAction::Deactivate => drop(self.alarms.remove(&member)),
+        }
+    }
+
+    fn checkpoint(&mut self, checkpoints: &[(LeaseId, i64)]) {
+        for (id, remaining) in checkpoints {
+            if let Some(lease) = self.leases.get_mut(id) {
+                lease.remaining = *remaining;
+            }
+        }
+    }
+
+    /// The version of `key` that operation `sub` of revision `main` wrote.
+    pub(super) fn version(&self, key: &[u8], main: Revision, sub: i64) -> Option<&Version> {
+        let versions = self.keys.get(key)?;
+        let place = versions.binary_search_by_key(&(main, sub), |version| (version.record.mod_revision, version.sub));
+        Some(&versions[place.ok()?])
+    }
+
+    /// How many versions of keys there are.
+    pub(super) fn versions(&self) -> usize {
+        self.versions
+    }
+
+    /// Every version of every key.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Key, &Version)> {
+        self.keys.iter().flat_map(|(key, versions)| versions.iter().map(move |version| (key, version)))
+    }
+}
+
+/// Whether a branch puts anything, in transactions inside as well.
+fn takes_space(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        RequestOp::Put(_) => true,
+        RequestOp::Txn(inner) => takes_space(inner),
+        RequestOp::Range(_) | RequestOp::DeleteRange(_) => false,
+    })
+}
+
+fn as_of(versions: &[Version], at: Revision) -> Option<&Record> {
+    let known = match at {
+        NEWEST => versions.len(),
+        _ => versions.partition_point(|version| version.record.mod_revision <= at),
+    };
+    known.checked_sub(1).map(|last| &versions[last].record).filter(|record| !record.is_tombstone())
+}
+
+impl Keyspace for Fold {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn compact_revision(&self) -> Revision {
+        self.compact_revision
+    }
+
+    fn find(&self, key: &Key, at: Revision) -> Option<&Record> {
+        as_of(self.keys.get(key)?, at)
+    }
+
+    fn scan(&self, range: &KeyRange, at: Revision, visit: &mut dyn FnMut(&Key, &Record)) {
+        let Some(bounds) = spec::bounds(range) else { return };
+        for (key, versions) in self.keys.range::<[u8], _>(bounds) {
+            if let Some(record) = as_of(versions, at) {
+                visit(key, record);
+            }
+        }
+    }
+
+    fn write(&mut self, key: &Key, record: Record) {
+        let sub = self.written;
+        self.written += 1;
+        self.versions += 1;
+        let versions = self.keys.entry(key.clone()).or_default();
+        let before = versions.last().map_or(0, |version| version.record.lease);
+        let lease = record.lease;
+        versions.push(Version { sub, record });
+        if before != lease && before != 0 {
+            let attached = self.attached.get_mut(&before).expect("what a key says, its lease says as well");
+            attached.remove(key);
+            if attached.is_empty() {
+                self.attached.remove(&before);
+            }
+        }
+        if before != lease && lease != 0 {
+            self.attached.entry(lease).or_default().insert(key.clone());
+        }
+    }
+
+    fn commit(&mut self, revision: Revision) {
+        self.revision = revision;
+        self.written = 0;
+    }
+
+    fn compact(&mut self, revision: Revision) {
+        self.compact_revision = revision;
+        let mut gone = 0;
+        self.keys.retain(|_, versions| {
+            let known = versions.partition_point(|version| version.record.mod_revision <= revision);
+            if let Some(mut last) = known.checked_sub(1) {
+                // A tombstone at the compaction revision itself is an event that a watch may still ask for, also when
+                // the same transaction has put the key again.
+                let is_tombstone = |version: &Version| version.record.is_tombstone();
+                let at = |version: &Version| version.record.mod_revision;
+                let ends = is_tombstone(&versions[last]) && at(&versions[last]) < revision;
+                while last > 0 && is_tombstone(&versions[last - 1]) && at(&versions[last - 1]) == revision {
+                    last -= 1;
+                }
+                gone += versions.drain(..if ends { known } else { last }).count();
+            }
+            !versions.is_empty()
+        });
+        self.versions -= gone;
+    }
+
+    fn leased(&self, id: LeaseId) -> Vec<Key> {
+        self.attached.get(&id).into_iter().flatten().cloned().collect()
+    }
+
+    fn has_lease(&self, id: LeaseId) -> bool {
+        self.leases.contains_key(&id)
+    }
+
+    fn grant(&mut self, id: LeaseId, ttl: i64) -> bool {
+        let new = !self.leases.contains_key(&id);
+        if new {
+            self.leases.insert(id, Lease { ttl, remaining: 0 });
+        }
+        new
+    }
+
+    fn forget_lease(&mut self, id: LeaseId) {
+        self.leases.remove(&id);
+    }
+}
+
+impl Members {
+    /// What is refused changes nothing: a member that is one already, or ever was, cannot be added; one that is none
+    /// cannot be removed or promoted.
+    fn change(&mut self, change: &ConfChange) {
+        const ADD: i32 = 0;
+        const REMOVE: i32 = 1;
+        let id = change.node_id;
+        let (known, gone) = (self.present.get(&id).copied(), self.removed.contains(&id));
+        match (change.kind, known) {
+            _ if gone => {}
+            (REMOVE, Some(_)) => {
+                self.present.remove(&id);
+                self.removed.insert(id);
+            }
+            (REMOVE, None) | (ADD, Some(false)) => {}
+            (ADD, Some(true)) | (ADD, None) => drop(self.present.insert(id, false)),
+            (_, None) => drop(self.present.insert(id, true)),
+            (_, Some(_)) => {}
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What is inside WAL records and entries: Raft's messages, and etcd's, with etcd's field numbers.
+
+use bytes::Bytes;
+use detcd_replica::api::{LeaseId, Request};
+use prost::Message;
+
+use super::request::InternalRaftRequest;
+
+/// `raftpb.EntryType` of a client's request.
+pub const NORMAL: i32 = 0;
+/// `raftpb.EntryType` of a change of one member.
+pub const CONF_CHANGE: i32 = 1;
+
+/// `raftpb.Entry`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Entry {
+    /// `raftpb.EntryType`.
+    #[prost(int32, tag = "1")]
+    pub kind: i32,
+    /// The term in which it was proposed.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    /// Its place in the log, from 1.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// What is to be applied.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: Bytes,
+}
+
+/// `raftpb.HardState`.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct HardState {
+    /// Raft term.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// Whom the member voted for in that term.
+    #[prost(uint64, tag = "2")]
+    pub vote: u64,
+    /// What it knew to be committed.
+    #[prost(uint64, tag = "3")]
+    pub commit: u64,
+}
+
+/// `walpb.Snapshot`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Snapshot {
+    /// Raft index.
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// Raft term.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
+    /// The configuration there.
+    #[prost(message, optional, tag = "3")]
+    pub conf_state: Option<ConfState>,
+}
+
+/// `raftpb.ConfState`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct ConfState {
+    /// Members with a vote.
+    #[prost(uint64, repeated, packed = "false", tag = "1")]
+    pub voters: Vec<u64>,
+    /// Members without.
+    #[prost(uint64, repeated, packed = "false", tag = "2")]
+    pub learners: Vec<u64>,
+    /// The voters before, while two configurations are joint.
+    #[prost(uint64, repeated, packed = "false", tag = "3")]
+    pub voters_outgoing: Vec<u64>,
+    /// Who will be learners when they no longer are.
+    #[prost(uint64, repeated, packed = "false", tag = "4")]
+    pub learners_next: Vec<u64>,
+    /// Whether Raft leaves the joint configuration by itself.
+    #[prost(bool, tag = "5")]
+    pub auto_leave: bool,
+}
+
+/// `raftpb.ConfChange`.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct ConfChange {
+    /// The proposal; 0 for the founders' own entries.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// `raftpb.ConfChangeType`.
+    #[prost(int32, tag = "2")]
+    pub kind: i32,
+    /// The member.
+    #[prost(uint64, tag = "3")]
+    pub node_id: u64,
+    /// What etcd adds to it.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub context: Bytes,
+}
+
+/// What applying an entry does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Nothing: a leader's first entry.
+    Nothing,
+    /// A request of a client.
+    Request(Request),
+    /// So many seconds are left of these leases.
+    Checkpoint(Vec<(LeaseId, i64)>),
+    /// A change of the membership.
+    Change(ConfChange),
+}
+
+/// What an entry of this type, with this data, asks for.
+///
+/// # Errors
+/// It cannot be read, or is none that etcd proposes.
+pub fn command(kind: i32, data: &Bytes) -> Result<Command, String> {
+    match kind {
+        NORMAL if data.is_empty() => Ok(Command::Nothing),
+        NORMAL => {
+            let request = InternalRaftRequest::decode(data.clone()).map_err(|error| error.to_string())?;
+            request.parse()
+        }
+        CONF_CHANGE => ConfChange::decode(data.clone()).map(Command::Change).map_err(|error| error.to_string()),
+        other => Err(format!("entry type {other} is not one that etcd proposes")),
+    }
+}
+
+/// `mvccpb.KeyValue`, a value of the `key` bucket.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct StoredKeyValue {
+    /// The key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    /// Revision of the put that created this life of the key.
+    #[prost(int64, tag = "2")]
+    pub create_revision: i64,
+    /// Revision of the last put.
+    #[prost(int64, tag = "3")]
+    pub mod_revision: i64,
+    /// Puts in this life of the key.
+    #[prost(int64, tag = "4")]
+    pub version: i64,
+    /// The value.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub value: Bytes,
+    /// The attached lease.
+    #[prost(int64, tag = "6")]
+    pub lease: i64,
+}
+
+/// `leasepb.Lease`, a value of the `lease` bucket. Times in seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct StoredLease {
+    /// The lease.
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+    /// Its full time to live.
+    #[prost(int64, tag = "2")]
+    pub ttl: i64,
+    /// What was left at the last checkpoint.
+    #[prost(int64, tag = "3")]
+    pub remaining: i64,
+}
+
+/// `etcdserverpb.AlarmMember`, a key of the `alarm` bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct StoredAlarm {
+    /// Whose.
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    /// `etcdserverpb.AlarmType`.
+    #[prost(int32, tag = "2")]
+    pub alarm: i32,
+}

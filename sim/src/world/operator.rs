@@ -1,0 +1,143 @@
+//! The operator: puts a new member in the place of one whose disk is gone, as etcd's guide says: remove it first, then
+//! add the new one, then start it with an empty disk.
+//!
+//! The operator asks any member that runs, the leader first, and asks again when nothing has come of it. That it has is
+//! seen in the cluster's configuration, as of the newest entry applied anywhere.
+
+use std::collections::BTreeSet;
+
+use detcd_replica::api::Request;
+use detcd_replica::{Input, MemberId, RequestId, Role};
+
+use super::faults::RESTART_AFTER;
+use super::node::Down;
+use super::{Happening, World};
+
+/// How often the operator looks.
+const LOOKS: u64 = 100_000_000;
+/// How long nothing may come of a request before the operator asks again.
+const PATIENCE: u64 = 2_000_000_000;
+
+/// What the operator is at.
+#[derive(Default)]
+pub(super) struct Operator {
+    jobs: Vec<Job>,
+    /// Requests whose answers are for the operator.
+    asked: BTreeSet<(usize, RequestId)>,
+    /// The newest configuration seen: the index it was applied at, and every member.
+    configuration: (u64, Vec<MemberId>),
+}
+
+/// One replacement.
+struct Job {
+    gone: MemberId,
+    /// The new member, once it was asked for.
+    guest: Option<MemberId>,
+    /// When to ask again.
+    asks_at: u64,
+}
+
+impl World<'_> {
+    /// Begin to replace a member.
+    pub(super) fn replace(&mut self, node: usize) {
+        let gone = self.nodes[node].config.member;
+        if self.nodes[node].down != Down::Refused || self.operator.jobs.iter().any(|job| job.gone == gone) {
+            return;
+        }
+        self.trace_note(node, "the operator replaces it");
+        self.operator.jobs.push(Job { gone, guest: None, asks_at: 0 });
+        self.queue.push(self.now, Happening::Operator { job: self.operator.jobs.len() - 1 });
+    }
+
+    /// The operator looks how far a replacement has come, and does what is next.
+    pub(super) fn operate(&mut self, job: usize) {
+        let Job { gone, guest, asks_at } = self.operator.jobs[job];
+        let member = |member: &MemberId| self.operator.configuration.1.contains(member);
+        let request = match guest {
+            _ if member(&gone) => Request::MemberRemove { id: gone },
+            Some(guest) if member(&guest) => return,
+            _ => {
+                let guest = guest.unwrap_or_else(|| self.invite(job));
+                Request::MemberAdd { id: guest, is_learner: false }
+            }
+        };
+        if self.now >= asks_at {
+            if let Some(node) = self.spokesman() {
+                self.operator.jobs[job].asks_at = self.now + PATIENCE;
+                self.nodes[node].next_request += 1;
+                let id = RequestId(self.nodes[node].next_request);
+                self.operator.asked.insert((node, id));
+                self.step(node, Input::Request { id, request });
+            }
+        }
+        self.queue.push(self.now + LOOKS, Happening::Operator { job });
+    }
+
+    /// A place for the new member.
+    fn invite(&mut self, job: usize) -> MemberId {
+        let guest = MemberId(self.nodes.len() as u64 + 1);
+        self.make_room(guest);
+        self.operator.jobs[job].guest = Some(guest);
+        guest
+    }
+
+    /// Whom to ask.
+    fn spokesman(&self) -> Option<usize> {
+        let awake = |node: &usize| self.nodes[*node].is_up() && !self.nodes[*node].paused;
+        let leads = |node: &usize| {
+            self.nodes[*node].replica.as_ref().is_some_and(|replica| replica.view().role == Role::Leader)
+        };
+        let mut awake = (0..self.nodes.len()).filter(awake);
+        awake.clone().find(leads).or_else(|| awake.next())
+    }
+
+    /// An answer to the operator, who does not need it. Everybody else's answers have an owner.
+    pub(super) fn operator_hears(&mut self, node: usize, id: RequestId) {
+        assert!(self.operator.asked.remove(&(node, id)), "a member answers each request once");
+    }
+
+    /// A member has applied a change of the configuration. Who is new in it starts with an empty disk; who is not in it
+    /// any more, and down, stays down.
+    pub(super) fn configured(&mut self, node: usize) {
+        let Some(replica) = &self.nodes[node].replica else { return };
+        let view = replica.view();
+        // A member that boots goes through old configurations again.
+        if view.applied <= self.operator.configuration.0 {
+            return;
+        }
+        let members: Vec<MemberId> = view.voters.iter().chain(view.learners).copied().collect();
+        let before = std::mem::replace(&mut self.operator.configuration, (view.applied, members.clone())).1;
+        for member in members {
+            self.make_room(member);
+            let node = self.place(member);
+            if self.nodes[node].down == Down::Absent {
+                self.nodes[node].down = Down::Crashed;
+                self.queue.push(self.now + RESTART_AFTER, Happening::Restart { node });
+            }
+        }
+        for member in before.into_iter().filter(|member| !self.operator.configuration.1.contains(member)) {
+            let node = self.place(member);
+            if !self.nodes[node].is_up() {
+                self.nodes[node].down = Down::Removed;
+            }
+        }
+    }
+
+    /// Why a replacement is not done, if one is under way.
+    pub(super) fn operator_pending(&self) -> Option<String> {
+        let configured = |member: &MemberId| self.operator.configuration.1.contains(member);
+        let done = |job: &Job| !configured(&job.gone) && job.guest.is_some_and(|guest| configured(&guest));
+        let job = self.operator.jobs.iter().find(|job| !done(job))?;
+        Some(format!("{} is being replaced", job.gone))
+    }
+
+    /// Whether disks have failed or are refused on so many members that the rest is no quorum.
+    pub(crate) fn beyond_repair(&self) -> bool {
+        let members = match &self.operator.configuration.1[..] {
+            [] => self.scenario.voters(),
+            members => members.to_vec(),
+        };
+        let lost = members.iter().filter(|member| self.nodes[self.place(**member)].down == Down::Refused).count();
+        lost * 2 >= members.len()
+    }
+}

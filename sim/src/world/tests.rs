@@ -1,0 +1,130 @@
+//! Whole runs with disks that fail: what members do, what the operator does, and what is said of it at the end.
+
+use std::collections::BTreeMap;
+
+use detcd_replica::MemberId;
+
+use crate::fault::{EpisodeSpec, Kind, RecordDamage};
+use crate::host::Host;
+use crate::observer::Unobserved;
+use crate::run::{run, Options, Outcome};
+use crate::scenario::span::Time;
+use crate::scenario::{Mix, Retention, Scenario};
+
+fn play(scenario: &Scenario, seed: u64, host: Host) -> Outcome {
+    assert_eq!(scenario.validate(), Ok(()));
+    let options = Options { seed, host, traced: false, overrides: BTreeMap::new() };
+    run(scenario, &options, &mut |_| Box::new(Unobserved))
+}
+
+fn scenario(episodes: Vec<EpisodeSpec>) -> Scenario {
+    let mut scenario = Scenario::default();
+    scenario.clients.operations = 300;
+    scenario.clients.think_time = Time::millis(20);
+    scenario.clients.pinned = 0;
+    scenario.watch.pinned = 0;
+    scenario.workload.name = Mix::EtcdMix;
+    scenario.workload.value_bytes = 300;
+    scenario.replica.heartbeat_interval = Some(Time::millis(20));
+    scenario.replica.election_ticks = Some(5);
+    scenario.replica.snapshot_count = Some(30);
+    scenario.replica.snapshot_catch_up_entries = Some(5);
+    scenario.replica.wal_segment_bytes = Some(8192);
+    scenario.faults.episodes = episodes;
+    scenario
+}
+
+fn episode(kind: Kind, targets: &[&str], from: u64, until: u64, magnitude: i64) -> EpisodeSpec {
+    EpisodeSpec {
+        kind,
+        targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+        from: Time::millis(from),
+        until: Time::millis(until),
+        magnitude,
+        failpoint: None,
+        file: None,
+        command: None,
+        mode: None,
+        record: None,
+    }
+}
+
+fn count(outcome: &Outcome, kind: Kind) -> u64 {
+    outcome.faults.get(kind.name()).copied().unwrap_or(0)
+}
+
+#[test]
+fn a_member_with_a_full_disk_ends_again_and_again_and_comes_back() {
+    for targets in [&["n1"][..], &["n1", "n2"]] {
+        let outcome = play(&scenario(vec![episode(Kind::DiskFull, targets, 300, 1_500, 0)]), 1, Host::Bare);
+        assert_eq!(outcome.failure, None);
+        assert!(count(&outcome, Kind::DiskFull) >= targets.len() as u64, "{:?}", outcome.faults);
+        assert!(outcome.tally["exits"] >= targets.len() as u64 && outcome.refusals.is_empty());
+    }
+}
+
+#[test]
+fn a_member_whose_disk_is_gone_is_replaced_by_one_that_catches_up_by_a_snapshot() {
+    for seed in 0..3 {
+        let outcome = play(&scenario(vec![episode(Kind::DiskFailure, &["n2"], 300, 500, 0)]), seed, Host::Bare);
+        assert_eq!(outcome.failure, None, "everybody who is left has settled, and that includes the new member");
+        assert!(outcome.tally["snapshots_installed"] >= 1);
+        let refusals: Vec<_> = outcome.refusals.iter().map(|refusal| (refusal.member, &refusal.reason[..])).collect();
+        assert_eq!(refusals, [(MemberId(2), "the disk has failed")]);
+    }
+}
+
+#[test]
+fn a_damaged_record_is_refused_and_the_others_go_on() {
+    let damage = EpisodeSpec { record: Some(RecordDamage::Data), ..episode(Kind::RecordDamage, &["n3"], 400, 450, 2) };
+    let mut scenario = scenario(vec![episode(Kind::Crash, &["n3"], 300, 600, 0), damage]);
+    scenario.faults.retention = Retention::Nothing;
+    let outcome = play(&scenario, 1, Host::Bare);
+    assert_eq!(outcome.failure, None, "a refusal that a fault explains is no finding");
+    let [refusal] = &outcome.refusals[..] else { panic!("{:?}", outcome.refusals) };
+    assert_eq!(refusal.member, MemberId(3));
+    assert!(refusal.reason.contains(".wal at byte"), "{}", refusal.reason);
+    assert_eq!(outcome.tally["refusals"], 1);
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_keeps_its_member_down_until_it_can() {
+    let outcome = play(&scenario(vec![episode(Kind::DiskReadError, &["n1"], 300, 900, 0)]), 1, Host::Bare);
+    assert_eq!(outcome.failure, None);
+    assert!(count(&outcome, Kind::DiskReadError) > 3);
+    let [refusal] = &outcome.refusals[..] else { panic!("{:?}", outcome.refusals) };
+    assert!(refusal.reason.ends_with("input/output error"), "{}", refusal.reason);
+}
+
+#[test]
+fn a_crash_comes_before_each_command_that_is_asked_for() {
+    let mut digests = std::collections::BTreeSet::new();
+    for nth in 1..12 {
+        let outcome = play(&scenario(vec![episode(Kind::CrashAtCommand, &["n1"], 300, 900, nth)]), 1, Host::Bare);
+        assert_eq!((count(&outcome, Kind::CrashAtCommand), outcome.failure), (1, None));
+        digests.insert(outcome.digest);
+    }
+    assert_eq!(digests.len(), 11, "each is another crash");
+}
+
+#[test]
+fn a_fault_that_never_strikes_moves_nothing() {
+    let none = play(&scenario(vec![]), 5, Host::Bare);
+    let episodes = [Kind::CrashAtCommand, Kind::CrashAtSend, Kind::DiskWriteError, Kind::LostWrite]
+        .map(|kind| episode(kind, &["n1", "leader"], 300, 900, 1 << 20));
+    let armed = play(&scenario(episodes.into()), 5, Host::Bare);
+    assert_eq!((none.digest, none.events), (armed.digest, armed.events));
+}
+
+#[test]
+fn both_hosts_agree_on_failing_disks() {
+    let mut scenario = scenario(vec![
+        episode(Kind::DiskFailure, &["any"], 300, 500, 0),
+        episode(Kind::DiskFull, &["leader"], 900, 1_300, 2_000),
+    ]);
+    scenario.faults.count = 12;
+    scenario.faults.weights =
+        [Kind::CrashAtCommand, Kind::CrashAtSend, Kind::DiskSyncError].map(|kind| (kind, 1)).into();
+    let (bare, hosted) = (play(&scenario, 9, Host::Bare), play(&scenario, 9, Host::Madsim));
+    assert_eq!((bare.digest, bare.events, bare.faults), (hosted.digest, hosted.events, hosted.faults));
+}

@@ -1,0 +1,146 @@
+//! One member alone on a perfect disk: what a data dir holds is what the member that boots from it serves.
+//!
+//! Time passes only here: the member's tasks are run when they are due, syncs end at once, nobody else is there,
+//! nobody asks it anything.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use detcd_replica::time::Monotonic;
+use detcd_replica::{Chance, Config, DiskCommand, DiskImage, Input, OpId, Output, Question, Replica, Role, Task};
+
+/// How long a member may take until it leads and has applied its log, nanoseconds of its own time.
+const SETTLE_MAX: u64 = 120_000_000_000;
+/// What it is given after that, for what goes on behind: compactions, backend commits.
+const SETTLED: u64 = 5_000_000_000;
+
+/// A member that runs alone.
+pub(super) struct Alone {
+    replica: Replica,
+    now: u64,
+    due: BTreeMap<Task, u64>,
+    inputs: VecDeque<Input>,
+    disk: DiskImage,
+    ended: Option<&'static str>,
+}
+
+impl Alone {
+    /// Boots a member and lets it run until it leads itself and has applied all that it has.
+    ///
+    /// # Errors
+    /// It refuses to boot, ends by itself, or never gets so far.
+    pub(super) fn boot(config: Config, disk: DiskImage) -> Result<Self, String> {
+        let mut outputs = Vec::new();
+        let replica = Replica::boot(config, &disk, Monotonic(0), &mut outputs).map_err(|error| error.to_string())?;
+        let mut alone = Self { replica, now: 0, due: BTreeMap::new(), inputs: VecDeque::new(), disk, ended: None };
+        alone.perform(&mut outputs);
+        while !alone.is_settled() {
+            alone.go_on(alone.now)?;
+            if alone.now > SETTLE_MAX {
+                let view = alone.replica.view();
+                let (applied, commit) = (view.applied, view.commit);
+                return Err(format!("it does not lead itself: applied {applied} of commit {commit}"));
+            }
+        }
+        alone.go_on(alone.now + SETTLED)?;
+        Ok(alone)
+    }
+
+    /// The member.
+    pub(super) fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    fn is_settled(&self) -> bool {
+        let view = self.replica.view();
+        view.role == Role::Leader && view.applied == view.commit && view.commit == view.log.last_index()
+    }
+
+    /// Performs the next thing that is due, and all that are due until then.
+    fn go_on(&mut self, until: u64) -> Result<(), String> {
+        loop {
+            if let Some(reason) = self.ended {
+                return Err(format!("it ended by itself: {reason}"));
+            }
+            if let Some(input) = self.inputs.pop_front() {
+                self.step(input);
+            } else if let Some((&task, &at)) = self.due.iter().min_by_key(|(_, at)| **at) {
+                self.due.remove(&task);
+                self.now = self.now.max(at);
+                self.step(Input::Run(task));
+            } else {
+                return Err("it has nothing left to do".to_owned());
+            }
+            if self.now >= until {
+                return Ok(());
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let mut outputs = Vec::new();
+        self.replica.step(Monotonic(self.now), input, &mut outputs);
+        self.perform(&mut outputs);
+    }
+
+    fn perform(&mut self, outputs: &mut Vec<Output>) {
+        for output in outputs.drain(..) {
+            match output {
+                Output::Disk { op, command } => self.command(op, command),
+                Output::Wake { task, after } => {
+                    let at = self.now + after.as_nanos();
+                    let due = self.due.entry(task).or_insert(at);
+                    *due = at.min(*due);
+                }
+                // The answer comes before any other input.
+                Output::Ask(Question::ElectionTimeout) => {
+                    let ticks = self.replica.config().election_ticks;
+                    self.inputs.push_front(Input::Chance(Chance::ElectionTimeout(ticks)));
+                }
+                Output::Exit { reason } => self.ended = Some(reason),
+                Output::Send(_)
+                | Output::Reply { .. }
+                | Output::Stream { .. }
+                | Output::Point(_)
+                | Output::Event(_) => {}
+            }
+        }
+    }
+
+    fn command(&mut self, op: OpId, command: DiskCommand) {
+        let files = &mut self.disk.files;
+        match command {
+            DiskCommand::Create { file } => {
+                files.insert(file, Bytes::new());
+            }
+            DiskCommand::Write { file, offset, data } => {
+                let content = files.entry(file).or_default();
+                let start = usize::try_from(offset).expect("a file fits into memory");
+                let mut bytes = std::mem::take(content).try_into_mut().unwrap_or_else(|shared| shared[..].into());
+                let end = start + data.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[start..end].copy_from_slice(&data);
+                *content = bytes.freeze();
+            }
+            DiskCommand::Truncate { file, length } => {
+                // Growth is zeros, which nobody misses in memory.
+                if let Some(content) = files.get_mut(&file) {
+                    content.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+                }
+            }
+            DiskCommand::Rename { from, to } => {
+                if let Some(content) = files.remove(&from) {
+                    files.insert(to, content);
+                }
+            }
+            DiskCommand::Remove { file } => {
+                files.remove(&file);
+            }
+            DiskCommand::Sync { .. } | DiskCommand::SyncDir { .. } => {
+                self.inputs.push_back(Input::Disk { op, result: Ok(()) });
+            }
+        }
+    }
+}

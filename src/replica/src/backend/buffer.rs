@@ -1,0 +1,99 @@
+//! What was written since the last commit, by bucket and in order: etcd's `txWriteBuffer` and `txReadBuffer`.
+//!
+//! A write goes into the open transaction and into the write buffer. When the batch is unlocked the write buffer is
+//! written back into the read buffer, where readers see it on top of the last commit. etcd does not keep deletes here:
+//! it commits at once, and its readers wait. This answers readers meanwhile, so that it keeps them.
+
+use bytes::Bytes;
+
+use super::Bucket;
+
+/// What became of a key: its value, or nothing when it was deleted.
+type Change = (Bytes, Option<Bytes>);
+
+/// Both buffers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Buffers {
+    /// In the order of writing.
+    written: Vec<(Bucket, Change)>,
+    /// In the order of keys, each key once.
+    read: [Vec<Change>; Bucket::ALL.len()],
+}
+
+/// How the write buffer is merged into the read buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merge {
+    /// The newest value of a key counts.
+    Newest,
+    /// What does not overlap is appended as it is, a key that was written twice included: a bug.
+    Duplicates,
+}
+
+impl Buffers {
+    pub(super) fn write(&mut self, bucket: Bucket, key: Bytes, value: Option<Bytes>) {
+        self.written.push((bucket, (key, value)));
+    }
+
+    /// Whether anything was written that readers do not see yet.
+    pub(super) fn has_written(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    /// Shows readers what was written.
+    pub(super) fn writeback(&mut self, merge: Merge) {
+        if merge == Merge::Duplicates {
+            return self.writeback_duplicates();
+        }
+        for (bucket, change) in self.written.drain(..) {
+            put(&mut self.read[bucket as usize], change);
+        }
+    }
+
+    fn writeback_duplicates(&mut self) {
+        let written = std::mem::take(&mut self.written);
+        for bucket in Bucket::ALL {
+            let mut new: Vec<Change> = written.iter().filter(|of| of.0 == bucket).map(|of| of.1.clone()).collect();
+            let read = &mut self.read[bucket as usize];
+            new.sort_by(|a, b| a.0.cmp(&b.0));
+            let overlaps = read.last().zip(new.first()).is_some_and(|(last, first)| last.0 >= first.0);
+            if overlaps {
+                new.into_iter().for_each(|change| put(read, change));
+            } else {
+                read.extend(new);
+            }
+        }
+    }
+
+    /// A commit has made it all part of the file.
+    pub(super) fn clear(&mut self) {
+        self.written.clear();
+        self.read.iter_mut().for_each(Vec::clear);
+    }
+
+    /// What became of a key.
+    pub(super) fn get(&self, bucket: Bucket, key: &[u8]) -> Option<&Option<Bytes>> {
+        let read = &self.read[bucket as usize];
+        let at = read.partition_point(|change| change.0 < key);
+        read.get(at).filter(|change| change.0 == key).map(|change| &change.1)
+    }
+
+    /// The changes with `from <= key < to`.
+    pub(super) fn range(&self, bucket: Bucket, from: &[u8], to: Option<&[u8]>) -> &[Change] {
+        let read = &self.read[bucket as usize];
+        let start = read.partition_point(|change| change.0 < from);
+        let end = to.map_or(read.len(), |to| read.partition_point(|change| change.0 < to));
+        &read[start..end.max(start)]
+    }
+}
+
+/// Takes a change in. Revisions only grow, so that it mostly goes to the end.
+fn put(read: &mut Vec<Change>, change: Change) {
+    if read.last().is_none_or(|last| last.0 < change.0) {
+        read.push(change);
+        return;
+    }
+    match read.binary_search_by(|old| old.0.cmp(&change.0)) {
+        Ok(at) => read[at] = change,
+        Err(at) => read.insert(at, change),
+    }
+}

@@ -1,0 +1,203 @@
+//! Is it etcd's storage? The real etcd boots what simulated members left behind, and we boot what it leaves behind.
+//!
+//! Belongs here: comparisons with the real binaries. They are skipped by name where there are none. How many, and from
+//! which seed on, is set by `DETCD_ACCEPTANCE` and `DETCD_ACCEPTANCE_SEED`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{json, Value};
+
+use super::cli::{detcd_in, text};
+use super::etcd::{copy, everything, number, pairs, Binaries, Dice, Etcd, Pair};
+use super::load;
+use super::storage::objects;
+
+/// Comparisons of each kind, where nobody says otherwise.
+const COUNT: u64 = 5;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
+
+/// Runs `one` so often as is asked for, each time with choices of its own, and prints what it says.
+fn each(name: &str, one: impl Fn(&Binaries, &Path, &mut Dice) -> String) {
+    let Some(binaries) = Binaries::find(name) else { return };
+    let first = setting("DETCD_ACCEPTANCE_SEED", 1);
+    let mut tally = BTreeMap::<String, u64>::new();
+    for seed in first..first + setting("DETCD_ACCEPTANCE", COUNT) {
+        let folder = tempfile::tempdir().expect("a folder");
+        println!("{name}: DETCD_ACCEPTANCE_SEED={seed} DETCD_ACCEPTANCE=1");
+        let outcome = one(&binaries, folder.path(), &mut Dice(seed));
+        println!("  {outcome}");
+        *tally.entry(outcome.split(':').next().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    println!("{name}: {tally:?}");
+}
+
+/// What our own boot of a data dir serves.
+struct Served {
+    summary: Value,
+    /// By revision, from the compaction revision on.
+    states: BTreeMap<i64, Vec<Pair>>,
+}
+
+/// Boots a data dir with `detcd import`.
+///
+/// # Errors
+/// Its refusal.
+fn import(folder: &Path, dir: &str, flags: &[&str]) -> Result<Served, String> {
+    let args = [&["import", dir, "--json", "--quiet", "--states"], flags].concat();
+    let output = detcd_in(folder, &args);
+    match output.status.code() {
+        Some(0) => {}
+        Some(2) => return Err(text(&output.stderr)),
+        other => panic!("{args:?}: {other:?}: {}", text(&output.stderr)),
+    }
+    let mut lines =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<Value>>();
+    let summary = lines.remove(0);
+    let states = lines.iter().map(|state| (number(&state["revision"]), pairs(state))).collect();
+    Ok(Served { summary, states })
+}
+
+/// Compares what the two serve: every key at every revision that is not compacted, and HashKV.
+fn compare(binaries: &Binaries, server: &Etcd, served: &Served) {
+    let newest = everything(server, 0).expect("the newest revision is served");
+    let revision = number(&newest["header"]["revision"]);
+    assert_eq!(revision, number(&served.summary["revision"]), "revision");
+    for (at, ours) in &served.states {
+        let theirs = everything(server, *at).unwrap_or_else(|error| panic!("at revision {at}: {error}"));
+        assert_eq!(pairs(&theirs), *ours, "every key at revision {at}");
+    }
+    assert_eq!(served.states.keys().next_back(), Some(&revision), "the newest revision is among them");
+    let compacted = number(&served.summary["compact_revision"]);
+    if compacted > 1 {
+        everything(server, compacted - 1).expect_err("what is compacted is not served");
+    }
+    let (hash, compact_revision) = binaries.hash_kv(server, revision).expect("HashKV");
+    assert_eq!(Some(hash), served.summary["hash_kv"]["hash"].as_u64(), "HashKV at {revision}");
+    assert_eq!(compact_revision, number(&served.summary["hash_kv"]["compact_revision"]), "compact revision of HashKV");
+}
+
+/// The scenarios that exports are taken from, with what is set in them.
+const SCENARIOS: [&str; 6] = ["swarm", "power-loss", "etcd-mix", "kubernetes", "compaction-crash", "single-member"];
+
+fn export(folder: &Path, dice: &mut Dice) -> Value {
+    let scenario = SCENARIOS[dice.below(SCENARIOS.len() as u64) as usize];
+    let seed = dice.below(1 << 32).to_string();
+    let run = detcd_in(folder, &["run", scenario, "--seed", &seed, "--keep", "none", "--json", "--quiet"]);
+    let line = text(&run.stdout).lines().next().expect("a line").to_owned();
+    let run: Value = serde_json::from_str(&line).expect("JSON");
+    let event = (1 + dice.below(run["events"].as_u64().expect("events"))).to_string();
+    let member = (1 + dice.below(3)).to_string();
+    let mut args = vec!["export", &seed, "--scenario", scenario, "--at", &event, "--to", "data", "--json", "--quiet"];
+    if dice.below(3) == 0 {
+        args.push("--cached");
+    }
+    let of = |member: &str| detcd_in(folder, &[&args[..], &["--member", member]].concat());
+    let mut output = of(&member);
+    if text(&output.stderr).contains("the members of this run are") {
+        output = of("1");
+    }
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+    println!("  detcd {} --member {member}", args.join(" "));
+    serde_json::from_str(&text(&output.stdout)).expect("JSON")
+}
+
+#[test]
+fn the_real_etcd_boots_what_a_member_left_behind() {
+    each("the_real_etcd_boots_what_a_member_left_behind", |binaries, folder, dice| {
+        let exported = export(folder, dice);
+        let data = folder.join("data");
+        let db = data.join("member/snap/db");
+        if db.is_file() {
+            let ours = objects(folder, &["db", "stats", "data", "--json"]).remove(0);
+            match binaries.snapshot_status(&db) {
+                Ok(theirs) => {
+                    for field in ["hash", "revision", "totalKey", "totalSize"] {
+                        assert_eq!(theirs[field], ours[field], "{field} of {theirs} and {ours}");
+                    }
+                }
+                Err(reason) => assert!(exported["booted"].is_null(), "etcdutl refuses the db: {reason}"),
+            }
+        }
+        let served = import(folder, "data", &["--force-new-cluster"]);
+        copy(&data, &folder.join("real"));
+        match (Etcd::start(binaries, &folder.join("real"), &["--force-new-cluster"]), served) {
+            (Err(theirs), Err(ours)) => {
+                assert!(exported["faults"] != json!({}), "both refuse, though nothing went wrong: {ours}{theirs}");
+                format!("refused by both: {ours}")
+            }
+            (Err(theirs), Ok(_)) => panic!("the real etcd refuses what we boot: {theirs}"),
+            (Ok(_), Err(ours)) => panic!("the real etcd boots what we refuse: {ours}"),
+            (Ok(server), Ok(served)) => {
+                compare(binaries, &server, &served);
+                let put = server.ask("/v3/kv/put", &json!({ "key": "YWZ0ZXI=", "value": "d2FyZHM=" }));
+                let header = put.expect("it accepts writes");
+                let revision = number(&served.summary["revision"]);
+                assert_eq!(number(&header["header"]["revision"]), revision + 1);
+                format!("equal: {} revisions up to {revision}", served.states.len())
+            }
+        }
+    });
+}
+
+#[test]
+fn we_boot_what_the_real_etcd_left_behind() {
+    each("we_boot_what_the_real_etcd_left_behind", |binaries, folder, dice| {
+        let data = folder.join("data");
+        let left = load::under_load(binaries, &data, dice);
+        copy(&data, &folder.join("real"));
+        let served = import(folder, "data", &[]).unwrap_or_else(|refusal| panic!("we refuse it: {refusal}"));
+        let mut server = Etcd::start(binaries, &folder.join("real"), &[]).expect("the real etcd boots its own");
+        if left.auth {
+            server.authenticate("root", "root").expect("root may");
+        }
+        compare(binaries, &server, &served);
+        let ask = |path: &str| server.ask(path, &json!({})).unwrap_or_else(|error| panic!("{error}"));
+        let ids = |list: &Value, field: &str| -> Vec<i64> {
+            let mut ids: Vec<i64> = list.as_array().into_iter().flatten().map(|one| number(&one[field])).collect();
+            ids.sort_unstable();
+            ids
+        };
+        assert_eq!(ids(&ask("/v3/lease/leases")["leases"], "ID"), ids(&served.summary["leases"], "id"), "leases");
+        let names = |list: &Value| -> Vec<String> {
+            list.as_array().into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
+        };
+        assert_eq!(names(&ask("/v3/auth/user/list")["users"]), names(&served.summary["users"]), "users");
+        assert_eq!(names(&ask("/v3/auth/role/list")["roles"]), names(&served.summary["roles"]), "roles");
+        assert_eq!(ask("/v3/auth/status")["enabled"] == true, served.summary["auth_enabled"] == true, "auth");
+        let members = |list: &Value, field: &str| -> Vec<String> {
+            let all = list.as_array().into_iter().flatten();
+            all.map(|member| member[field].to_string()).collect()
+        };
+        let theirs = ask("/v3/cluster/member/list");
+        assert_eq!(members(&theirs["members"], "name"), members(&served.summary["members"], "name"), "members");
+        format!("equal: {} revisions, {}", served.states.len(), left.words)
+    });
+}
+
+#[test]
+fn we_boot_a_snapshot_that_the_real_etcd_saved() {
+    each("we_boot_a_snapshot_that_the_real_etcd_saved", |binaries, folder, dice| {
+        let data = folder.join("data");
+        let left = load::under_load(binaries, &data, dice);
+        let db = folder.join("snapshot.db");
+        {
+            let mut server = Etcd::start(binaries, &data, &[]).expect("the real etcd boots its own");
+            if left.auth {
+                server.authenticate("root", "root").expect("root may");
+            }
+            binaries.snapshot_save(&server, &db).expect("the real etcd saves it");
+        }
+        binaries.snapshot_restore(&db, &folder.join("real")).expect("the real etcd restores it");
+        let served = import(folder, "snapshot.db", &[]).unwrap_or_else(|refusal| panic!("we refuse it: {refusal}"));
+        let mut server = Etcd::start(binaries, &folder.join("real"), &[]).expect("the real etcd boots it");
+        if served.summary["auth_enabled"] == true {
+            server.authenticate("root", "root").expect("root may");
+        }
+        compare(binaries, &server, &served);
+        format!("equal: {} revisions", served.states.len())
+    });
+}

@@ -1,0 +1,175 @@
+//! Data dirs through the tool: exported, read record by record, and refused when they are damaged.
+//!
+//! Belongs here: whatever the tool does with etcd's files. Each refusal names the file and the place, ends with exit 2,
+//! and changes nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::cli::{detcd_in, refused_in, text};
+
+/// Every file below a folder, by its path, with its bytes.
+pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut rest = vec![folder.to_owned()];
+    while let Some(folder) = rest.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                rest.push(path);
+            } else {
+                let bytes = fs::read(&path).expect("a file");
+                found.insert(path, bytes);
+            }
+        }
+    }
+    found
+}
+
+/// The objects on stdout of a command that must end well.
+#[track_caller]
+pub(crate) fn objects(folder: &Path, args: &[&str]) -> Vec<Value> {
+    let output = detcd_in(folder, args);
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+    let lines = text(&output.stdout);
+    lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[track_caller]
+fn export(folder: &Path, args: &[&str], to: &str) -> Value {
+    let args = [&["export"], args, &["--to", to, "--json", "--quiet"]].concat();
+    objects(folder, &args).pop().expect("one line")
+}
+
+/// `0000000000000000-0000000000000000.wal` of a data dir.
+fn first_segment(dir: &Path) -> PathBuf {
+    dir.join("member/wal/0000000000000000-0000000000000000.wal")
+}
+
+#[test]
+fn an_export_is_the_disk_at_that_moment_each_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = ["7", "--scenario", "quiet", "--member", "2", "--at", "300ms"];
+    let first = export(folder.path(), &at, "first");
+    let again = export(folder.path(), &at, "again");
+    assert_eq!(first["schema"], "detcd.export/1");
+    assert_eq!(first["kept"], "durable");
+    assert!(first["time_ns"].as_u64().expect("a time") <= 300_000_000, "{first}");
+    let bytes = |name: &str| -> Vec<Vec<u8>> { tree(&folder.path().join(name)).into_values().collect() };
+    assert_eq!(bytes("first"), bytes("again"));
+    assert_eq!(first["event"], again["event"]);
+
+    // The same moment by its number, and then all that the page cache had.
+    let event = first["event"].to_string();
+    let by_event = ["7", "--scenario", "quiet", "--member", "n2", "--at", &event];
+    export(folder.path(), &by_event, "by-event");
+    assert_eq!(bytes("first"), bytes("by-event"));
+    let cached = export(folder.path(), &[&by_event[..], &["--cached"]].concat(), "cached");
+    assert_eq!(cached["kept"], "cached");
+    let index = |export: &Value| export["booted"]["consistent_index"].as_u64().expect("it boots");
+    assert!(index(&first) <= index(&cached), "{first} {cached}");
+
+    // An exported member is never further than the one that ran.
+    for export in [&first, &cached] {
+        assert!(export["booted"]["revision"].as_i64() <= export["running"]["revision"].as_i64(), "{export}");
+    }
+}
+
+#[test]
+fn an_export_comes_from_a_repro_file_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = ["run", "quiet", "--seed", "3", "--keep", "all", "--out", "out", "--json"];
+    let repro = objects(folder.path(), &run)[0]["repro"].as_str().expect("it was kept").to_owned();
+    let from_file = export(folder.path(), &[&repro, "--member", "1"], "from-file");
+    let from_seed = export(folder.path(), &["3", "--scenario", "quiet", "--member", "1"], "from-seed");
+    assert_eq!(from_file["event"], from_seed["event"]);
+    let bytes = |name: &str| -> Vec<Vec<u8>> { tree(&folder.path().join(name)).into_values().collect() };
+    assert_eq!(bytes("from-file"), bytes("from-seed"));
+}
+
+#[test]
+fn a_wrong_export_is_refused_and_writes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("full")).expect("made");
+    fs::write(folder.path().join("full/kept"), "kept").expect("written");
+    fs::write(folder.path().join("file"), "kept").expect("written");
+    let before = tree(folder.path());
+    let quiet = ["export", "7", "--scenario", "quiet", "--quiet"];
+    let table: &[(&[&str], &[&str])] = &[
+        (&["--member", "1", "--to", "full"], &["full", "not empty"]),
+        (&["--member", "1", "--to", "file"], &["file", "no folder"]),
+        (&["--member", "9", "--to", "new"], &["--member 9", "1 to "]),
+        (&["--member", "1", "--at", "999h", "--to", "new"], &["--at", "ends before"]),
+        (&["--member", "1", "--at", "999999999", "--to", "new"], &["--at", "ends before"]),
+        (&["--member", "1", "--set", "nonesuch=1", "--to", "new"], &["--set nonesuch=1"]),
+        (&["--member", "1", "--bug", "nonesuch", "--to", "new"], &["nonesuch"]),
+    ];
+    for (args, parts) in table {
+        refused_in(folder.path(), &[&quiet, *args].concat(), parts);
+        assert_eq!(tree(folder.path()), before, "{args:?}");
+        assert!(!folder.path().join("new").exists(), "{args:?}");
+    }
+    refused_in(folder.path(), &["export", "absent/repro.toml", "--member", "1", "--to", "new"], &["absent"]);
+}
+
+#[test]
+fn a_log_is_shown_record_by_record() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let exported = export(folder.path(), &["7", "--scenario", "quiet", "--member", "1"], "data");
+    let records = objects(folder.path(), &["wal", "data", "--json"]);
+    let (end, records) = records.split_last().expect("records");
+    assert_eq!((&end["schema"], &end["end"]), (&Value::from("detcd.wal_end/1"), &Value::from("clean")));
+    assert_eq!(end["records"].as_u64(), Some(records.len() as u64));
+    let kinds: Vec<&str> = records.iter().filter_map(|record| record["type"].as_str()).collect();
+    assert_eq!(kinds[..3], ["crc", "metadata", "snapshot"]);
+    let entries: Vec<&Value> = records.iter().filter(|record| record["type"] == "entry").collect();
+    let last = entries.last().expect("entries")["index"].as_u64();
+    assert!(last >= exported["booted"]["commit"].as_u64(), "{last:?} {exported}");
+
+    // For people, the same records; of one segment, of the folder, and from an index on.
+    for path in ["data", "data/member", "data/member/wal"] {
+        let output = detcd_in(folder.path(), &["wal", path]);
+        let lines = text(&output.stdout);
+        assert!(lines.contains("conf-change add-node 1") && lines.contains("the end"), "{path}: {lines}");
+    }
+    let from = objects(folder.path(), &["wal", "data", "--from", "5", "--json"]);
+    let indices = from.iter().filter_map(|record| record["index"].as_u64());
+    assert!(indices.clone().count() > 0 && indices.clone().all(|index| index >= 5), "{from:?}");
+}
+
+#[test]
+fn a_damaged_log_is_located_and_a_torn_one_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    export(folder.path(), &["7", "--scenario", "quiet", "--member", "1"], "data");
+    let segment = first_segment(&folder.path().join("data"));
+    let good = fs::read(&segment).expect("a segment");
+    let records = objects(folder.path(), &["wal", "data", "--json"]);
+    let fifth = records[5]["offset"].as_u64().expect("an offset");
+
+    // A bit of a record.
+    let mut flipped = good.clone();
+    flipped[fifth as usize + 12] ^= 4;
+    fs::write(&segment, &flipped).expect("written");
+    let before = tree(folder.path());
+    let output = detcd_in(folder.path(), &["wal", "data"]);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.contains(&format!("at byte {fifth}: ")) && errors.contains("0000000000000000.wal"), "{errors}");
+    assert!(text(&output.stdout).lines().count() > 5, "what comes before the damage is shown");
+    assert_eq!(tree(folder.path()), before);
+
+    // The end of a record cut off.
+    fs::write(&segment, &good[..fifth as usize + 12]).expect("written");
+    let end = objects(folder.path(), &["wal", "data", "--json"]).pop().expect("a last line");
+    assert_eq!((&end["end"], &end["offset"]), (&Value::from("torn"), &Value::from(fifth)));
+
+    fs::create_dir_all(folder.path().join("empty/member/wal")).expect("made");
+    fs::write(folder.path().join("0.wal"), &good).expect("written");
+    refused_in(folder.path(), &["wal", "absent"], &["absent", "no such"]);
+    refused_in(folder.path(), &["wal", "empty"], &["empty/member/wal", "no WAL segment"]);
+    refused_in(folder.path(), &["wal", "0.wal"], &["0.wal", "no WAL segment"]);
+}
