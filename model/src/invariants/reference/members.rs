@@ -68,10 +68,11 @@ impl Members {
     /// A change as raft-rs writes it, which says no more of a member than its id, and has another number for learners.
     fn bare_change(&mut self, change: &ConfChange) {
         let (id, is_learner) = (change.node_id, change.kind == UPDATE);
+        let no_room = is_learner && !self.ids(true).is_empty();
         match self.present.get_mut(&id) {
             Some(member) if !change.context.is_empty() => member.is_learner = false,
             Some(_) => {}
-            None if is_learner && !self.ids(true).is_empty() => {}
+            None if no_room => {}
             None => drop(self.present.insert(id, Member { id, is_learner, ..Member::default() })),
         }
     }
