@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_tree_has_the_members_and_those_that_were() {
-        let mut backend = Backend::create();
+        let mut backend = Backend::create(crate::Bugs::NONE);
         let member =
             r#"{"id":17,"peerURLs":["http://n1:2380"],"isLearner":true,"name":"n,\"1","clientURLs":["http://n1"]}"#;
         backend.put(Bucket::Members, Bytes::from_static(b"11"), Bytes::from(member));
