@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use args::{
-    BenchArgs, BugsArgs, CheckArgs, CompletionsArgs, DbArgs, DbKeys, DbPage, DbPath, DbWhat, DiskArgs, ExportArgs, ImportArgs,
-    Keep, ModelArgs, OutputArgs, ReplayArgs, RunArgs, ScenariosArgs, WalArgs, WorldArgs,
+    BenchArgs, BugsArgs, CheckArgs, CompletionsArgs, DbArgs, DbKeys, DbPage, DbPath, DbWhat, DiskArgs, ExportArgs,
+    ImportArgs, Keep, ModelArgs, OutputArgs, ReplayArgs, RunArgs, ScenariosArgs, WalArgs, WorldArgs,
 };
 pub(crate) use seeds::{parse_seed, SeedRange};
 

@@ -13,10 +13,10 @@ use serde::Serialize;
 use crate::cli::{BugsArgs, Keep, SeedRange};
 use crate::engine::{self, Host, Judges, RunOptions, RunReport, Verdict, World};
 use crate::exit::{Exit, Failure};
+use crate::interrupt;
 use crate::output::console;
 use crate::run::{jobs_or_cores, run_one, Batch};
 use crate::scenario::{Scenario, BUILT_IN};
-use crate::interrupt;
 
 /// One bug: `detcd.bug/1`.
 #[derive(Serialize)]
@@ -76,12 +76,7 @@ pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
 }
 
 /// The first seed, in the order of scenarios and seeds, that shows the bug to these judges.
-fn first(
-    args: &BugsArgs,
-    scenarios: &[&Scenario<World>],
-    bug: Bug,
-    judges: Judges,
-) -> Result<Option<Found>, Failure> {
+fn first(args: &BugsArgs, scenarios: &[&Scenario<World>], bug: Bug, judges: Judges) -> Result<Option<Found>, Failure> {
     for scenario in scenarios {
         let host = if engine::has_madsim() { Host::Madsim } else { Host::Bare };
         let bugs = Bugs::NONE.with(bug);

@@ -87,7 +87,13 @@ impl Target {
         Ok(Self {
             scenario: Scenario { name: repro.name, table: plain.scenario, world: repro.scenario },
             seed: repro.seed,
-            options: RunOptions { bugs, judges: Judges::All, host: host_of(world, repro.host)?, trace: true, overrides: repro.overrides },
+            options: RunOptions {
+                bugs,
+                judges: Judges::All,
+                host: host_of(world, repro.host)?,
+                trace: true,
+                overrides: repro.overrides,
+            },
             recorded: Some(recorded),
             words: quoted(&origin),
         })

@@ -3,7 +3,7 @@
 
 use detcd_replica::api::ResponseBody;
 use detcd_replica::history::{Finding, Moment};
-use detcd_replica::{DiskCommand, Event, FileName, OpId, Output, PeerMessage, Role, View};
+use detcd_replica::{Dir, DiskCommand, Event, FileName, OpId, Output, PeerMessage, Role, View};
 
 use super::findings::{equal_states, finding};
 use super::states::State;

@@ -68,6 +68,10 @@ pub(super) struct Progress {
     seen: (u64, i64),
     /// Of the last backend commit that lasts.
     committed: (u64, i64),
+    /// What was committed before another file took the database's name, while that name may yet be lost.
+    unnamed: Option<(u64, i64)>,
+    /// Whether a sync of the directory was asked for since.
+    naming: bool,
 }
 
 impl Progress {
@@ -84,27 +88,41 @@ impl Progress {
         Ok(())
     }
 
-    /// The consistent index of the last backend commit that lasts.
+    /// The consistent index that the database cannot be found below: of the last commit that lasts, in whichever file a
+    /// loss of power leaves under its name. etcd does not sync the directory after it has put a received database there.
     pub(super) fn committed_index(&self) -> u64 {
-        self.committed.0
+        self.unnamed.unwrap_or(self.committed).0
+    }
+
+    /// Another file takes the database's name.
+    pub(super) fn renamed(&mut self) {
+        self.unnamed.get_or_insert(self.committed);
+        self.naming = false;
+    }
+
+    /// The directory is to be synced. A backend that asks for that waits for it before it commits anything.
+    pub(super) fn named(&mut self) {
+        self.naming = self.unnamed.is_some();
     }
 
     /// The batch up to `index` lasts; `state` is what the members had there, when that is known.
     pub(super) fn committed(&mut self, index: u64, state: Option<State>) {
+        if std::mem::take(&mut self.naming) {
+            self.unnamed = None;
+        }
         let revision = state.map_or(self.committed.1, |(_, revision)| revision);
         self.committed = (index, revision);
     }
 
     pub(super) fn booted(&mut self, view: &View<'_>) -> Result<(), String> {
         let (member, index, revision) = (view.member, view.consistent_index, view.revision);
-        let (seen, committed) = (self.seen, self.committed);
+        let (seen, committed, least) = (self.seen, self.committed, self.committed_index());
         self.seen = (index, revision);
         if index < committed.0 {
             self.committed = (index, revision);
-            return Err(format!(
-                "{member} boots at consistent index {index} below its last backend commit at {}",
-                committed.0
-            ));
+        }
+        if index < least {
+            return Err(format!("{member} boots at consistent index {index} below its last backend commit at {least}"));
         }
         for (earlier, had) in [committed, seen] {
             if index >= earlier && revision < had {

@@ -39,11 +39,8 @@ impl Member {
         self.peer_urls.iter().flatten()
     }
 
-    /// Whether the two say the same, however they say that there is nothing to be said; this one may know only the id.
+    /// Whether the two say the same, however they say that there is nothing to be said.
     pub fn is(&self, other: &Self) -> bool {
-        if self.peer_urls.is_none() && self.name.is_empty() {
-            return (self.id, self.is_learner) == (other.id, other.is_learner);
-        }
         let lists = |member: &Self| {
             let own = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
             (own(&member.peer_urls), own(&member.client_urls))

@@ -36,7 +36,6 @@ impl Members {
             return Ok(());
         }
         match change.kind {
-            ADD | UPDATE if change.context.is_empty() || change.context[..] == *b"promote" => self.bare_change(change),
             ADD | ADD_LEARNER => {
                 let member = Member::parse(&change.context)?;
                 if member.is_promote == Some(true) {
@@ -63,18 +62,6 @@ impl Members {
             other => return Err(format!("configuration changes have no kind {other}")),
         }
         Ok(())
-    }
-
-    /// A change as raft-rs writes it, which says no more of a member than its id, and has another number for learners.
-    fn bare_change(&mut self, change: &ConfChange) {
-        let (id, is_learner) = (change.node_id, change.kind == UPDATE);
-        let no_room = is_learner && !self.ids(true).is_empty();
-        match self.present.get_mut(&id) {
-            Some(member) if !change.context.is_empty() => member.is_learner = false,
-            Some(_) => {}
-            None if no_room => {}
-            None => drop(self.present.insert(id, Member { id, is_learner, ..Member::default() })),
-        }
     }
 
     fn may_add(&self, member: &Member, as_learner: bool) -> bool {
