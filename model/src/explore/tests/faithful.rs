@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use detcd_replica::api::{
     CompactRequest, Credential, DeleteRangeRequest, KeyRange, LeaseGrantRequest, PutRequest, RangeRequest, Request,
-    WatchCreate,
-    WatchRequest,
+    WatchCreate, WatchRequest,
 };
 use detcd_replica::time::{Monotonic, Span};
 use detcd_replica::{

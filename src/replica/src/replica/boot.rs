@@ -142,12 +142,7 @@ pub(super) fn founding(config: &Config) -> (HardState, Vec<Entry>) {
 }
 
 fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) -> Result<Replica, BootError> {
-<<<<<<< HEAD
-    let Recovered { wal, backend, snap_dir, hard_state, entries, snapshot, syncs, unsaved } = found;
-=======
     let Recovered { wal, mut backend, snap_dir, hard_state, entries, snapshot, replayed, syncs, unsaved } = found;
-    let first = (unsaved > 0).then(|| (hard_state.clone(), entries[entries.len() - unsaved..].to_vec()));
->>>>>>> main
     let last = snapshot.0 + entries.len() as u64;
     if hard_state.commit < snapshot.0 || hard_state.commit > last {
         let (commit, low) = (hard_state.commit, snapshot.0);

@@ -166,30 +166,12 @@ fn changes_to_one_member(
         let peer_urls = vec!["http://localhost:2380".to_owned()];
         changes.push(Change::Add(Member { id: member, peer_urls, ..Member::default() }));
     }
-<<<<<<< HEAD
-    changes.extend(ids.into_iter().map(|id| (ConfChangeType::RemoveNode, id, Bytes::new())));
-    let entry = |(change_type, node_id, context)| {
+    changes.extend(ids.into_iter().map(|id| Change::Remove(MemberId(id))));
+    let entry = |change: Change| {
         hard_state.commit += 1;
-        let change = ConfChange { change_type, node_id, context, ..Default::default() };
-        let data = protobuf::Message::write_to_bytes(&change).expect("a message in memory can always be written");
         let (term, index) = (hard_state.term, hard_state.commit);
-        Entry { entry_type: EntryType::EntryConfChange, term, index, data: data.into(), ..Default::default() }
+        let data = change.encode(0);
+        Entry { entry_type: EntryType::EntryConfChange, term, index, data, ..Default::default() }
     };
     Ok(changes.into_iter().map(entry).collect())
-=======
-    changes.extend(ids.into_iter().map(|id| Change::Remove(MemberId(id))));
-    let added = changes.len();
-    for change in changes {
-        hard_state.commit += 1;
-        let entry = Entry {
-            entry_type: EntryType::EntryConfChange,
-            term: hard_state.term,
-            index: hard_state.commit,
-            data: change.encode(0),
-            ..Default::default()
-        };
-        entries.push(entry);
-    }
-    Ok(added)
->>>>>>> main
 }

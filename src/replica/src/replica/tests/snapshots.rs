@@ -370,11 +370,7 @@ fn goes_wrong(bug: Option<Bug>, stories: u64) -> bool {
         });
         rig.dice = Dice(seed);
         let behind = rig.lag();
-<<<<<<< HEAD:src/replica/src/replica/tests.rs
-        rig.nodes[behind].fuse = Some(20 + 5 * seed);
-=======
         rig.nodes[behind].fuse = Some(60 + seed);
->>>>>>> main:src/replica/src/replica/tests/snapshots.rs
         for _ in 0..3000 {
             rig.advance();
         }
