@@ -1,8 +1,8 @@
 //! Defragmentation: the batch is committed, everything is copied into a new file, and that file takes the name of the
 //! old one. Nothing else happens to the backend meanwhile.
 //!
-//! The copy is made in transactions of [`LIMIT`] keys, as in etcd, each with its syncs. Whatever fails before the rename
-//! leaves the old file as it is.
+//! The copy is made in transactions of [`LIMIT`] keys, as in etcd, each with its syncs. Whatever fails before the
+//! rename leaves the old file as it is.
 
 use bytes::Bytes;
 
@@ -155,7 +155,9 @@ impl Backend {
             }
             Step::Name(_) => {
                 self.defragmenting = false;
+                // Whoever has begun to read the old file meanwhile must begin again.
                 self.generation += 1;
+                self.readers = 0;
                 self.pager = defrag.new.reopen(FileName::Db, Options { bugs: self.bugs, ..Options::ETCD });
                 self.next_batch(commands);
                 return CommitProgress::Defragmented;
