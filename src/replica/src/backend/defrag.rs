@@ -168,15 +168,19 @@ impl Backend {
     }
 
     /// A command has failed. If it was one of those that make the copy, the copy is given up and the old file goes on;
-    /// says whether that was so.
-    pub fn defragment_failed(&mut self, op: OpId, commands: &mut impl Commands) -> bool {
-        let Some(Flight::Defrag(defrag)) = &self.flight else { return false };
-        if matches!(defrag.step, Step::Name(_)) || !defrag.ops.contains(&op) {
-            return false;
+    /// gives the commands whose answers mean nothing any more, or `None` when it was another.
+    pub fn defragment_failed(&mut self, op: OpId, commands: &mut impl Commands) -> Option<Vec<OpId>> {
+        let defrag = match &mut self.flight {
+            Some(Flight::Defrag(defrag)) if !matches!(defrag.step, Step::Name(_)) => defrag,
+            _ => return None,
+        };
+        if !defrag.ops.contains(&op) {
+            return None;
         }
+        let ops = std::mem::take(&mut defrag.ops);
         commands.issue(DiskCommand::Remove { file: defrag.new.file() });
         (self.flight, self.defragmenting) = (None, false);
         self.next_batch(commands);
-        true
+        Some(ops)
     }
 }
