@@ -20,7 +20,7 @@ use detcd_model::{jsonl, JudgeOptions, Judgement};
 use detcd_replica::history::{Finding, History, Moment, Side};
 use detcd_replica::{Bugs, DiskImage, FileName, MemberId, OpId, Output, View};
 use detcd_sim::decide::Label;
-use detcd_sim::{disk, fault, Failure, Observer};
+use detcd_sim::{disk, fault, Failure, Observer, Unobserved};
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Scenario, Setting};
@@ -71,6 +71,15 @@ pub(crate) enum Host {
     Bare,
 }
 
+/// Who judges a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judges {
+    /// Every check there is.
+    All,
+    /// Those that see only what clients saw, as they would judge a real etcd.
+    BlackBox,
+}
+
 /// What a run may be told beside its scenario and seed.
 #[derive(Clone, Debug)]
 pub(crate) struct RunOptions {
@@ -78,6 +87,8 @@ pub(crate) struct RunOptions {
     pub(crate) bugs: Bugs,
     /// Who pumps the queue.
     pub(crate) host: Host,
+    /// Who judges.
+    pub(crate) judges: Judges,
     /// Whether to record the trace and the history. The digest does not depend on it.
     pub(crate) trace: bool,
     /// Decisions that are not drawn but named: label to value.
@@ -225,6 +236,10 @@ pub(crate) fn fault_kinds() -> Vec<&'static str> {
 struct WhiteBox(Rc<RefCell<Invariants>>);
 
 impl Observer for WhiteBox {
+    fn clock(&mut self, now: u64, rate_ppb: i64) {
+        self.0.borrow_mut().on_clock(now, rate_ppb);
+    }
+
     fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
         self.0.borrow_mut().on_step(moment, view, outputs).err()
     }
@@ -258,15 +273,22 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
     let (scenario, asked) = settle(world, seed, options)?;
     let invariants = Rc::new(RefCell::new(Invariants::new(&[])));
     let outcome = detcd_sim::run(&scenario, &asked, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
+        if options.judges == Judges::BlackBox {
+            return Box::new(Unobserved);
+        }
         invariants.replace(Invariants::new(founders));
         Box::new(WhiteBox(invariants.clone()))
     });
-    let mut checks: Vec<&'static str> = detcd_model::invariants::names().to_vec();
+    let mut checks: Vec<&'static str> = match options.judges {
+        Judges::All => detcd_model::invariants::names().to_vec(),
+        Judges::BlackBox => Vec::new(),
+    };
     let judgement = judge(&outcome.history, &invariants.borrow());
     checks.extend(judgement.checks);
-    checks.push("liveness");
+    checks.extend([detcd_model::effects::CHECK, "liveness"]);
     let count = |key: &str| outcome.tally.get(key).copied().unwrap_or(0);
-    let (verdict, finding) = match (outcome.failure, judgement.findings.into_iter().next()) {
+    let inside = judge_inside(&outcome.history, &invariants.borrow());
+    let (verdict, finding) = match (outcome.failure, judgement.findings.into_iter().next().or(inside)) {
         (Some(Failure::Panic(finding)), _) => (Verdict::Panic, Some(finding)),
         (Some(Failure::Finding(finding)), _) => (Verdict::Violation, Some(finding)),
         (_, Some(finding)) => (Verdict::Violation, Some(finding)),
@@ -334,6 +356,15 @@ fn judge(history: &History, invariants: &Invariants) -> Judgement {
     let mut heard = history.clone();
     heard.watches.push(detcd_model::witness(history, &invariants.requests()));
     detcd_model::judge(&heard, &JudgeOptions::default())
+}
+
+/// What only the log and the members can say, once it is known what clients asked for.
+fn judge_inside(history: &History, invariants: &Invariants) -> Option<Finding> {
+    if invariants.premise_lost() {
+        return None;
+    }
+    let early = invariants.early_expiry(history);
+    early.or_else(|| detcd_model::effects::check(history, &invariants.requests()))
 }
 
 fn undecided(reason: String, at: Moment) -> Finding {

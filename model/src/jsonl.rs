@@ -6,6 +6,7 @@
 //! and column and of which field. Reading what was written gives an equal history, but for the reasons of cancelled
 //! watches, which are kept only when this version knows them.
 
+mod cluster;
 mod form;
 
 use std::fmt;

@@ -9,6 +9,7 @@ mod split;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use detcd_replica::Bugs;
@@ -16,7 +17,7 @@ use serde::Serialize;
 
 use crate::cli::{Keep, SeedRange};
 use crate::cpu::{per_second, process_time};
-use crate::engine::{self, Host, RunOptions, Verdict};
+use crate::engine::{self, Host, Judges, RunOptions, Verdict};
 use crate::exit::Failure;
 use crate::output::lines::{round, RunLine, Totals};
 use crate::run::Batch;
@@ -170,7 +171,7 @@ struct Sums {
 fn batch(name: &'static str, count: u64, jobs: NonZeroUsize) -> Result<(Sums, Taken), Failure> {
     let scenario = engine::load(name, &[])?;
     let host = if engine::has_madsim() { Host::Madsim } else { Host::Bare };
-    let options = RunOptions { bugs: Bugs::NONE, host, trace: false, overrides: BTreeMap::new() };
+    let options = RunOptions { bugs: Bugs::NONE, judges: Judges::All, host, trace: false, overrides: BTreeMap::new() };
     let seeds = SeedRange::new(1, count);
     let batch = Batch { scenario: &scenario, seeds: &seeds, options: &options, keep: Keep::None, jobs };
     let mut totals = Totals::default();
@@ -185,7 +186,7 @@ fn batch(name: &'static str, count: u64, jobs: NonZeroUsize) -> Result<(Sums, Ta
                 }
                 sums.operations += report.operations.ok + report.operations.failed + report.operations.unknown;
                 totals.add(&RunLine::new(&report, None));
-                Ok(())
+                Ok(ControlFlow::Continue(()))
             },
             || (),
         )

@@ -78,6 +78,10 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Seeds")]
     pub(crate) check_determinism: bool,
 
+    /// Stop at the first seed that does not pass
+    #[arg(long, help_heading = "Seeds")]
+    pub(crate) fail_fast: bool,
+
     /// Worker threads, one run a thread at a time [default: one a core]
     #[arg(long, value_name = "N", env = "DETCD_JOBS", help_heading = "Seeds")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -129,6 +133,25 @@ pub(crate) struct ReplayArgs {
     /// Write the folder of this run to DIR/RUN/SEED/
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// `detcd bugs`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BugsArgs {
+    /// Which, by name or number [default: all that a scenario is made to find]
+    #[arg(value_name = "NAME", value_parser = parse_bug)]
+    pub(crate) names: Vec<Bug>,
+
+    /// Seeds to try in each scenario, from 0 on
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Seeds")]
+    pub(crate) budget: u64,
+
+    /// Worker threads, one run a thread at a time [default: one a core]
+    #[arg(long, value_name = "N", env = "DETCD_JOBS", help_heading = "Seeds")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// `detcd export`.

@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use args::{
-    BenchArgs, CheckArgs, CompletionsArgs, DbArgs, DbKeys, DbPage, DbPath, DbWhat, DiskArgs, ExportArgs, ImportArgs,
+    BenchArgs, BugsArgs, CheckArgs, CompletionsArgs, DbArgs, DbKeys, DbPage, DbPath, DbWhat, DiskArgs, ExportArgs, ImportArgs,
     Keep, ModelArgs, OutputArgs, ReplayArgs, RunArgs, ScenariosArgs, WalArgs, WorldArgs,
 };
 pub(crate) use seeds::{parse_seed, SeedRange};
@@ -48,6 +48,12 @@ EXAMPLES
     detcd check etcd_000.log                       format and model recognised
     detcd check --model mutex lock.edn             judged as a lock
     detcd check --expected histories/expected.tsv  a table of files, models and verdicts";
+
+const BUGS_EXAMPLES: &str = "\
+EXAMPLES
+    detcd bugs                                     every bug that a scenario is made to find
+    detcd bugs M-18 mustsync_ignores_vote          these two
+    detcd bugs --budget 1000 --json                1000 seeds a scenario, a line of JSON a bug";
 
 const EXPORT_EXAMPLES: &str = "\
 EXAMPLES
@@ -96,6 +102,9 @@ pub(crate) enum Command {
     /// Show me that failure again, exactly: runs a repro file (or one seed) and compares the digest.
     #[command(after_long_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
+    /// Can detcd see them? Switches known bugs of etcd on, one at a time, and says what finds them how soon.
+    #[command(after_long_help = BUGS_EXAMPLES)]
+    Bugs(BugsArgs),
     /// What is on that member's disk then? Replays a run up to a moment and writes a data dir that etcd boots.
     #[command(after_long_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),

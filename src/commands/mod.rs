@@ -1,6 +1,7 @@
 //! The commands, one file each: what was typed in, an exit code out.
 
 mod bench;
+mod bugs;
 mod check;
 mod db;
 mod disk;
@@ -24,6 +25,7 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run::execute(&args),
         Command::Replay(args) => replay::execute(&args),
+        Command::Bugs(args) => bugs::execute(&args),
         Command::Export(args) => export::execute(&args),
         Command::Import(args) => import::execute(&args),
         Command::Db(args) => db::execute(&args),

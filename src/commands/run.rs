@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use detcd_replica::Bugs;
 
 use super::{host, quoted};
 use crate::cli::{Keep, RunArgs, SeedRange};
-use crate::engine::{self, RunOptions, RunReport, Verdict, World};
+use crate::engine::{self, Judges, RunOptions, RunReport, Verdict, World};
 use crate::exit::{Exit, Failure};
 use crate::output::folder::Folder;
 use crate::output::lines::{RunLine, Totals};
@@ -33,6 +34,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<Exit, Failure> {
     };
     let options = RunOptions {
         bugs: args.world.bugs.iter().copied().collect::<Bugs>(),
+        judges: Judges::All,
         host: host(&args.world)?,
         trace: false,
         overrides: BTreeMap::new(),
@@ -107,7 +109,7 @@ impl Session<'_> {
     }
 
     /// One run has ended.
-    fn finished(&mut self, report: &RunReport) -> Result<(), Failure> {
+    fn finished(&mut self, report: &RunReport) -> Result<ControlFlow<()>, Failure> {
         let keep = match self.args.keep {
             Keep::All => true,
             Keep::Failures => report.verdict != Verdict::Pass,
@@ -127,7 +129,7 @@ impl Session<'_> {
             None => (None, &[][..]),
         };
         self.say(&line, at, details)?;
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(self.after(&line)), Err)
     }
 
     fn compare_processes(&mut self, seeds: &SeedRange) -> Result<(), Failure> {
@@ -136,12 +138,20 @@ impl Session<'_> {
         while let Some(line) = pair.next()? {
             self.say(&line, None, &[])?;
             self.progress.update(&self.totals);
-            if interrupt::asked() {
+            if interrupt::asked() || self.after(&line).is_break() {
                 break;
             }
         }
         self.totals.add_stats(&pair.stats);
         Ok(())
+    }
+
+    /// Whether to go on after this run.
+    fn after(&self, line: &RunLine) -> ControlFlow<()> {
+        match self.args.fail_fast && line.verdict != Verdict::Pass {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     }
 
     /// Counts a run and prints its line, and its block when it failed.

@@ -7,7 +7,7 @@ use detcd_replica::{Bug, Bugs};
 
 use super::{host, quoted, world_flags};
 use crate::cli::{parse_seed, WorldArgs};
-use crate::engine::{Host, RunOptions, World};
+use crate::engine::{Host, Judges, RunOptions, World};
 use crate::exit::{suggestion, Failure};
 use crate::output::repro::{self, Expected, Repro};
 use crate::scenario::Scenario;
@@ -56,6 +56,7 @@ impl Target {
             seed,
             options: RunOptions {
                 bugs: world.bugs.iter().copied().collect(),
+                judges: Judges::All,
                 host: host(world)?,
                 trace: true,
                 overrides: BTreeMap::new(),
@@ -86,7 +87,7 @@ impl Target {
         Ok(Self {
             scenario: Scenario { name: repro.name, table: plain.scenario, world: repro.scenario },
             seed: repro.seed,
-            options: RunOptions { bugs, host: host_of(world, repro.host)?, trace: true, overrides: repro.overrides },
+            options: RunOptions { bugs, judges: Judges::All, host: host_of(world, repro.host)?, trace: true, overrides: repro.overrides },
             recorded: Some(recorded),
             words: quoted(&origin),
         })

@@ -134,12 +134,12 @@ mod tests {
     use detcd_replica::{Bug, Bugs};
 
     use super::*;
-    use crate::engine::{Host, Verdict};
+    use crate::engine::{Host, Judges, Verdict};
     use crate::output::lines::tests::report;
 
     fn options() -> RunOptions {
         let bugs = Bugs::NONE.with(Bug::MustsyncIgnoresVote);
-        RunOptions { bugs, host: Host::Bare, trace: true, overrides: BTreeMap::new() }
+        RunOptions { bugs, judges: Judges::All, host: Host::Bare, trace: true, overrides: BTreeMap::new() }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -54,13 +55,13 @@ pub(crate) fn exit_of(verdict: Verdict) -> Exit {
 impl Batch<'_> {
     /// Runs every seed. `report` is called in the order of the seeds; `breathe` every now and then.
     ///
-    /// Ends early, after the runs in flight, when Ctrl-C was pressed or `report` fails.
+    /// Ends early, after the runs in flight, when Ctrl-C was pressed, or `report` fails or says `Break`.
     ///
     /// # Errors
     /// That of `report`, or the engine's for the first seed that has one.
     pub(crate) fn execute(
         &self,
-        mut report: impl FnMut(RunReport) -> Result<(), Failure>,
+        mut report: impl FnMut(RunReport) -> Result<ControlFlow<()>, Failure>,
         mut breathe: impl FnMut(),
     ) -> Result<(), Failure> {
         let next = AtomicU64::new(0);
@@ -78,7 +79,8 @@ impl Batch<'_> {
             drop(sender);
 
             let mut waiting = BTreeMap::new();
-            let mut outcome = Ok(());
+            let mut outcome = Ok(ControlFlow::Continue(()));
+            let goes_on = |outcome: &Result<ControlFlow<()>, Failure>| matches!(outcome, Ok(ControlFlow::Continue(())));
             loop {
                 match receiver.recv_timeout(BREATH) {
                     Ok((place, result)) => {
@@ -89,18 +91,18 @@ impl Batch<'_> {
                 }
                 let mut due = reported.load(Ordering::Relaxed);
                 while let Some(result) = waiting.remove(&due) {
-                    if outcome.is_ok() {
+                    if goes_on(&outcome) {
                         outcome = result.map_err(Failure::from).and_then(&mut report);
                     }
                     due += 1;
                 }
                 reported.store(due, Ordering::Relaxed);
-                if outcome.is_err() {
+                if !goes_on(&outcome) {
                     stop.store(true, Ordering::Relaxed);
                 }
                 breathe();
             }
-            outcome
+            outcome.map(|_| ())
         })
     }
 

@@ -6,8 +6,9 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use detcd_replica::api::{PutRequest, Request};
+use detcd_replica::api::{Credential, PutRequest, Request};
 use detcd_replica::raftpb::{Message, MessageType};
+use detcd_replica::time::Span;
 use detcd_replica::{Bugs, Config, Input, MemberId, PeerMessage, RequestId, Role, Task};
 
 use super::disk::{Disk, SEGMENT_BYTES};
@@ -104,6 +105,9 @@ impl Hash for World {
 fn config(member: usize, bounds: &Bounds, bugs: Bugs) -> Config {
     let everybody = (1..=bounds.members as u64).map(MemberId).collect();
     let mut config = Config::etcd(MemberId(member as u64 + 1), everybody);
+    // What members say by themselves would only make the world larger.
+    config.publish = false;
+    config.monitor_version_interval = Span::ZERO;
     config.election_ticks = 2;
     config.pre_vote = false;
     config.check_quorum = false;
@@ -238,7 +242,11 @@ impl World {
                 self.spent.puts += 1;
                 let value = Bytes::from(self.spent.puts.to_string());
                 let put = PutRequest::of("x", value);
-                Input::Request { id: RequestId(self.spent.puts as u64), request: Request::Put(put) }
+                Input::Request {
+                    id: RequestId(self.spent.puts as u64),
+                    credential: Credential::None,
+                    request: Request::Put(put),
+                }
             }
             _ => {
                 self.spent.heartbeats += 1;

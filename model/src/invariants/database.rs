@@ -12,8 +12,10 @@ use prost::Message;
 use serde_json::Value;
 
 use super::reference::{Fold, Reference};
+use crate::storage::auth::{StoredRole, StoredUser};
 use crate::storage::db::Db;
 use crate::storage::entry::{StoredAlarm, StoredKeyValue, StoredLease};
+use crate::storage::member::{Downgrade, Member};
 use crate::storage::Damage;
 
 /// What is wrong with a database.
@@ -103,6 +105,7 @@ impl Content {
         self.compare_keys(fold)?;
         self.compare_leases(fold)?;
         self.compare_alarms(fold)?;
+        self.compare_auth(fold)?;
         self.compare_members(fold, founders)
     }
 
@@ -211,36 +214,105 @@ impl Content {
         Err(Fault::Content("its alarms are not those of the log".to_owned(), facts))
     }
 
+    fn compare_auth(&self, fold: &Fold) -> Result<(), Fault> {
+        let pair = |key: &str| self.others.get(&b"auth"[..]).and_then(|pairs| pairs.get(key.as_bytes()));
+        let revision = match pair("authRevision").map(|value| <[u8; 8]>::try_from(&value[..])) {
+            // A store that nobody has opened yet says nothing.
+            None => 1,
+            Some(Ok(bytes)) => u64::from_be_bytes(bytes),
+            Some(Err(_)) => return Err(content("authRevision is not 8 bytes long")),
+        };
+        let enabled = pair("authEnabled").is_some_and(|value| value[..] == [1]);
+        let should = &fold.auth;
+        if (enabled, revision) != (should.enabled, should.revision) {
+            let words = |on: bool, revision: u64| format!("{} at revision {revision}", if on { "on" } else { "off" });
+            let facts =
+                vec![words(enabled, revision), format!("should be: {}", words(should.enabled, should.revision))];
+            return Err(Fault::Content("auth is not as in the log".to_owned(), facts));
+        }
+        let mut users = 0;
+        for (name, value) in self.other("authUsers") {
+            let wrong = |reason: &str| content(format!("user {}: {reason}", name.escape_ascii()));
+            let found = StoredUser::decode(value.clone()).map_err(|_| wrong("its value is not a User"))?;
+            let user = should.users.get(&found.name).filter(|_| found.name.as_bytes() == &name[..]);
+            let user = user.ok_or_else(|| wrong("it is not in the log, or was deleted"))?;
+            let alike = found.roles.iter().eq(&user.roles)
+                && found.options.is_some_and(|options| options.no_password) == user.no_password
+                && user.password.as_ref().is_none_or(|password| *password == found.password);
+            if !alike {
+                let facts = vec![format!("it has roles {:?}", found.roles), format!("the log says: {:?}", user.roles)];
+                return Err(Fault::Content(format!("user {} is not as in the log", found.name), facts));
+            }
+            users += 1;
+        }
+        let mut roles = 0;
+        for (name, value) in self.other("authRoles") {
+            let wrong = |reason: &str| content(format!("role {}: {reason}", name.escape_ascii()));
+            let found = StoredRole::decode(value.clone()).map_err(|_| wrong("its value is not a Role"))?;
+            let role = should.roles.get(&found.name).filter(|_| found.name.as_bytes() == &name[..]);
+            let role = role.ok_or_else(|| wrong("it is not in the log, or was deleted"))?;
+            if found.permissions != *role {
+                let facts = vec![format!("it has {:?}", found.permissions), format!("the log says: {role:?}")];
+                return Err(Fault::Content(format!("role {} is not as in the log", found.name), facts));
+            }
+            roles += 1;
+        }
+        if (users, roles) == (should.users.len(), should.roles.len()) {
+            return Ok(());
+        }
+        let (all_users, all_roles) = (should.users.len(), should.roles.len());
+        Err(content(format!("it has {users} of {all_users} users and {roles} of {all_roles} roles")))
+    }
+
     fn compare_members(&self, fold: &Fold, founders: u64) -> Result<(), Fault> {
         let mut present = BTreeMap::new();
         for (key, value) in self.other("members") {
             let id = member_id(key)?;
-            let json: Value = serde_json::from_slice(value)
-                .map_err(|error| content(format!("bucket members, {}: {error}", key.escape_ascii())))?;
-            present.insert(id, json["isLearner"] == Value::Bool(true));
+            let wrong = |error| content(format!("bucket members, {}: {error}", key.escape_ascii()));
+            present.insert(id, Member::parse(value).map_err(wrong)?);
         }
-        let removed = self.other("members_removed").map(|(key, _)| member_id(key)).collect::<Result<_, _>>()?;
-        if (&present, &removed) != (&fold.members.present, &fold.members.removed) {
+        let removed: std::collections::BTreeSet<u64> =
+            self.other("members_removed").map(|(key, _)| member_id(key)).collect::<Result<_, _>>()?;
+        let should = &fold.members;
+        let alike = present.len() == should.present.len()
+            && present.iter().all(|(id, member)| should.present.get(id).is_some_and(|should| should.is(member)));
+        if !alike || removed != should.removed {
             let facts = vec![
-                format!("it holds: {present:x?}, removed {removed:x?}"),
-                format!("the log says: {:x?}, removed {:x?}", fold.members.present, fold.members.removed),
+                format!("it holds: {:?}, removed {removed:x?}", present.values()),
+                format!("the log says: {:?}, removed {:x?}", should.present.values(), should.removed),
             ];
             return Err(Fault::Content("its members are not those of the log".to_owned(), facts));
         }
+        self.compare_cluster(fold)?;
         // Before all founders are applied Raft already counts with them.
         let Some(json) = self.meta("confState").filter(|_| fold.index >= founders) else { return Ok(()) };
         let json: Value = serde_json::from_slice(json).map_err(|error| content(format!("confState: {error}")))?;
         let ids = |name: &str| -> Vec<u64> {
-            json[name].as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
+            let mut ids: Vec<u64> = json[name].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+            ids.sort_unstable();
+            ids
         };
-        let should = |learner| -> Vec<u64> {
-            fold.members.present.iter().filter(|(_, it)| **it == learner).map(|(id, _)| *id).collect()
-        };
-        let (mut voters, mut learners) = (ids("voters"), ids("learners"));
-        voters.sort_unstable();
-        learners.sort_unstable();
-        if (&voters, &learners) != (&should(false), &should(true)) {
+        let (voters, learners) = (ids("voters"), ids("learners"));
+        if (&voters, &learners) != (&should.ids(false), &should.ids(true)) {
             return Err(content(format!("its confState has voters {voters:x?} and learners {learners:x?}")));
+        }
+        Ok(())
+    }
+
+    fn compare_cluster(&self, fold: &Fold) -> Result<(), Fault> {
+        let pair = |key: &str| self.others.get(&b"cluster"[..]).and_then(|pairs| pairs.get(key.as_bytes()));
+        let version = pair("clusterVersion").map(|value| String::from_utf8_lossy(value).into_owned());
+        if version != fold.members.version {
+            let should = &fold.members.version;
+            return Err(content(format!("its cluster version is {version:?}, not {should:?}")));
+        }
+        let downgrade: Option<Downgrade> = match pair("downgrade") {
+            Some(json) => serde_json::from_slice(json).map_err(|error| content(format!("downgrade: {error}")))?,
+            None => None,
+        };
+        if downgrade != fold.members.downgrade {
+            let should = &fold.members.downgrade;
+            return Err(content(format!("its downgrade is {downgrade:?}, not {should:?}")));
         }
         Ok(())
     }

@@ -21,7 +21,10 @@ impl Invariants {
         let mut answered = false;
         for (number, output) in outputs.iter().enumerate() {
             match output {
-                Output::Send(message) => self.sent(at, place, view, message)?,
+                Output::Send(message) => {
+                    self.said_of_leases(at, view, outputs, number)?;
+                    self.sent(at, place, view, message)?;
+                }
                 Output::Disk { command, .. } => self.disk(place, command),
                 Output::Event(event) => {
                     if let Event::Applied { index, .. } = event {
@@ -29,7 +32,10 @@ impl Invariants {
                     }
                     self.event(at, place, view, event, (outputs, number), committed)?;
                 }
-                Output::Reply { result: Ok(response), .. } => answered |= is_write(&response.body),
+                Output::Reply { result: Ok(response), .. } => {
+                    answered |= is_write(&response.body);
+                    self.said_of_leases(at, view, outputs, number)?;
+                }
                 _ => {}
             }
         }
@@ -92,7 +98,10 @@ impl Invariants {
             }
             Event::Applied { index, term, entry_hash, state_hash, revision } => {
                 if *index == self.reference.last() + 1 {
-                    view.log.entry(*index).into_iter().for_each(|entry| self.reference.note(entry));
+                    if let Some(entry) = view.log.entry(*index) {
+                        self.leases.applied(at, entry.entry_type as i32, &entry.data);
+                        self.reference.note(entry);
+                    }
                 }
                 return self.applied(at, place, (*index, *term, *entry_hash), (*state_hash, *revision));
             }
@@ -109,7 +118,8 @@ impl Invariants {
             Event::SnapshotInstalled { .. } => {
                 member.replay_until = view.consistent_index;
                 member.tainted = false;
-                return self.installed(at, view);
+                self.installed(at, view)?;
+                return self.holds_leases(at, place, view);
             }
             Event::BackendCommitted { consistent_index } => {
                 member.progress.committed(*consistent_index, self.states.get(*consistent_index));

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! image   → on_image(at, member, image)               what a member is about to boot from; all disks at the end
+//! clock   → on_clock(now, rate)                       before each boot and step: true time, and the member's clock
 //! boot    → on_boot(at, view, outputs)                a member has booted
 //! sync    → on_synced(at, member, file, op)           a Sync ended well; before the step that takes its Input::Disk
 //! step    → on_step(at, view, outputs)                outputs: those that are performed, all but after a crash
@@ -27,6 +28,9 @@
 //! | M1 | members that have applied the same entries have the same state and revision |
 //! | M2 | revisions never go back, not over a restart either |
 //! | M3 | a revision reads the same on every member and at every time |
+//! | E1 | a lease does not expire before its time on the fastest clock has passed since it was last kept alive |
+//! | E3 | a member holds the leases, with their keys, that the log leads to, and keeps no other alive |
+//! | Q1 | a member has the alarms that the log leads to |
 //!
 //! The cost of a step is proportional to what changed in it, and memory to the length of the logs. It is an
 //! observer: it knows views and events, nothing of how a replica works, and never changes one. What a booting
@@ -42,6 +46,7 @@ mod elections;
 mod events;
 mod findings;
 mod images;
+mod leases;
 mod logs;
 mod reads;
 mod reference;
@@ -58,6 +63,7 @@ use durable::Durable;
 use elections::{Leaders, Votes};
 use findings::{commit_conflict, equal_states, finding, incomplete_leader};
 use images::Found;
+use leases::Leases;
 use logs::{Ledger, Mismatch, Shadow};
 use reads::Reads;
 use reference::Reference;
@@ -65,7 +71,7 @@ use states::{Progress, States};
 
 /// The names of all checks.
 pub fn names() -> &'static [&'static str] {
-    &["R1", "R2", "R3", "R4", "R5", "R6", "R7", "P1", "P2", "P3", "P4", "M1", "M2", "M3"]
+    &["R1", "R2", "R3", "R4", "R5", "R6", "R7", "P1", "P2", "P3", "P4", "M1", "M2", "M3", "E1", "E3", "Q1"]
 }
 
 /// What all members have shown so far.
@@ -83,6 +89,7 @@ pub struct Invariants {
     proved: u64,
     states: States,
     reference: Reference,
+    leases: Leases,
     premise_lost: bool,
 }
 
@@ -154,11 +161,12 @@ impl Invariants {
             proved: 0,
             states: States::default(),
             reference: Reference::default(),
+            leases: Leases::default(),
             premise_lost: false,
         }
     }
 
-    /// Every request that was applied, in the order of the log.
+    /// Every request to the key space that was applied and not refused, in the order of the log.
     pub fn requests(&self) -> Vec<Request> {
         self.reference.requests()
     }
@@ -183,6 +191,7 @@ impl Invariants {
         member.live = true;
         member.role = (view.role, view.term);
         self.reads_alike(at, place, view)?;
+        self.holds_leases(at, place, view)?;
         let member = &mut self.members[place];
         let excused = std::mem::take(&mut member.damaged) || self.premise_lost;
         let log = &view.log;

@@ -8,6 +8,8 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
+use super::cluster;
+
 /// One line after the first.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -325,18 +327,47 @@ enum Request {
     Txn(TxnRequest),
     Compact(CompactRequest),
     LeaseGrant(LeaseGrantRequest),
-    LeaseRevoke { id: i64 },
-    LeaseKeepAlive { id: i64 },
-    LeaseTimeToLive { id: i64, keys: bool },
+    LeaseRevoke {
+        id: i64,
+    },
+    LeaseKeepAlive {
+        id: i64,
+    },
+    LeaseTimeToLive {
+        id: i64,
+        keys: bool,
+    },
     Leases,
     Alarm(AlarmRequest),
-    MemberAdd { id: u64, is_learner: bool },
-    MemberRemove { id: u64 },
-    MemberPromote { id: u64 },
-    MoveLeader { target: u64 },
+    MemberAdd {
+        id: u64,
+        #[serde(default, skip_serializing_if = "is_empty")]
+        peer_urls: Vec<String>,
+        is_learner: bool,
+    },
+    MemberRemove {
+        id: u64,
+    },
+    MemberPromote {
+        id: u64,
+    },
+    MemberUpdate {
+        id: u64,
+        peer_urls: Vec<String>,
+    },
+    MemberList {
+        linearizable: bool,
+    },
+    Auth(#[serde(with = "cluster::AuthRequest")] of::AuthRequest),
+    Downgrade(#[serde(with = "cluster::DowngradeRequest")] of::DowngradeRequest),
+    MoveLeader {
+        target: u64,
+    },
     Status,
     Defragment,
-    HashKv { revision: i64 },
+    HashKv {
+        revision: i64,
+    },
 }
 
 impl From<&of::Request> for Request {
@@ -353,9 +384,17 @@ impl From<&of::Request> for Request {
             of::Request::LeaseTimeToLive { id, keys } => Self::LeaseTimeToLive { id: *id, keys: *keys },
             of::Request::Leases => Self::Leases,
             of::Request::Alarm(it) => Self::Alarm(it.into()),
-            of::Request::MemberAdd { id, is_learner } => Self::MemberAdd { id: id.0, is_learner: *is_learner },
+            of::Request::MemberAdd { id, peer_urls, is_learner } => {
+                Self::MemberAdd { id: id.0, peer_urls: peer_urls.clone(), is_learner: *is_learner }
+            }
             of::Request::MemberRemove { id } => Self::MemberRemove { id: id.0 },
             of::Request::MemberPromote { id } => Self::MemberPromote { id: id.0 },
+            of::Request::MemberUpdate { id, peer_urls } => {
+                Self::MemberUpdate { id: id.0, peer_urls: peer_urls.clone() }
+            }
+            of::Request::MemberList { linearizable } => Self::MemberList { linearizable: *linearizable },
+            of::Request::Auth(it) => Self::Auth(it.clone()),
+            of::Request::Downgrade(it) => Self::Downgrade(it.clone()),
             of::Request::MoveLeader { target } => Self::MoveLeader { target: target.0 },
             of::Request::Status => Self::Status,
             of::Request::Defragment => Self::Defragment,
@@ -378,9 +417,15 @@ impl From<Request> for of::Request {
             Request::LeaseTimeToLive { id, keys } => Self::LeaseTimeToLive { id, keys },
             Request::Leases => Self::Leases,
             Request::Alarm(it) => Self::Alarm(it.into()),
-            Request::MemberAdd { id, is_learner } => Self::MemberAdd { id: MemberId(id), is_learner },
+            Request::MemberAdd { id, peer_urls, is_learner } => {
+                Self::MemberAdd { id: MemberId(id), peer_urls, is_learner }
+            }
             Request::MemberRemove { id } => Self::MemberRemove { id: MemberId(id) },
             Request::MemberPromote { id } => Self::MemberPromote { id: MemberId(id) },
+            Request::MemberUpdate { id, peer_urls } => Self::MemberUpdate { id: MemberId(id), peer_urls },
+            Request::MemberList { linearizable } => Self::MemberList { linearizable },
+            Request::Auth(it) => Self::Auth(it),
+            Request::Downgrade(it) => Self::Downgrade(it),
             Request::MoveLeader { target } => Self::MoveLeader { target: MemberId(target) },
             Request::Status => Self::Status,
             Request::Defragment => Self::Defragment,
@@ -439,9 +484,11 @@ enum Body {
     Alarm {
         alarms: Vec<AlarmMember>,
     },
-    Members {
-        voters: Vec<u64>,
-        learners: Vec<u64>,
+    Members(Vec<cluster::Member>),
+    MoveLeader,
+    Auth(cluster::AuthResponse),
+    Downgrade {
+        version: String,
     },
     Status {
         leader: Option<u64>,
@@ -458,7 +505,6 @@ enum Body {
 impl From<&of::ResponseBody> for Body {
     fn from(body: &of::ResponseBody) -> Self {
         let kvs = |kvs: &[of::KeyValue]| kvs.iter().map(Into::into).collect();
-        let ids = |ids: &[MemberId]| ids.iter().map(|id| id.0).collect();
         match body {
             of::ResponseBody::Range { kvs: list, more, count } => {
                 Self::Range { kvs: kvs(list), more: *more, count: *count }
@@ -482,9 +528,10 @@ impl From<&of::ResponseBody> for Body {
             },
             of::ResponseBody::Leases { leases } => Self::Leases { leases: leases.clone() },
             of::ResponseBody::Alarm { alarms } => Self::Alarm { alarms: alarms.iter().map(Into::into).collect() },
-            of::ResponseBody::Members { voters, learners } => {
-                Self::Members { voters: ids(voters), learners: ids(learners) }
-            }
+            of::ResponseBody::Members(members) => Self::Members(members.iter().map(Into::into).collect()),
+            of::ResponseBody::MoveLeader => Self::MoveLeader,
+            of::ResponseBody::Auth(it) => Self::Auth(it.into()),
+            of::ResponseBody::Downgrade { version } => Self::Downgrade { version: version.clone() },
             of::ResponseBody::Status { leader, raft_applied_index, raft_index } => Self::Status {
                 leader: leader.map(|id| id.0),
                 raft_applied_index: *raft_applied_index,
@@ -501,7 +548,6 @@ impl From<&of::ResponseBody> for Body {
 impl From<Body> for of::ResponseBody {
     fn from(body: Body) -> Self {
         let kvs = |kvs: Vec<KeyValue>| kvs.into_iter().map(Into::into).collect();
-        let ids = |ids: Vec<u64>| ids.iter().map(member).collect();
         match body {
             Body::Range { kvs: list, more, count } => Self::Range { kvs: kvs(list), more, count },
             Body::Put { prev_kv } => Self::Put { prev_kv: prev_kv.map(Into::into) },
@@ -518,7 +564,10 @@ impl From<Body> for of::ResponseBody {
             }
             Body::Leases { leases } => Self::Leases { leases },
             Body::Alarm { alarms } => Self::Alarm { alarms: alarms.into_iter().map(Into::into).collect() },
-            Body::Members { voters, learners } => Self::Members { voters: ids(voters), learners: ids(learners) },
+            Body::Members(members) => Self::Members(members.into_iter().map(Into::into).collect()),
+            Body::MoveLeader => Self::MoveLeader,
+            Body::Auth(it) => Self::Auth(it.into()),
+            Body::Downgrade { version } => Self::Downgrade { version },
             Body::Status { leader, raft_applied_index, raft_index } => {
                 Self::Status { leader: leader.map(MemberId), raft_applied_index, raft_index }
             }
@@ -549,7 +598,7 @@ impl From<Header> for of::Header {
 }
 
 /// The errors by their names in this format.
-pub(super) const ERRORS: [(of::Error, &str); 30] = [
+pub(super) const ERRORS: [(of::Error, &str); 55] = [
     (of::Error::EmptyKey, "EmptyKey"),
     (of::Error::TooManyOps, "TooManyOps"),
     (of::Error::DuplicateKey, "DuplicateKey"),
@@ -580,6 +629,31 @@ pub(super) const ERRORS: [(of::Error, &str); 30] = [
     (of::Error::NotPrimary, "NotPrimary"),
     (of::Error::TimeoutWaitAppliedIndex, "TimeoutWaitAppliedIndex"),
     (of::Error::Corrupt, "Corrupt"),
+    (of::Error::MemberNotEnoughStarted, "MemberNotEnoughStarted"),
+    (of::Error::PeerUrlExists, "PeerUrlExists"),
+    (of::Error::WrongDowngradeVersionFormat, "WrongDowngradeVersionFormat"),
+    (of::Error::InvalidDowngradeTargetVersion, "InvalidDowngradeTargetVersion"),
+    (of::Error::ClusterVersionUnavailable, "ClusterVersionUnavailable"),
+    (of::Error::DowngradeInProcess, "DowngradeInProcess"),
+    (of::Error::NoInflightDowngrade, "NoInflightDowngrade"),
+    (of::Error::RootUserNotExist, "RootUserNotExist"),
+    (of::Error::RootRoleNotExist, "RootRoleNotExist"),
+    (of::Error::UserAlreadyExist, "UserAlreadyExist"),
+    (of::Error::UserEmpty, "UserEmpty"),
+    (of::Error::UserNotFound, "UserNotFound"),
+    (of::Error::RoleAlreadyExist, "RoleAlreadyExist"),
+    (of::Error::RoleNotFound, "RoleNotFound"),
+    (of::Error::RoleEmpty, "RoleEmpty"),
+    (of::Error::AuthFailed, "AuthFailed"),
+    (of::Error::NoPasswordUser, "NoPasswordUser"),
+    (of::Error::PermissionNotGiven, "PermissionNotGiven"),
+    (of::Error::PermissionDenied, "PermissionDenied"),
+    (of::Error::RoleNotGranted, "RoleNotGranted"),
+    (of::Error::PermissionNotGranted, "PermissionNotGranted"),
+    (of::Error::AuthNotEnabled, "AuthNotEnabled"),
+    (of::Error::InvalidAuthToken, "InvalidAuthToken"),
+    (of::Error::InvalidAuthMgmt, "InvalidAuthMgmt"),
+    (of::Error::AuthOldRevision, "AuthOldRevision"),
 ];
 
 struct Refusal(of::Error);

@@ -20,7 +20,7 @@ mod txn;
 use bytes::Bytes;
 use detcd_replica::api::{Error, Key, KeyRange, KeyValue, LeaseId, Request, ResponseBody, Revision, Value};
 
-pub(crate) use hash::KeyMap;
+pub(crate) use hash::{KeyHasher, KeyMap};
 pub(crate) use keys::{bounds, footprint, overlap, overlap_any};
 pub use state::State;
 pub use store::Store;

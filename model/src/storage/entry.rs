@@ -4,7 +4,9 @@ use bytes::Bytes;
 use detcd_replica::api::{LeaseId, Request};
 use prost::Message;
 
-use super::request::InternalRaftRequest;
+use super::auth;
+use super::member::{Attributes, Downgrade, Old};
+use super::request::{self, InternalRaftRequest};
 
 /// `raftpb.EntryType` of a client's request.
 pub const NORMAL: i32 = 0;
@@ -96,28 +98,59 @@ pub struct ConfChange {
 /// What applying an entry does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Nothing: a leader's first entry.
+    /// Nothing that lasts: a leader's first entry, or a question.
     Nothing,
     /// A request of a client.
     Request(Request),
     /// So many seconds are left of these leases.
     Checkpoint(Vec<(LeaseId, i64)>),
+    /// A change of users, roles or permissions.
+    Auth(auth::Change),
     /// A change of the membership.
     Change(ConfChange),
+    /// A member says how it is called and where clients find it.
+    Publish(u64, Attributes),
+    /// All members understand this version.
+    ClusterVersion(String),
+    /// A downgrade begins or ends.
+    Downgrade(Downgrade),
+}
+
+/// What an entry asks for, and on whose behalf.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposal {
+    /// The user; empty when nobody had to say.
+    pub user: String,
+    /// The revision of users and roles at which the user was checked.
+    pub auth_revision: u64,
+    /// What is asked for.
+    pub command: Command,
+}
+
+impl Proposal {
+    fn of(command: Command) -> Self {
+        Self { user: String::new(), auth_revision: 0, command }
+    }
 }
 
 /// What an entry of this type, with this data, asks for.
 ///
 /// # Errors
 /// It cannot be read, or is none that etcd proposes.
-pub fn command(kind: i32, data: &Bytes) -> Result<Command, String> {
+pub fn proposal(kind: i32, data: &Bytes) -> Result<Proposal, String> {
     match kind {
-        NORMAL if data.is_empty() => Ok(Command::Nothing),
-        NORMAL => {
-            let request = InternalRaftRequest::decode(data.clone()).map_err(|error| error.to_string())?;
-            request.parse()
-        }
-        CONF_CHANGE => ConfChange::decode(data.clone()).map(Command::Change).map_err(|error| error.to_string()),
+        NORMAL if data.is_empty() => Ok(Proposal::of(Command::Nothing)),
+        NORMAL => match InternalRaftRequest::decode(data.clone()) {
+            Ok(request) => request.parse(),
+            // Members up to 3.5 also propose bare requests of the old API.
+            Err(error) => match Old::decode(data.clone()) {
+                Ok(old) => Ok(Proposal::of(request::of_old(&old))),
+                Err(_) => Err(error.to_string()),
+            },
+        },
+        CONF_CHANGE => ConfChange::decode(data.clone())
+            .map(|change| Proposal::of(Command::Change(change)))
+            .map_err(|error| error.to_string()),
         other => Err(format!("entry type {other} is not one that etcd proposes")),
     }
 }

@@ -6,8 +6,10 @@
 //!
 //! It does not know what should be in the files; that is the business of the invariants.
 
+pub mod auth;
 pub mod db;
 pub mod entry;
+pub mod member;
 pub(crate) mod request;
 pub mod wal;
 

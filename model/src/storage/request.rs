@@ -9,14 +9,27 @@ use detcd_replica::api::{
 use detcd_replica::MemberId;
 use prost::{Message, Oneof};
 
-use super::entry::Command;
+use super::auth;
+use super::entry::{Command, Proposal};
+use super::member::{Attributes, ClusterVersion, Downgrade, Ignored, Old, Publish};
 
 /// How deep transactions may nest before they are not believed.
 const DEPTH_MAX: usize = 64;
 
+/// `etcdserverpb.RequestHeader`.
+#[derive(Clone, PartialEq, Message)]
+struct RequestHeader {
+    #[prost(string, tag = "2")]
+    user: String,
+    #[prost(uint64, tag = "3")]
+    auth_revision: u64,
+}
+
 /// `etcdserverpb.InternalRaftRequest`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct InternalRaftRequest {
+    #[prost(message, optional, boxed, tag = "2")]
+    old: Option<Box<Old>>,
     #[prost(message, optional, tag = "3")]
     range: Option<RangeRequest>,
     #[prost(message, optional, tag = "4")]
@@ -35,36 +48,128 @@ pub(super) struct InternalRaftRequest {
     alarm: Option<AlarmRequest>,
     #[prost(message, optional, tag = "11")]
     lease_checkpoint: Option<LeaseCheckpointRequest>,
+    #[prost(message, optional, tag = "100")]
+    header: Option<RequestHeader>,
+    #[prost(message, optional, tag = "1000")]
+    auth_enable: Option<auth::Empty>,
+    #[prost(message, optional, tag = "1011")]
+    auth_disable: Option<auth::Empty>,
+    #[prost(message, optional, tag = "1012")]
+    authenticate: Option<Ignored>,
+    #[prost(message, optional, tag = "1013")]
+    auth_status: Option<Ignored>,
+    #[prost(message, optional, boxed, tag = "1100")]
+    user_add: Option<Box<auth::UserAdd>>,
+    #[prost(message, optional, boxed, tag = "1101")]
+    user_delete: Option<Box<auth::Name>>,
+    #[prost(message, optional, tag = "1102")]
+    user_get: Option<Ignored>,
+    #[prost(message, optional, boxed, tag = "1103")]
+    user_change_password: Option<Box<auth::UserChangePassword>>,
+    #[prost(message, optional, boxed, tag = "1104")]
+    user_grant_role: Option<Box<auth::UserRole>>,
+    #[prost(message, optional, boxed, tag = "1105")]
+    user_revoke_role: Option<Box<auth::UserRole>>,
+    #[prost(message, optional, tag = "1106")]
+    user_list: Option<Ignored>,
+    #[prost(message, optional, tag = "1107")]
+    role_list: Option<Ignored>,
+    #[prost(message, optional, boxed, tag = "1200")]
+    role_add: Option<Box<auth::Name>>,
+    #[prost(message, optional, boxed, tag = "1201")]
+    role_delete: Option<Box<auth::Name>>,
+    #[prost(message, optional, tag = "1202")]
+    role_get: Option<Ignored>,
+    #[prost(message, optional, boxed, tag = "1203")]
+    role_grant: Option<Box<auth::RoleGrant>>,
+    #[prost(message, optional, boxed, tag = "1204")]
+    role_revoke: Option<Box<auth::RoleRevoke>>,
+    #[prost(message, optional, boxed, tag = "1300")]
+    cluster_version: Option<Box<ClusterVersion>>,
+    #[prost(message, optional, boxed, tag = "1301")]
+    publish: Option<Box<Publish>>,
+    #[prost(message, optional, boxed, tag = "1302")]
+    downgrade: Option<Box<Downgrade>>,
+    #[prost(message, optional, tag = "9900")]
+    downgrade_test: Option<Ignored>,
 }
 
 impl InternalRaftRequest {
-    /// The one request in it.
-    pub(super) fn parse(self) -> Result<Command, String> {
+    /// The one command in it.
+    pub(super) fn parse(mut self) -> Result<Proposal, String> {
+        let header = self.header.take().unwrap_or_default();
         let mut found = Vec::with_capacity(1);
-        found.extend(self.range.map(RangeRequest::parse).transpose()?.map(Request::Range));
-        found.extend(self.put.map(|put| Request::Put(put.parse())));
-        found.extend(self.delete_range.map(|delete| Request::DeleteRange(delete.parse())));
-        found.extend(self.txn.map(|txn| txn.parse(1)).transpose()?.map(Request::Txn));
-        found.extend(self.compaction.map(|compaction| {
-            let CompactionRequest { revision, physical } = compaction;
-            Request::Compact(api::CompactRequest { revision, physical })
-        }));
-        found.extend(
-            self.lease_grant
-                .map(|LeaseGrantRequest { id, ttl }| Request::LeaseGrant(api::LeaseGrantRequest { id, ttl })),
-        );
-        found.extend(self.lease_revoke.map(|LeaseRevokeRequest { id }| Request::LeaseRevoke { id }));
-        found.extend(self.alarm.map(AlarmRequest::parse).transpose()?.map(Request::Alarm));
-        let mut found: Vec<Command> = found.into_iter().map(Command::Request).collect();
-        found.extend(self.lease_checkpoint.map(|checkpoint| {
+        found.extend(self.request()?.into_iter().map(Command::Request));
+        found.extend(self.lease_checkpoint.take().map(|checkpoint| {
             let leases = checkpoint.checkpoints.into_iter();
             Command::Checkpoint(leases.map(|lease| (lease.id, lease.remaining)).collect())
         }));
-        match (found.pop(), found.is_empty()) {
-            (Some(command), true) => Ok(command),
-            (None, _) => Err("the entry holds no request".to_owned()),
-            (Some(_), false) => Err("the entry holds several requests".to_owned()),
-        }
+        found.extend(self.auth().into_iter().map(Command::Auth));
+        found.extend(self.old.map(|old| of_old(&old)));
+        found.extend(self.cluster_version.map(|set| Command::ClusterVersion(set.version)));
+        found.extend(self.publish.map(|set| Command::Publish(set.member, set.attributes.unwrap_or_default())));
+        found.extend(self.downgrade.map(|set| Command::Downgrade(*set)));
+        let questions = [self.authenticate, self.auth_status, self.user_get, self.user_list, self.role_list];
+        let questions = questions.into_iter().chain([self.role_get, self.downgrade_test]).flatten();
+        found.extend(questions.map(|_| Command::Nothing));
+        let command = match (found.pop(), found.is_empty()) {
+            (Some(command), true) => command,
+            (None, _) => return Err("the entry holds no request".to_owned()),
+            (Some(_), false) => return Err("the entry holds several requests".to_owned()),
+        };
+        Ok(Proposal { user: header.user, auth_revision: header.auth_revision, command })
+    }
+
+    fn request(&mut self) -> Result<Vec<Request>, String> {
+        let mut found = Vec::with_capacity(1);
+        found.extend(self.range.take().map(RangeRequest::parse).transpose()?.map(Request::Range));
+        found.extend(self.put.take().map(|put| Request::Put(put.parse())));
+        found.extend(self.delete_range.take().map(|delete| Request::DeleteRange(delete.parse())));
+        found.extend(self.txn.take().map(|txn| txn.parse(1)).transpose()?.map(Request::Txn));
+        found.extend(self.compaction.take().map(|compaction| {
+            let CompactionRequest { revision, physical } = compaction;
+            Request::Compact(api::CompactRequest { revision, physical })
+        }));
+        found.extend(self.lease_grant.take().map(|grant| {
+            let LeaseGrantRequest { id, ttl } = grant;
+            Request::LeaseGrant(api::LeaseGrantRequest { id, ttl })
+        }));
+        found.extend(self.lease_revoke.take().map(|LeaseRevokeRequest { id }| Request::LeaseRevoke { id }));
+        found.extend(self.alarm.take().map(AlarmRequest::parse).transpose()?.map(Request::Alarm));
+        Ok(found)
+    }
+
+    fn auth(&mut self) -> Vec<auth::Change> {
+        use auth::Change;
+        let mut found = Vec::new();
+        found.extend(self.auth_enable.take().map(|_| Change::Enable));
+        found.extend(self.auth_disable.take().map(|_| Change::Disable));
+        found.extend(self.user_add.take().map(|add| add.change()));
+        found.extend(self.user_delete.take().map(|user| Change::UserDelete(user.name)));
+        found.extend(self.user_change_password.take().map(|change| change.change()));
+        found.extend(self.user_grant_role.take().map(|it| Change::UserGrantRole { user: it.user, role: it.role }));
+        found.extend(self.user_revoke_role.take().map(|it| Change::UserRevokeRole { user: it.user, role: it.role }));
+        found.extend(self.role_add.take().map(|role| Change::RoleAdd(role.name)));
+        found.extend(self.role_delete.take().map(|role| Change::RoleDelete(role.name)));
+        found.extend(self.role_grant.take().map(|it| Change::RoleGrant { role: it.role, permission: it.permission }));
+        found.extend(self.role_revoke.take().map(|it| Change::RoleRevoke { role: it.role, key: it.key, end: it.end }));
+        found
+    }
+}
+
+/// What a request of the old API asks for: nothing, but for two kinds of puts.
+pub(super) fn of_old(old: &Old) -> Command {
+    if old.method != "PUT" {
+        return Command::Nothing;
+    }
+    if old.path == "/0/version" {
+        return Command::ClusterVersion(old.value.clone());
+    }
+    let member = old.path.strip_prefix("/0/members/").and_then(|rest| rest.strip_suffix("/attributes"));
+    let member = member.and_then(|id| u64::from_str_radix(id, 16).ok());
+    match (member, serde_json::from_str::<Attributes>(&old.value)) {
+        (Some(member), Ok(attributes)) => Command::Publish(member, attributes),
+        _ => Command::Nothing,
     }
 }
 
@@ -386,6 +491,11 @@ pub(crate) mod testing {
         InternalRaftRequest { lease_grant, ..Default::default() }.encode_to_vec()
     }
 
+    pub(crate) fn revoke(id: i64) -> Vec<u8> {
+        let lease_revoke = Some(LeaseRevokeRequest { id });
+        InternalRaftRequest { lease_revoke, ..Default::default() }.encode_to_vec()
+    }
+
     pub(crate) fn attach(key: &str, lease: i64) -> Vec<u8> {
         let put = Some(PutRequest { key: Bytes::copy_from_slice(key.as_bytes()), lease, ..Default::default() });
         InternalRaftRequest { put, ..Default::default() }.encode_to_vec()
@@ -408,13 +518,14 @@ mod tests {
     use detcd_replica::wire;
 
     use super::*;
-    use crate::storage::entry::{command, NORMAL};
+    use crate::storage::entry::{proposal, NORMAL};
 
     /// What members write into entries must mean to the judge what was asked.
     #[track_caller]
     fn comes_back(request: Request) {
         let data = wire::encode(5, &request).expect("it travels in an entry");
-        assert_eq!(command(NORMAL, &data), Ok(Command::Request(request)));
+        let read = proposal(NORMAL, &data).expect("it can be read");
+        assert_eq!(read, Proposal { user: String::new(), auth_revision: 0, command: Command::Request(request) });
     }
 
     #[test]
@@ -456,9 +567,9 @@ mod tests {
     #[test]
     fn anything_else_is_refused() {
         for data in [&b"\xff"[..], b"\x08\x05", &[0x1a, 0, 0x22, 0]] {
-            assert!(command(NORMAL, &Bytes::copy_from_slice(data)).is_err(), "{data:?}");
+            assert!(proposal(NORMAL, &Bytes::copy_from_slice(data)).is_err(), "{data:?}");
         }
-        assert_eq!(command(NORMAL, &Bytes::new()), Ok(Command::Nothing));
-        assert!(command(2, &Bytes::new()).is_err());
+        assert_eq!(proposal(NORMAL, &Bytes::new()).map(|it| it.command), Ok(Command::Nothing));
+        assert!(proposal(2, &Bytes::new()).is_err());
     }
 }

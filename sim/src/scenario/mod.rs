@@ -262,6 +262,8 @@ pub struct Scenario {
     pub swarm: bool,
     /// Bugs switched on, by name or number.
     pub bugs: Vec<String>,
+    /// Bugs that it is made to find, by number: what `detcd bugs` looks for with it.
+    pub finds: Vec<String>,
     /// Who takes part.
     pub cluster: Cluster,
     /// Who asks.
@@ -309,6 +311,13 @@ impl Scenario {
                 unit: "list of text",
                 about: " Bugs switched on, by name or number.\n",
             },
+            Field {
+                name: "finds",
+                low: 0,
+                high: 0,
+                unit: "list of text",
+                about: " Bugs that it is made to find, by number: what `detcd bugs` looks for with it.\n",
+            },
         ];
         [
             ("", TOP),
@@ -351,6 +360,9 @@ impl Scenario {
         self.acts.check("acts")?;
         one_of("network", &self.network.profile, &NETWORK_PROFILES)?;
         one_of("disk", &self.disk.profile, &DISK_PROFILES)?;
+        if let Some(bug) = self.finds.iter().find(|name| Bug::parse(name).is_none()) {
+            return Err(ScenarioError::new("", "finds", format!("there is no bug `{bug}`")));
+        }
         for bug in &self.bugs {
             if Bug::parse(bug).is_none() {
                 return Err(ScenarioError::new("", "bugs", format!("there is no bug `{bug}`")));

@@ -5,7 +5,7 @@
 //! removal always ends it. The world boots a member when its addition succeeds.
 
 use detcd_replica::api::Request;
-use detcd_replica::MemberId;
+use detcd_replica::{Address, MemberId};
 
 use super::{Seen, Workload};
 use crate::scenario::Chance;
@@ -36,7 +36,8 @@ impl Workload for Churn {
         match self.step % 3 {
             1 => {
                 self.guest += 1;
-                Request::MemberAdd { id: MemberId(self.guest), is_learner: true }
+                let id = MemberId(self.guest);
+                Request::MemberAdd { id, peer_urls: Address::of(id).peer_urls, is_learner: true }
             }
             2 => Request::MemberPromote { id: guest },
             _ => Request::MemberRemove { id: guest },
@@ -61,12 +62,12 @@ mod tests {
     fn guests_come_and_go_and_voters_stay() {
         let mut churn = Churn::new(3, 0);
         let requests: Vec<_> = (0..4).map(|_| churn.next(0, &Seen::new(false), &mut Neutral)).collect();
-        let expected = [
-            Request::MemberAdd { id: MemberId(4), is_learner: true },
-            Request::MemberPromote { id: MemberId(4) },
-            Request::MemberRemove { id: MemberId(4) },
-            Request::MemberAdd { id: MemberId(5), is_learner: true },
-        ];
+        let add = |id| {
+            let id = MemberId(id);
+            Request::MemberAdd { id, peer_urls: Address::of(id).peer_urls, is_learner: true }
+        };
+        let expected =
+            [add(4), Request::MemberPromote { id: MemberId(4) }, Request::MemberRemove { id: MemberId(4) }, add(5)];
         assert_eq!(requests, expected);
     }
 }

@@ -331,6 +331,9 @@ impl<'a> World<'a> {
             let mut disk = self.nodes[node].disk.clone();
             disk.crash_with(Loss::Everything, &mut self.decider);
             let member = self.nodes[node].config.member;
+            if disk.take_harm() {
+                self.observer.damaged(self.moment, member);
+            }
             let finding = self.observer.disk(self.moment, member, &disk.image());
             self.stop_on(finding);
         }
@@ -549,7 +552,7 @@ fn fold_input(digest: &mut Digest, now: u64, node: usize, input: &Input) {
             digest.event(now, 7, node);
             digest.number(id.0);
         }
-        Input::StreamOpen { stream, window } => {
+        Input::StreamOpen { stream, window, .. } => {
             digest.event(now, 8, node);
             digest.number(stream.0 << 32 | u64::from(*window));
         }

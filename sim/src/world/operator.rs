@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use detcd_replica::api::Request;
-use detcd_replica::{Input, MemberId, RequestId, Role};
+use detcd_replica::api::{Credential, Request};
+use detcd_replica::{Address, Input, MemberId, RequestId, Role};
 
 use super::faults::RESTART_AFTER;
 use super::node::Down;
@@ -58,7 +58,7 @@ impl World<'_> {
             Some(guest) if member(&guest) => return,
             _ => {
                 let guest = guest.unwrap_or_else(|| self.invite(job));
-                Request::MemberAdd { id: guest, is_learner: false }
+                Request::MemberAdd { id: guest, peer_urls: Address::of(guest).peer_urls, is_learner: false }
             }
         };
         if self.now >= asks_at {
@@ -67,7 +67,7 @@ impl World<'_> {
                 self.nodes[node].next_request += 1;
                 let id = RequestId(self.nodes[node].next_request);
                 self.operator.asked.insert((node, id));
-                self.step(node, Input::Request { id, request });
+                self.step(node, Input::Request { id, credential: Credential::None, request });
             }
         }
         self.queue.push(self.now + LOOKS, Happening::Operator { job });

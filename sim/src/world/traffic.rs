@@ -3,7 +3,7 @@
 //! The way between a client and a member is a connection of its own: partitions cut members from each other, not from
 //! their clients. When a member dies, everybody connected to it finds out.
 
-use detcd_replica::api::{Error, Request, Response, WatchRequest, WatchResponse};
+use detcd_replica::api::{Credential, Error, Request, Response, WatchRequest, WatchResponse};
 use detcd_replica::history::{History, Moment};
 use detcd_replica::time::Span;
 use detcd_replica::{Input, MemberId, RequestId, StreamId};
@@ -225,7 +225,7 @@ impl World<'_> {
                 node_state.next_request += 1;
                 let id = RequestId(node_state.next_request);
                 node_state.requests.insert(id, (slot, number));
-                self.step(node, Input::Request { id, request: *request });
+                self.step(node, Input::Request { id, credential: Credential::None, request: *request });
             }
             Happening::ToStream { slot, node, incarnation, number, what } => {
                 if !self.nodes[node].is_up() || self.nodes[node].incarnation != incarnation {
@@ -265,7 +265,7 @@ impl World<'_> {
                 node_state.next_stream += 1;
                 let stream = StreamId(node_state.next_stream);
                 node_state.streams.insert(stream, (slot, number));
-                self.step(node, Input::StreamOpen { stream, window });
+                self.step(node, Input::StreamOpen { stream, credential: Credential::None, window });
             }
             (ToStream::Request(request), Some(stream)) => self.step(node, Input::StreamRequest { stream, request }),
             (ToStream::Grant(responses), Some(stream)) => self.step(node, Input::StreamGrant { stream, responses }),

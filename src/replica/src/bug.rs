@@ -82,6 +82,36 @@ pub enum Bug {
     QuotaRejectAtApply,
     /// M-77: a linearizable read does not wait until the read index is applied.
     LinearizableReadSkipsApplywait,
+    /// M-46, GHSA-xg4h-6gfc-h4m8: permission for one key counts for a watch from that key on.
+    WatchRangeRbac,
+    /// M-56, etcd#14571: after a snapshot each user keeps the permissions that it had before.
+    RangecacheNotRefreshed,
+    /// M-57, etcd#11651: auth commands that the backend has already are applied again at a start.
+    AuthReapplyBumpsRev,
+    /// M-58, etcd#7165: a snapshot does not tell whether auth is on.
+    AuthEnabledLost,
+    /// M-59, CVE-2026-33343: what is nested in a transaction is not checked.
+    NestedTxnBypass,
+    /// M-60, CVE-2026-44283: a put in a transaction may attach any lease and see the previous value.
+    PrevkvLeaseBypass,
+    /// M-61: the auth revision in an entry is not compared with the one at its application.
+    OldAuthRevAccepted,
+    /// M-62, etcd#13205: after a snapshot simple tokens are not kept.
+    TokenProviderOff,
+    /// M-63, etcd#19557: the promotion of a learner does not reach the backend.
+    PromotionNotInV3store,
+    /// M-64: a replayed configuration change is judged by who is a member now.
+    ConfchangeValidatedOnReplay,
+    /// M-65, etcd#21736: an update of a learner's URLs makes it a voter in the backend.
+    UpdatePromotesLearner,
+    /// M-66, etcd#15528: a configuration change is answered before Raft takes the next one.
+    ConfrespBeforeAdvance,
+    /// M-67, etcd#20967: who was removed is forgotten at a restart.
+    RemovedRejoins,
+    /// M-68, etcd#11640: a member that is being added counts as started and connected.
+    ReconfigQuorumCalc,
+    /// M-70: a snapshot holds the configuration of a later index than its own.
+    ConfstateWrongIndex,
     /// M-83: a commit makes the meta page last before the pages that it speaks of.
     MetaBeforeData,
     /// M-84: pages that an open reader still reads are used again.
@@ -90,7 +120,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 56] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -130,6 +160,21 @@ impl Bug {
         Self::AlarmSingleMember,
         Self::QuotaRejectAtApply,
         Self::LinearizableReadSkipsApplywait,
+        Self::WatchRangeRbac,
+        Self::RangecacheNotRefreshed,
+        Self::AuthReapplyBumpsRev,
+        Self::AuthEnabledLost,
+        Self::NestedTxnBypass,
+        Self::PrevkvLeaseBypass,
+        Self::OldAuthRevAccepted,
+        Self::TokenProviderOff,
+        Self::PromotionNotInV3store,
+        Self::ConfchangeValidatedOnReplay,
+        Self::UpdatePromotesLearner,
+        Self::ConfrespBeforeAdvance,
+        Self::RemovedRejoins,
+        Self::ReconfigQuorumCalc,
+        Self::ConfstateWrongIndex,
         Self::MetaBeforeData,
         Self::FreelistEarlyReuse,
     ];
@@ -176,6 +221,21 @@ impl Bug {
             Self::AlarmSingleMember => "alarm_single_member",
             Self::QuotaRejectAtApply => "quota_reject_at_apply",
             Self::LinearizableReadSkipsApplywait => "linearizable_read_skips_applywait",
+            Self::WatchRangeRbac => "watch_range_rbac",
+            Self::RangecacheNotRefreshed => "rangecache_not_refreshed",
+            Self::AuthReapplyBumpsRev => "auth_reapply_bumps_rev",
+            Self::AuthEnabledLost => "auth_enabled_lost",
+            Self::NestedTxnBypass => "nested_txn_bypass",
+            Self::PrevkvLeaseBypass => "prevkv_lease_bypass",
+            Self::OldAuthRevAccepted => "old_auth_rev_accepted",
+            Self::TokenProviderOff => "token_provider_off",
+            Self::PromotionNotInV3store => "promotion_not_in_v3store",
+            Self::ConfchangeValidatedOnReplay => "confchange_validated_on_replay",
+            Self::UpdatePromotesLearner => "update_promotes_learner",
+            Self::ConfrespBeforeAdvance => "confresp_before_advance",
+            Self::RemovedRejoins => "removed_rejoins",
+            Self::ReconfigQuorumCalc => "reconfig_quorum_calc",
+            Self::ConfstateWrongIndex => "confstate_wrong_index",
             Self::MetaBeforeData => "meta_before_data",
             Self::FreelistEarlyReuse => "freelist_early_reuse",
         }
@@ -223,6 +283,21 @@ impl Bug {
             Self::AlarmSingleMember => "M-74",
             Self::QuotaRejectAtApply => "M-75",
             Self::LinearizableReadSkipsApplywait => "M-77",
+            Self::WatchRangeRbac => "M-46",
+            Self::RangecacheNotRefreshed => "M-56",
+            Self::AuthReapplyBumpsRev => "M-57",
+            Self::AuthEnabledLost => "M-58",
+            Self::NestedTxnBypass => "M-59",
+            Self::PrevkvLeaseBypass => "M-60",
+            Self::OldAuthRevAccepted => "M-61",
+            Self::TokenProviderOff => "M-62",
+            Self::PromotionNotInV3store => "M-63",
+            Self::ConfchangeValidatedOnReplay => "M-64",
+            Self::UpdatePromotesLearner => "M-65",
+            Self::ConfrespBeforeAdvance => "M-66",
+            Self::RemovedRejoins => "M-67",
+            Self::ReconfigQuorumCalc => "M-68",
+            Self::ConfstateWrongIndex => "M-70",
             Self::MetaBeforeData => "M-83",
             Self::FreelistEarlyReuse => "M-84",
         }

@@ -1,5 +1,10 @@
 //! How a member is set up: etcd's flags and constants, each with its default in etcd.
 
+use std::collections::BTreeMap;
+
+use crate::api::Member;
+use crate::auth::AuthConfig;
+use crate::membership::Version;
 use crate::time::Span;
 use crate::{Bugs, MemberId, Release};
 
@@ -11,6 +16,22 @@ pub struct Config {
     /// The voters that bootstrap the cluster together. Used only on an empty disk, by a member that is one of them; any
     /// other member with an empty disk joins an existing cluster and waits for its leader.
     pub initial_cluster: Vec<MemberId>,
+    /// How members are called and reached, where that is not as [`Address::of`] has it.
+    pub addresses: BTreeMap<MemberId, Address>,
+    /// Whether the member tells the cluster its name and client URLs after each start. etcd: always.
+    pub publish: bool,
+    /// Time between looks at the cluster's version, by the leader, and at the storage's. 0: never. etcd: 4 s.
+    pub monitor_version_interval: Span,
+    /// Time between looks at whether a downgrade is complete. 0: never. etcd: 5 s.
+    pub downgrade_check_interval: Span,
+    /// Refuse changes of the membership that could cost the quorum. etcd: on (`--strict-reconfig-check`).
+    pub strict_reconfig_check: bool,
+    /// How long members must have been connected to count in that. etcd: 5 s.
+    pub health_interval: Span,
+    /// Learners that the cluster may have at once. etcd: 1 (`--max-learners`).
+    pub max_learners: usize,
+    /// Tokens and passwords.
+    pub auth: AuthConfig,
     /// The cluster's id, which the WAL of a new member is marked with. One that has a log keeps the id that is in it.
     pub cluster_id: u64,
     /// Start as the only member of a cluster of its own, with what the log has committed (`--force-new-cluster`).
@@ -100,6 +121,28 @@ pub struct Config {
     pub bugs: Bugs,
 }
 
+/// How a member is called and reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// Its name (`--name`), not empty.
+    pub name: String,
+    /// Where the other members reach it (`--initial-advertise-peer-urls`).
+    pub peer_urls: Vec<String>,
+    /// Where clients reach it (`--advertise-client-urls`).
+    pub client_urls: Vec<String>,
+}
+
+impl Address {
+    /// Of a member that has none of its own: a host that is called like the member, etcd's ports.
+    pub fn of(member: MemberId) -> Self {
+        Self {
+            name: member.to_string(),
+            peer_urls: vec![format!("http://{member}:2380")],
+            client_urls: vec![format!("http://{member}:2379")],
+        }
+    }
+}
+
 /// Why a configuration cannot be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -115,6 +158,14 @@ impl Config {
         Self {
             member,
             initial_cluster,
+            addresses: BTreeMap::new(),
+            publish: true,
+            monitor_version_interval: Span::secs(4),
+            downgrade_check_interval: Span::secs(5),
+            strict_reconfig_check: true,
+            health_interval: Span::secs(5),
+            max_learners: 1,
+            auth: AuthConfig::default(),
             cluster_id: 1,
             force_new_cluster: false,
             release: Release::default(),
@@ -161,6 +212,24 @@ impl Config {
         }
     }
 
+    /// The version of this server, which decides about the cluster's.
+    pub fn version(&self) -> Version {
+        self.release.version()
+    }
+
+    /// How `member` is called and reached.
+    pub fn address(&self, member: MemberId) -> Address {
+        self.addresses.get(&member).cloned().unwrap_or_else(|| Address::of(member))
+    }
+
+    /// The members that found the cluster, as their first entries name them.
+    pub(crate) fn founders(&self) -> impl Iterator<Item = Member> + '_ {
+        self.initial_cluster.iter().map(|id| {
+            let Address { name, peer_urls, .. } = self.address(*id);
+            Member { id: *id, name, peer_urls, client_urls: Vec::new(), is_learner: false }
+        })
+    }
+
     /// Whether the fields can be together.
     ///
     /// # Errors
@@ -204,6 +273,6 @@ impl Config {
         if self.wal_segment_bytes < 4096 {
             return refuse("wal_segment_bytes", "must be 4096 or more");
         }
-        Ok(())
+        self.auth.validate()
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::api::{Error, Key, LeaseId, Request, Response, WatchRequest, WatchResponse};
+use crate::api::{Credential, Error, Key, LeaseId, Request, Response, WatchRequest, WatchResponse};
+use crate::membership::Version;
 use crate::time::Span;
 use crate::view::Role;
 use crate::{raftpb, MemberId, OpId, RequestId, StreamId};
@@ -37,6 +38,8 @@ pub enum Input {
     Request {
         /// The driver's name for it; the reply carries it.
         id: RequestId,
+        /// Who asks.
+        credential: Credential,
         /// What it asks.
         request: Request,
     },
@@ -44,6 +47,8 @@ pub enum Input {
     StreamOpen {
         /// The stream.
         stream: StreamId,
+        /// Who opens it: everything that comes on it is asked by the same.
+        credential: Credential,
         /// Responses that may be on their way at once (flow control).
         window: u32,
     },
@@ -184,13 +189,21 @@ pub enum Task {
     SnapshotSend,
     /// Deleting files that nothing needs (`purgeFile`). Periodic.
     Purge,
+    /// Telling the cluster this member's name and client URLs (`publishV3`), until it knows.
+    Publish,
+    /// The cluster's version (`monitorClusterVersions`). Periodic, and after the first commit in a term.
+    ClusterVersion,
+    /// The end of a downgrade (`monitorDowngrade`). Periodic.
+    Downgrade,
+    /// The end of a member that was removed (`stopWithDelay`).
+    Stop,
     /// A defragmentation that was asked for (`backend.Defrag`).
     Defrag,
 }
 
 impl Task {
     /// Every task there is.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::Tick,
         Self::RaftLoop,
         Self::Apply,
@@ -208,6 +221,10 @@ impl Task {
         Self::Snapshot,
         Self::SnapshotSend,
         Self::Purge,
+        Self::Publish,
+        Self::ClusterVersion,
+        Self::Downgrade,
+        Self::Stop,
         Self::Defrag,
     ];
 
@@ -225,6 +242,8 @@ pub struct PeerMessage {
     pub from: MemberId,
     /// Receiver.
     pub to: MemberId,
+    /// The sender's version, which members put on everything that they send; `None` when it does not say.
+    pub version: Option<Version>,
     /// Raft's message; a `MsgHup`, which Raft sends to nobody, when it is one about leases.
     pub message: Box<raftpb::Message>,
     /// With `MsgSnapshot`: a part of the sender's database at the snapshot's index.
@@ -256,7 +275,7 @@ impl Chunk {
 impl PeerMessage {
     /// A message of Raft, without a database.
     pub fn of_raft(from: MemberId, to: MemberId, message: raftpb::Message) -> Self {
-        Self { from, to, message: Box::new(message), chunk: None, lease: None }
+        Self { from, to, version: None, message: Box::new(message), chunk: None, lease: None }
     }
 
     /// A message about leases.

@@ -22,6 +22,7 @@
 
 mod alarm;
 pub mod api;
+mod auth;
 pub mod backend;
 mod bug;
 mod config;
@@ -30,6 +31,7 @@ mod ids;
 mod io;
 pub mod lease;
 mod log;
+pub mod membership;
 pub mod mvcc;
 pub mod pager;
 mod quota;
@@ -41,8 +43,9 @@ mod view;
 pub mod wal;
 pub mod wire;
 
+pub use auth::{AuthConfig, TokenKind};
 pub use bug::{Bug, Bugs};
-pub use config::{Config, ConfigError};
+pub use config::{Address, Config, ConfigError};
 pub use ids::{MemberId, OpId, RequestId, StreamId, WatchId};
 pub use io::{
     BootError, Chance, Chunk, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, Input, LeaseAnswer,

@@ -1,5 +1,7 @@
 //! The lines of etcd's releases, where a member does not do the same in all of them.
 
+use crate::membership::Version;
+
 /// A line of releases. What is newest in each is meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Release {
@@ -31,6 +33,23 @@ impl Release {
     /// By name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|release| release.name() == text)
+    }
+
+    /// The newest version of the line.
+    pub fn version(self) -> Version {
+        let (minor, patch) = match self {
+            Self::V3_4 => (4, 44),
+            Self::V3_5 => (5, 33),
+            Self::V3_6 => (6, 14),
+            Self::Main => (8, 0),
+        };
+        Version { major: 3, minor, patch }
+    }
+
+    /// Whether members publish themselves, and the cluster's version, through the old API, whose store is the one that
+    /// counts; later it is the backend.
+    pub fn speaks_old_api(self) -> bool {
+        self <= Self::V3_5
     }
 
     /// Whether a snapshot is a `.snap` file with the members in it, and its WAL record only says that the file counts;

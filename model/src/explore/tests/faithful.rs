@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use detcd_replica::api::{
-    CompactRequest, DeleteRangeRequest, KeyRange, PutRequest, RangeRequest, Request, WatchCreate, WatchRequest,
+    CompactRequest, Credential, DeleteRangeRequest, KeyRange, PutRequest, RangeRequest, Request, WatchCreate,
+    WatchRequest,
 };
 use detcd_replica::time::{Monotonic, Span};
 use detcd_replica::{
@@ -165,7 +166,7 @@ impl Toy {
             4..=12 => {
                 self.requests += 1;
                 let (id, request) = (RequestId(self.requests), self.request());
-                self.step(who, Input::Request { id, request });
+                self.step(who, Input::Request { id, credential: Credential::None, request });
             }
             13..=14 => self.watch(who),
             15..=17 if !self.links.is_empty() => {
@@ -227,7 +228,7 @@ impl Toy {
     fn watch(&mut self, who: usize) {
         self.requests += 1;
         let (stream, watch) = (StreamId(self.requests), WatchId(self.requests as i64));
-        self.step(who, Input::StreamOpen { stream, window: 3 });
+        self.step(who, Input::StreamOpen { stream, credential: Credential::None, window: 3 });
         let (range, start_revision) = (KeyRange::prefix(""), 1);
         let (prev_kv, progress_notify, no_put, no_delete) = (true, true, false, false);
         let create = WatchCreate { watch, range, start_revision, prev_kv, progress_notify, no_put, no_delete };

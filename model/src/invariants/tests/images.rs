@@ -21,7 +21,8 @@ struct Disk {
 }
 
 fn log() -> Vec<(i32, Vec<u8>)> {
-    let founder = ConfChange { id: 0, kind: 0, node_id: 1, context: Default::default() };
+    let context = r#"{"id":1,"peerURLs":["http://n1"],"name":"n1"}"#.into();
+    let founder = ConfChange { id: 0, kind: 0, node_id: 1, context };
     let requests = [put("a", "1"), put("a", "2"), delete("a"), put("b", "3"), compact(4)];
     let founder = (1, founder.encode_to_vec());
     std::iter::once(founder).chain(requests.into_iter().map(|data| (0, data))).collect()
@@ -101,7 +102,10 @@ impl Disk {
                     (bytes("finishedCompactRev"), revision(4, false)),
                 ]),
             ),
-            (bytes("members"), BTreeMap::from([(bytes("1"), bytes(r#"{"id":1,"peerURLs":[],"name":"n1"}"#))])),
+            (
+                bytes("members"),
+                BTreeMap::from([(bytes("1"), bytes(r#"{"id":1,"peerURLs":["http://n1"],"name":"n1"}"#))]),
+            ),
             (bytes("members_removed"), BTreeMap::new()),
         ];
         Self { invariants, writer, content: content.into() }
@@ -198,7 +202,7 @@ fn a_database_is_not_ahead_of_the_log_nor_behind_its_commits() {
 #[test]
 fn members_are_those_of_the_log() {
     let mut disk = Disk::settled();
-    disk.bucket("members").insert(b"2".to_vec(), b"{}".to_vec());
+    disk.bucket("members").insert(b"2".to_vec(), br#"{"id":2,"peerURLs":null}"#.to_vec());
     disk.judged(Some(("P1", "its members are not those of the log")));
     let mut disk = Disk::settled();
     disk.bucket("meta").insert(b"confState".to_vec(), br#"{"voters":[1,2],"auto_leave":false}"#.to_vec());

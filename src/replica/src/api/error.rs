@@ -63,8 +63,58 @@ pub enum Error {
     LearnerNotReady,
     /// The cluster has its learner already.
     TooManyLearners,
-    /// The change would leave the started members without a quorum.
+    /// Too few members are connected for the change.
     UnhealthyCluster,
+    /// Too few members have started for the change.
+    MemberNotEnoughStarted,
+    /// Another member is reached there.
+    PeerUrlExists,
+    /// That is no version.
+    WrongDowngradeVersionFormat,
+    /// The cluster can be downgraded by one minor version only.
+    InvalidDowngradeTargetVersion,
+    /// The cluster has no version yet.
+    ClusterVersionUnavailable,
+    /// A downgrade is enabled already.
+    DowngradeInProcess,
+    /// No downgrade is enabled.
+    NoInflightDowngrade,
+    /// Auth needs a user root.
+    RootUserNotExist,
+    /// The user root needs the role root.
+    RootRoleNotExist,
+    /// There is such a user.
+    UserAlreadyExist,
+    /// Nobody is named, where somebody must be.
+    UserEmpty,
+    /// There is no such user.
+    UserNotFound,
+    /// There is such a role.
+    RoleAlreadyExist,
+    /// There is no such role.
+    RoleNotFound,
+    /// No role is named.
+    RoleEmpty,
+    /// No such user, or not its password.
+    AuthFailed,
+    /// A password was given for a user that has none, or its hash is none.
+    NoPasswordUser,
+    /// No permission is given.
+    PermissionNotGiven,
+    /// The user may not do this.
+    PermissionDenied,
+    /// The user does not have the role.
+    RoleNotGranted,
+    /// The role does not have the permission.
+    PermissionNotGranted,
+    /// Auth is off.
+    AuthNotEnabled,
+    /// The token stands for nobody here.
+    InvalidAuthToken,
+    /// Auth may not be changed so.
+    InvalidAuthMgmt,
+    /// Users or roles have changed since the user was checked.
+    AuthOldRevision,
 }
 
 /// Whether a request that failed may have taken effect.
@@ -85,6 +135,8 @@ pub enum Code {
     InvalidArgument,
     /// `NOT_FOUND`, 5.
     NotFound,
+    /// `PERMISSION_DENIED`, 7.
+    PermissionDenied,
     /// `RESOURCE_EXHAUSTED`, 8.
     ResourceExhausted,
     /// `FAILED_PRECONDITION`, 9.
@@ -95,6 +147,8 @@ pub enum Code {
     Unavailable,
     /// `DATA_LOSS`, 15.
     DataLoss,
+    /// `UNAUTHENTICATED`, 16.
+    Unauthenticated,
 }
 
 impl Error {
@@ -121,8 +175,8 @@ impl Error {
     /// As `rpctypes` has it.
     fn status(self) -> (Code, &'static str) {
         use Code::{
-            DataLoss, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted, Unavailable,
-            Unknown,
+            DataLoss, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted, Unauthenticated,
+            Unavailable, Unknown,
         };
         match self {
             Self::EmptyKey => (InvalidArgument, "etcdserver: key is not provided"),
@@ -160,6 +214,35 @@ impl Error {
             }
             Self::TooManyLearners => (FailedPrecondition, "etcdserver: too many learner members in cluster"),
             Self::UnhealthyCluster => (Unavailable, "etcdserver: unhealthy cluster"),
+            Self::MemberNotEnoughStarted => {
+                (FailedPrecondition, "etcdserver: re-configuration failed due to not enough started members")
+            }
+            Self::PeerUrlExists => (FailedPrecondition, "etcdserver: Peer URLs already exists"),
+            Self::WrongDowngradeVersionFormat => (InvalidArgument, "etcdserver: wrong downgrade target version format"),
+            Self::InvalidDowngradeTargetVersion => (InvalidArgument, "etcdserver: invalid downgrade target version"),
+            Self::ClusterVersionUnavailable => {
+                (FailedPrecondition, "etcdserver: cluster version not found during downgrade")
+            }
+            Self::DowngradeInProcess => (FailedPrecondition, "etcdserver: cluster has a downgrade job in progress"),
+            Self::NoInflightDowngrade => (FailedPrecondition, "etcdserver: no inflight downgrade job"),
+            Self::RootUserNotExist => (FailedPrecondition, "etcdserver: root user does not exist"),
+            Self::RootRoleNotExist => (FailedPrecondition, "etcdserver: root user does not have root role"),
+            Self::UserAlreadyExist => (FailedPrecondition, "etcdserver: user name already exists"),
+            Self::UserEmpty => (InvalidArgument, "etcdserver: user name is empty"),
+            Self::UserNotFound => (FailedPrecondition, "etcdserver: user name not found"),
+            Self::RoleAlreadyExist => (FailedPrecondition, "etcdserver: role name already exists"),
+            Self::RoleNotFound => (FailedPrecondition, "etcdserver: role name not found"),
+            Self::RoleEmpty => (InvalidArgument, "etcdserver: role name is empty"),
+            Self::AuthFailed => (InvalidArgument, "etcdserver: authentication failed, invalid user ID or password"),
+            Self::NoPasswordUser => (Unknown, "auth: authentication failed, password was given for no password user"),
+            Self::PermissionNotGiven => (InvalidArgument, "etcdserver: permission not given"),
+            Self::PermissionDenied => (Code::PermissionDenied, "etcdserver: permission denied"),
+            Self::RoleNotGranted => (FailedPrecondition, "etcdserver: role is not granted to the user"),
+            Self::PermissionNotGranted => (FailedPrecondition, "etcdserver: permission is not granted to the role"),
+            Self::AuthNotEnabled => (FailedPrecondition, "etcdserver: authentication is not enabled"),
+            Self::InvalidAuthToken => (Unauthenticated, "etcdserver: invalid auth token"),
+            Self::InvalidAuthMgmt => (InvalidArgument, "etcdserver: invalid auth management"),
+            Self::AuthOldRevision => (InvalidArgument, "etcdserver: revision of auth store is old"),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! The history, the specification and the checkers speak these types, so they must not know how a replica works.
 
 mod alarm;
+mod auth;
+mod cluster;
 mod error;
 mod key;
 mod kv;
@@ -12,6 +14,8 @@ mod txn;
 mod watch;
 
 pub use alarm::{Alarm, AlarmAction, AlarmMember, AlarmRequest};
+pub use auth::{AuthRequest, AuthResponse, Credential, Permission, PermissionType};
+pub use cluster::{DowngradeRequest, Member};
 pub use error::{Code, Effect, Error};
 pub use key::{Key, KeyRange, KeyValue, LeaseId, RangeEnd, Revision, Value};
 pub use kv::{CompactRequest, DeleteRangeRequest, PutRequest, RangeRequest, SortOrder, SortTarget};
@@ -61,6 +65,8 @@ pub enum Request {
     MemberAdd {
         /// The new member.
         id: MemberId,
+        /// Where the other members will reach it.
+        peer_urls: Vec<String>,
         /// Whether it joins without a vote.
         is_learner: bool,
     },
@@ -74,6 +80,22 @@ pub enum Request {
         /// The learner.
         id: MemberId,
     },
+    /// Reach a member elsewhere.
+    MemberUpdate {
+        /// The member.
+        id: MemberId,
+        /// Where the other members will reach it.
+        peer_urls: Vec<String>,
+    },
+    /// The members.
+    MemberList {
+        /// Not older than the request.
+        linearizable: bool,
+    },
+    /// Users, roles, permissions, tokens.
+    Auth(AuthRequest),
+    /// Make the cluster ready for servers of the release before.
+    Downgrade(DowngradeRequest),
     /// Hand leadership over. Only the leader takes it.
     MoveLeader {
         /// The member to lead.
@@ -180,12 +202,16 @@ pub enum ResponseBody {
         /// Which; in order.
         alarms: Vec<AlarmMember>,
     },
-    /// A membership change, or leadership moved.
-    Members {
-        /// The voting members after it.
-        voters: Vec<MemberId>,
-        /// The learners after it.
-        learners: Vec<MemberId>,
+    /// The members; after a change of them, as it left them.
+    Members(Vec<Member>),
+    /// Leadership is on its way.
+    MoveLeader,
+    /// To an auth request.
+    Auth(AuthResponse),
+    /// To a downgrade request.
+    Downgrade {
+        /// The cluster's version, `major.minor`.
+        version: String,
     },
     /// What a member knows of itself.
     Status {

@@ -63,12 +63,12 @@ fn the_bytes_are_etcds() {
 #[test]
 fn a_lease_ends_when_its_time_has_passed_and_not_before() {
     let (mut lessor, _) = primary(&config(Bugs::NONE), &[(1, 5), (2, 10), (3, 5)]);
-    assert_eq!(lessor.find_expired(Monotonic(at(5).0 - 1), 10), vec![]);
+    assert_eq!(lessor.find_expired(Monotonic(at(5).0 - 1), 10), Vec::<i64>::new());
     assert_eq!(lessor.find_expired(at(5), 1), vec![1], "as many as asked for");
     assert_eq!(lessor.find_expired(at(5), 10), vec![3]);
     assert_eq!(lessor.find_expired(at(11), 10), vec![2]);
     // Nobody has revoked the first: it is found again after the request timeout.
-    assert_eq!(lessor.find_expired(Monotonic(at(12).0 - 1), 10), vec![]);
+    assert_eq!(lessor.find_expired(Monotonic(at(12).0 - 1), 10), Vec::<i64>::new());
     assert_eq!(lessor.find_expired(at(12), 10), vec![1, 3]);
 }
 
@@ -77,7 +77,7 @@ fn a_keep_alive_gives_all_of_its_time_again_but_not_to_what_has_ended() {
     let (mut lessor, mut batch) = primary(&config(Bugs::NONE), &[(1, 5)]);
     assert_eq!(lessor.may_renew(1, at(4)), Ok(Renewal::Possible { checkpointed: false }));
     assert_eq!(lessor.renew(1, at(4)), Ok(5));
-    assert_eq!(lessor.find_expired(at(8), 10), vec![]);
+    assert_eq!(lessor.find_expired(at(8), 10), Vec::<i64>::new());
     assert_eq!(lessor.may_renew(1, at(9)), Ok(Renewal::Ended));
     lessor.remove(&mut batch, 1);
     assert_eq!(lessor.may_renew(1, at(9)), Err(Error::LeaseNotFound));
@@ -92,10 +92,10 @@ fn a_new_primary_waits_longer_by_an_election_timeout_unless_the_bug_is_on() {
     for (bugs, end) in [(Bugs::NONE, 26), (Bugs::NONE.with(Bug::PromoteNoExtend), 25)] {
         let (mut lessor, _) = primary(&config(bugs), &[(1, 5)]);
         lessor.demote();
-        assert_eq!(lessor.find_expired(at(19), 10), vec![], "who does not lead ends nothing");
+        assert_eq!(lessor.find_expired(at(19), 10), Vec::<i64>::new(), "who does not lead ends nothing");
         assert_eq!(lessor.lookup(1).and_then(|lease| lease.remaining(at(19))), None);
         lessor.promote(at(20), Span::secs(1));
-        assert_eq!(lessor.find_expired(Monotonic(at(end).0 - 1), 10), vec![]);
+        assert_eq!(lessor.find_expired(Monotonic(at(end).0 - 1), 10), Vec::<i64>::new());
         assert_eq!(lessor.find_expired(at(end), 10), vec![1]);
     }
 }

@@ -35,6 +35,11 @@ pub(crate) fn encode(kv: &KeyValue) -> Bytes {
     stored.encode_to_vec().into()
 }
 
+/// The hash of a live key by the bytes of its put: never 0, which stands for a key that is not live.
+pub(crate) fn live_hash(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(bytes).max(1)
+}
+
 /// What the bytes say; `None` when they are not a `KeyValue`.
 pub(crate) fn decode(bytes: &Bytes) -> Option<KeyValue> {
     let stored = StoredKeyValue::decode(bytes.clone()).ok()?;

@@ -1,6 +1,6 @@
 //! Reads: through the index to the revision, from the revision to the value; then what is left of it in which order.
 
-use super::key_index::Found;
+use super::key_index::{Found, KeyIndex};
 use super::{proto, Batch, Bucket, Store};
 use crate::api::{Error, KeyValue, RangeEnd, RangeRequest, ResponseBody, Revision, SortOrder, SortTarget};
 use crate::Bug;
@@ -64,7 +64,10 @@ impl Store {
                 take(found);
             }
         } else {
-            self.keys_in(&request.range).filter_map(|(_, key)| key.get(at)).for_each(take);
+            // Most keys of a range may be gone, and wait for a compaction: one look tells, if it is now that is asked for.
+            let may_be = |key: &KeyIndex| at < current || key.live_hash != 0;
+            let keys = self.keys_in(&request.range).filter(|(_, key)| may_be(key));
+            keys.filter_map(|(_, key)| key.get(at)).for_each(take);
         }
         let more = match refined {
             true => refine(&mut kvs, request, limit),

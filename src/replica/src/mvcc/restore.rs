@@ -11,7 +11,6 @@ use crate::{Bug, Bugs};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
 
 impl Store {
     /// Reads every revision in the backend into the index, attaches keys to their leases, and takes up a compaction that
@@ -73,7 +72,7 @@ impl Store {
             attached.remove(&kv.key);
         }
 
-        let new = if tombstone { 0 } else { xxh3_64(value) };
+        let new = if tombstone { 0 } else { proto::live_hash(value) };
         let old = match self.index.get_mut(&kv.key) {
             Some(index) => {
                 if index.last_modified() >= Some(revision) {

@@ -1,7 +1,6 @@
 //! A write transaction: one main revision for all that it writes, a sub revision for each operation.
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::key_index::KeyIndex;
 use super::range::RangeResult;
@@ -65,7 +64,7 @@ impl WriteTxn<'_> {
             lease,
         };
         let bytes = proto::encode(&kv);
-        let new = xxh3_64(&bytes);
+        let new = proto::live_hash(&bytes);
         let old = std::mem::replace(&mut index.live_hash, new);
         self.store.rehash(old, new);
         self.batch.put(Bucket::Key, revision.put_key(), bytes);

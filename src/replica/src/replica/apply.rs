@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::alarm::Alarms;
 use crate::api::{Alarm, Error, LeaseCheckpoint, LeaseId, Request, Response, ResponseBody, Revision};
+use crate::auth::AuthInfo;
 use crate::backend::CommitProgress;
 use crate::lease::Lessor;
 use crate::mvcc::{Applied, CompactionStep, Parts, Reads, Store};
@@ -136,8 +137,13 @@ impl Replica {
                 }
             }
         }
-        self.raft.advance_apply_to(self.applied);
+        if self.config.bugs.has(Bug::ConfrespBeforeAdvance) && self.saving.is_some() {
+            self.out.wake(Task::Apply, self.config.heartbeat_interval);
+        } else {
+            self.raft.advance_apply_to(self.applied);
+        }
         self.after_raft();
+        self.call_seated();
         self.serve_confirmed();
         self.wake_lease_calls();
         if self.snapshot_is_due() {
@@ -153,21 +159,34 @@ impl Replica {
     /// An entry that is not fresh only rebuilds Raft's own configuration.
     fn apply_entry(&mut self, entry: &Entry, fresh: bool) {
         assert_eq!(entry.index, self.applied + 1, "entries are applied in order, without a gap");
+        if fresh && self.membership.replays() {
+            self.membership.end_replay(self.speaks_old());
+        }
         let locked = match entry.entry_type {
+            // The first commit of a term.
             EntryType::EntryNormal if entry.data.is_empty() => {
                 self.promote_lessor();
+                if self.leads() {
+                    self.out.wake_now(Task::ClusterVersion);
+                }
                 false
             }
             EntryType::EntryNormal if fresh => self.apply_data(&entry.data),
-            EntryType::EntryNormal => false,
+            EntryType::EntryNormal => {
+                self.replay_data(&entry.data);
+                false
+            }
             EntryType::EntryConfChange => {
-                self.apply_conf_change(&entry.data, fresh);
+                self.apply_conf_change(entry.index, &entry.data, fresh);
                 true
             }
             EntryType::EntryConfChangeV2 => panic!("nobody proposes joint configurations"),
         };
         self.applied = entry.index;
         if !fresh {
+            if entry.index == self.backend.consistent_index() {
+                self.membership.end_replay(self.speaks_old());
+            }
             return;
         }
         // Whoever takes the batch's lock for an entry moves the consistent index; for an entry that never needed it,
@@ -192,10 +211,14 @@ impl Replica {
         let applied = match &entry.command {
             // Without a waiter here nobody on this member would see what it reads.
             Command::Request(Request::Range(_)) if waiter.is_none() => return false,
-            Command::Request(request) => self.apply_request(request, waiter),
+            Command::Request(request) => self.apply_request(&AuthInfo::of(&entry), request, waiter),
             Command::LeaseCheckpoint(checkpoints) => self.apply_checkpoints(checkpoints),
+            Command::Auth(command) => return self.apply_auth(entry.id, &AuthInfo::of(&entry), command.clone()),
+            Command::ClusterVersionSet(_)
+            | Command::ClusterMemberAttrSet(_)
+            | Command::DowngradeInfoSet(_)
+            | Command::Old(_) => return self.apply_cluster(entry.id, entry.command),
             Command::Nothing => Applied { result: Ok(ResponseBody::Compact), events: Vec::new(), locked: false },
-            other => panic!("an entry holds what is never proposed: {other:?}"),
         };
         if !applied.events.is_empty() {
             self.watchers.notify(self.store.revision(), &applied.events);
@@ -219,9 +242,12 @@ impl Replica {
         applied.locked
     }
 
-    /// The appliers of etcd, from the outermost in: alarms, quota, backend.
-    fn apply_request(&mut self, request: &Request, waiter: Option<RequestId>) -> Applied {
+    /// The appliers of etcd, from the outermost in: alarms, auth, quota, backend.
+    fn apply_request(&mut self, who: &AuthInfo, request: &Request, waiter: Option<RequestId>) -> Applied {
         if let Some(error) = self.alarm_forbids(request) {
+            return Applied::refused(error);
+        }
+        if let Err(error) = self.may_apply(who, request) {
             return Applied::refused(error);
         }
         // Before it is applied: a member refuses nothing because of its own file, it only says so.

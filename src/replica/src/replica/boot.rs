@@ -3,21 +3,24 @@
 use raft::{RawNode, StateRole};
 
 use crate::alarm::Alarms;
+use crate::auth::AuthStore;
 use crate::backend::Backend;
 use crate::lease::Lessor;
 use crate::log::LogStorage;
+use crate::membership::{Change, Cluster, Members};
 use crate::mvcc::{Store, Watchers};
-use crate::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState};
+use crate::raftpb::{ConfState, Entry, EntryType, HardState};
 use crate::snap::{Receiving, SnapDir};
 use crate::time::{Monotonic, Span};
 use crate::wal::{self, Settings, Wal};
 use crate::{BootError, Config, DiskImage, Event, MemberId, OpId, Output, Replica, Role, Task};
 
 use super::apply::Applying;
+use super::auth::Callers;
 use super::election::ElectionTimer;
 use super::lease::Leasing;
 use super::maintenance::Maintenance;
-use super::membership::Membership;
+use super::membership::Peers;
 use super::outputs::Outputs;
 use super::raft_loop::Saving;
 use super::read::Reads;
@@ -32,6 +35,8 @@ pub(super) struct Recovered {
     pub(super) hard_state: HardState,
     pub(super) entries: Vec<Entry>,
     pub(super) snapshot: (u64, u64, ConfState),
+    /// Who was a member at the snapshot, if the files say so.
+    pub(super) replayed: Option<Members>,
     /// Syncs that must end before Raft may act on what was written just now.
     pub(super) syncs: Vec<OpId>,
     /// What of these is not in the log yet.
@@ -80,6 +85,14 @@ impl Replica {
         ] {
             self.out.wake(task, after);
         }
+        for (task, interval) in [
+            (Task::ClusterVersion, self.config.monitor_version_interval),
+            (Task::Downgrade, self.config.downgrade_check_interval),
+        ] {
+            if interval != Span::ZERO {
+                self.out.wake(task, interval);
+            }
+        }
         if self.store.compaction_pending() {
             self.out.wake_now(Task::Compaction);
         }
@@ -103,7 +116,8 @@ fn bootstrap(config: &Config, image: &DiskImage, out: &mut Outputs) -> Result<Re
     let (hard_state, entries) = founding(config);
     let unsaved = (!entries.is_empty()).then(|| (Some(hard_state.clone()), entries.clone()));
     let (snapshot, syncs) = ((0, 0, ConfState::default()), vec![created]);
-    Ok(Recovered { wal, backend, snap_dir, hard_state, entries, snapshot, syncs, unsaved })
+    let replayed = Some(Members::default());
+    Ok(Recovered { wal, backend, snap_dir, hard_state, entries, snapshot, replayed, syncs, unsaved })
 }
 
 /// The entries that name the founders, as `raft.StartNode` makes them: term 1, already committed. None for a member
@@ -114,16 +128,12 @@ pub(super) fn founding(config: &Config) -> (HardState, Vec<Entry>) {
     if !config.initial_cluster.contains(&config.member) {
         return (hard_state, entries);
     }
-    for (place, member) in config.initial_cluster.iter().enumerate() {
-        let mut change = ConfChange::default();
-        change.change_type = ConfChangeType::AddNode;
-        change.node_id = member.0;
+    for (place, member) in config.founders().enumerate() {
         let mut entry = Entry::default();
         entry.entry_type = EntryType::EntryConfChange;
         entry.term = 1;
         entry.index = place as u64 + 1;
-        entry.data =
-            protobuf::Message::write_to_bytes(&change).expect("a message in memory can always be written").into();
+        entry.data = Change::Add(member).encode(0);
         entries.push(entry);
     }
     hard_state.term = 1;
@@ -132,7 +142,7 @@ pub(super) fn founding(config: &Config) -> (HardState, Vec<Entry>) {
 }
 
 fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) -> Result<Replica, BootError> {
-    let Recovered { wal, backend, snap_dir, hard_state, entries, snapshot, syncs, unsaved } = found;
+    let Recovered { wal, mut backend, snap_dir, hard_state, entries, snapshot, replayed, syncs, unsaved } = found;
     let last = snapshot.0 + entries.len() as u64;
     if hard_state.commit < snapshot.0 || hard_state.commit > last {
         let (commit, low) = (hard_state.commit, snapshot.0);
@@ -140,7 +150,9 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     }
     let conf_state = match snapshot.0 {
         0 => founders(&entries, hard_state.commit),
-        _ => snapshot.2.clone(),
+        _ if replayed.is_some() => snapshot.2.clone(),
+        // The changes up to the consistent index are in it, and will be passed over.
+        _ => backend.conf_state().unwrap_or_else(|| snapshot.2.clone()),
     };
     let storage = LogStorage {
         hard_state: hard_state.clone(),
@@ -156,7 +168,8 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     let mut lessor = Lessor::restore(&backend, &config).map_err(refuse)?;
     let store = Store::restore(&backend, &mut lessor, config.bugs).map_err(refuse)?;
     let alarms = Alarms::restore(&backend, config.bugs).map_err(refuse)?;
-    let membership = Membership::restore(&backend).map_err(|reason| BootError::Backend { reason })?;
+    let membership = Cluster::restore(&backend, replayed).map_err(refuse)?;
+    let auth = AuthStore::boot(&config.auth, config.bugs, now, &mut backend).map_err(refuse)?;
     let election = ElectionTimer::new(&mut raft.raft);
     let watchers = Watchers::new(config.watch_channel, config.watch_batch_revisions);
     let mut disk = std::collections::BTreeMap::new();
@@ -178,6 +191,9 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         lessor,
         alarms,
         membership,
+        peers: Peers::new(now),
+        auth,
+        callers: Callers::default(),
         election,
         reads: Reads::default(),
         applying: Applying::default(),
@@ -236,8 +252,8 @@ fn founders(entries: &[Entry], commit: u64) -> ConfState {
         if entry.entry_type != EntryType::EntryConfChange {
             break;
         }
-        let change: ConfChange = protobuf::Message::parse_from_bytes(&entry.data).expect("bootstrap wrote this entry");
-        conf_state.voters.push(change.node_id);
+        let (_, change) = Change::decode(&entry.data).expect("bootstrap wrote this entry");
+        conf_state.voters.push(change.member().0);
     }
     conf_state
 }

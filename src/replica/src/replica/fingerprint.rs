@@ -107,6 +107,8 @@ impl Replica {
         self.alarms.hash(h);
         say(h, &self.leasing.say());
         say(h, &self.membership);
+        self.auth.hash(h);
+        self.callers.hash(h);
         say(h, &self.election);
         say(h, &self.reads);
         say(h, &self.applying);

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::api::{Error, Header, LeaseId, Request, Response, ResponseBody};
 use crate::lease::{Renewal, CHECKPOINT_BATCH};
 use crate::time::{Monotonic, Span};
-use crate::{Bug, LeaseAnswer, LeaseAsk, LeaseMessage, MemberId, Output, PeerMessage, RequestId, Task};
+use crate::{Bug, LeaseAnswer, LeaseAsk, LeaseMessage, MemberId, PeerMessage, RequestId, Task};
 
 use super::propose::Internal;
 use super::read::Read;
@@ -317,7 +317,7 @@ impl Replica {
 
     fn send_lease(&mut self, to: MemberId, message: LeaseMessage) {
         let from = self.config.member;
-        self.out.push(Output::Send(PeerMessage::of_lease(from, to, message)));
+        self.send_peer(PeerMessage::of_lease(from, to, message));
     }
 
     /// `LeaseLeases`: those of this member, whoever leads.

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::api::{Error, Request, ResponseBody};
+use crate::api::{Credential, Error, Request, ResponseBody};
 use crate::backend::{Backend, CommitProgress};
 use crate::mvcc::{is_read_only, is_serializable};
 use crate::{Failpoint, OpId, RequestId, Task};
@@ -18,7 +18,7 @@ pub(super) struct Maintenance {
     /// Asked for the one under way.
     running: Vec<RequestId>,
     /// Reads that came meanwhile.
-    held: VecDeque<(RequestId, Request)>,
+    held: VecDeque<(RequestId, Credential, Request)>,
     /// Bug M-25: a backend that goes on with its defragmentation though a snapshot has taken its place.
     displaced: Option<Box<Backend>>,
 }
@@ -51,7 +51,12 @@ impl Replica {
     }
 
     /// Gives the request back, or keeps it if it would read the backend now.
-    pub(super) fn hold_while_defragmenting(&mut self, id: RequestId, request: Request) -> Option<Request> {
+    pub(super) fn hold_while_defragmenting(
+        &mut self,
+        id: RequestId,
+        credential: Credential,
+        request: Request,
+    ) -> Option<(Credential, Request)> {
         let reads = match &request {
             Request::Range(range) => range.serializable,
             Request::Txn(txn) => is_read_only(txn) && is_serializable(txn),
@@ -59,12 +64,12 @@ impl Replica {
             _ => false,
         };
         if !reads || !self.backend.is_defragmenting() {
-            return Some(request);
+            return Some((credential, request));
         }
         if self.maintenance.held.len() as u64 >= self.config.max_commit_apply_gap {
             self.reply(id, Err(Error::TooManyRequests));
         } else {
-            self.maintenance.held.push_back((id, request));
+            self.maintenance.held.push_back((id, credential, request));
         }
         None
     }
@@ -85,10 +90,10 @@ impl Replica {
     }
 
     fn after_defragment(&mut self) {
-        for (id, request) in std::mem::take(&mut self.maintenance.held) {
+        for (id, credential, request) in std::mem::take(&mut self.maintenance.held) {
             match request {
-                Request::Range(range) => self.serve_range(id, &range),
-                Request::Txn(txn) => self.serve_txn(id, &txn),
+                Request::Range(range) => self.serve_range(id, &credential, &range),
+                Request::Txn(txn) => self.serve_txn(id, &credential, &txn),
                 Request::HashKv { revision } => self.serve_hash_kv(id, revision),
                 _ => unreachable!("only reads are held"),
             }

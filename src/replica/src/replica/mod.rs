@@ -4,7 +4,9 @@
 //! they want done goes into [`Outputs`]. Nothing here knows who drives.
 
 mod apply;
+mod auth;
 mod boot;
+mod conf_change;
 mod election;
 mod fingerprint;
 mod fork;
@@ -29,26 +31,28 @@ use bytes::Bytes;
 use raft::RawNode;
 
 use crate::alarm::Alarms;
-use crate::api::{self, Error, Request};
+use crate::api::{self, Credential, Error, Request};
+use crate::auth::AuthStore;
 use crate::backend::Backend;
 use crate::lease::Lessor;
 use crate::log::LogStorage;
+use crate::membership::Cluster;
 use crate::mvcc::{is_read_only, is_serializable, Store, Watchers};
-use crate::raftpb;
 use crate::snap::{Received, Receiving, SnapDir};
 use crate::time::Monotonic;
 use crate::wal::Wal;
 use crate::{Config, DiskError, Event, Input, LeaseAsk, LogView, MemberId, OpId, Output, RequestId, Role, Task, View};
 
 use apply::Applying;
+use auth::Callers;
 use election::ElectionTimer;
 use lease::Leasing;
 use maintenance::Maintenance;
-use membership::Membership;
+use membership::Peers;
 use outputs::Outputs;
 use propose::Internal;
 use raft_loop::Saving;
-use read::Reads;
+use read::{Read, Reads};
 use snapshot::Snapshotting;
 
 /// One etcd member.
@@ -59,9 +63,12 @@ pub struct Replica {
     backend: Backend,
     store: Store,
     watchers: Watchers,
+    membership: Cluster,
+    peers: Peers,
+    auth: AuthStore,
+    callers: Callers,
     lessor: Lessor,
     alarms: Alarms,
-    membership: Membership,
     election: ElectionTimer,
     reads: Reads,
     applying: Applying,
@@ -134,7 +141,7 @@ struct Compacting {
 #[derive(Clone, Debug)]
 enum Proposal {
     Entry(Bytes),
-    Configuration(raftpb::ConfChange),
+    Configuration(Bytes),
 }
 
 /// etcd's `idutil.Generator`: member, then time of start, then a counter, so that ids of different members and of
@@ -162,23 +169,24 @@ impl Replica {
         if self.stopped {
             return;
         }
-        self.out.start(out);
         self.now = now;
+        self.out.start(out);
         self.log_changed_from = u64::MAX;
         match input {
             Input::Run(task) => self.run(now, task),
             Input::Chance(chance) => self.election.drawn(chance, &mut self.raft.raft),
             Input::Message(message) => self.receive(message),
             Input::Unreachable { member } => {
+                self.peers.activity.broken(now, member);
                 self.raft.report_unreachable(member.0);
                 self.lease_unreachable(now, member);
             }
             Input::SnapshotSent { member, stream, delivered } => self.snapshot_sent(now, member, stream, delivered),
-            Input::Request { id, request } => self.request(now, id, request),
-            Input::StreamOpen { stream, window } => self.watchers.open(stream, u64::from(window)),
+            Input::Request { id, credential, request } => self.request(id, credential, request),
+            Input::StreamOpen { stream, credential, window } => self.stream_open(stream, credential, window),
             Input::StreamRequest { stream, request } => self.stream_request(stream, request),
             Input::StreamGrant { stream, responses } => self.stream_grant(stream, responses),
-            Input::StreamClosed { stream } => self.watchers.close(stream),
+            Input::StreamClosed { stream } => self.stream_closed(stream),
             Input::Disk { op, result } => self.disk_done(op, result),
         }
         self.after_step();
@@ -204,6 +212,10 @@ impl Replica {
             Task::Snapshot => self.snapshot_run(),
             Task::SnapshotSend => self.snapshot_send(now),
             Task::Purge => self.purge(),
+            Task::Publish => self.publish_run(),
+            Task::ClusterVersion => self.cluster_version_run(),
+            Task::Downgrade => self.downgrade_run(),
+            Task::Stop => self.exit("the member has been permanently removed from the cluster"),
             Task::Defrag => self.defrag_run(),
         }
     }
@@ -258,44 +270,63 @@ impl Replica {
         self.out.push(Output::Exit { reason });
     }
 
-    fn request(&mut self, now: Monotonic, id: RequestId, request: Request) {
+    fn request(&mut self, id: RequestId, credential: Credential, request: Request) {
+        let now = self.now;
         if self.exceeds_quota(&request) {
             return self.raise_no_space(now, Internal::Full { id });
         }
         if let Err(error) = crate::mvcc::check_request(&request, self.config.max_txn_ops) {
             return self.reply(id, Err(error));
         }
-        let Some(request) = self.hold_while_defragmenting(id, request) else { return };
+        let Some((credential, request)) = self.seat(id, credential, request) else { return };
+        if let Err(error) = self.may_ask(&credential, &request) {
+            return self.reply(id, Err(error));
+        }
+        let Some((credential, request)) = self.hold_while_defragmenting(id, credential, request) else { return };
         match request {
             Request::Defragment => self.defragment(id),
-            Request::Range(range) if range.serializable => self.serve_range(id, &range),
-            Request::Range(range) => self.read(now, read::Read::Range(id, range)),
+            Request::Range(range) if range.serializable => self.serve_range(id, &credential, &range),
+            Request::Range(range) => self.read(now, Read::Range((id, credential), range)),
             Request::Txn(txn) if is_read_only(&txn) => {
                 if is_serializable(&txn) {
-                    self.serve_txn(id, &txn);
+                    self.serve_txn(id, &credential, &txn);
                 } else {
-                    self.read(now, read::Read::Txn(id, txn));
+                    self.read(now, Read::Txn((id, credential), txn));
                 }
             }
             Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) | Request::Compact(_) => {
-                self.propose_request(now, id, &request);
+                self.propose_request(id, &credential, &request);
             }
-            Request::MemberAdd { .. } | Request::MemberRemove { .. } | Request::MemberPromote { .. } => {
-                self.propose_membership(now, id, &request);
+            Request::MemberAdd { .. }
+            | Request::MemberRemove { .. }
+            | Request::MemberPromote { .. }
+            | Request::MemberUpdate { .. } => self.propose_membership(id, request),
+            Request::MemberList { linearizable: true } => self.read(now, Read::Members((id, credential))),
+            Request::MemberList { linearizable: false } => {
+                let body = self.member_list();
+                self.reply_body(id, body);
             }
             Request::LeaseGrant(mut grant) => {
                 while grant.id == 0 {
                     // Only positive ids.
                     grant.id = (self.ids.next() & (u64::MAX >> 1)) as i64;
                 }
-                self.propose_request(now, id, &Request::LeaseGrant(grant));
+                self.propose_request(id, &credential, &Request::LeaseGrant(grant));
             }
-            Request::LeaseRevoke { .. } | Request::Alarm(_) => self.propose_request(now, id, &request),
+            Request::LeaseRevoke { .. } | Request::Alarm(_) => self.propose_request(id, &credential, &request),
             Request::LeaseKeepAlive { id: lease } => self.lease_call(now, id, LeaseAsk::KeepAlive { id: lease }),
             Request::LeaseTimeToLive { id: lease, keys } => {
                 self.lease_call(now, id, LeaseAsk::TimeToLive { id: lease, keys });
             }
             Request::Leases => self.list_leases(id),
+            Request::Auth(api::AuthRequest::Authenticate { name, password }) => {
+                self.read(now, Read::Authenticate { id, name, password });
+            }
+            Request::Auth(request) => self.propose_auth(id, &credential, request),
+            Request::Downgrade(request) => match self.check_downgrade(&request) {
+                Ok(()) => self.read(now, Read::Downgrade(id, request)),
+                Err(error) => self.reply(id, Err(error)),
+            },
             Request::MoveLeader { target } => self.move_leader(id, target),
             Request::Status => {
                 let body = api::ResponseBody::Status {

@@ -16,6 +16,9 @@ impl Replica {
             }
             return;
         }
+        let pause = self.election_timeout();
+        self.peers.activity.heard(self.now, peer.from, pause);
+        self.peers.versions.extend(peer.version.map(|version| (peer.from, version)));
         if let Some(lease) = peer.lease {
             return self.receive_lease(self.now, peer.from, lease);
         }
@@ -43,7 +46,7 @@ impl Replica {
             self.log_changed_from = self.log_changed_from.min(first.index);
         }
         let before = self.raft.raft.raft_log.last_index();
-        let dropped = self.raft.step(message).is_err();
+        let dropped = !self.raft_takes(message);
         if !dropped && self.raft.raft.raft_log.last_index() != before {
             self.log_changed_from = self.log_changed_from.min(before + 1);
         }
@@ -134,7 +137,12 @@ impl Replica {
             return self.out.wake_now(Task::Apply);
         }
         let (from, to) = (self.config.member, MemberId(message.to));
-        self.out.push(Output::Send(PeerMessage::of_raft(from, to, message)));
+        self.send_peer(PeerMessage::of_raft(from, to, message));
+    }
+
+    /// To another member, with this member's version.
+    pub(super) fn send_peer(&mut self, message: PeerMessage) {
+        self.out.push(Output::Send(PeerMessage { version: Some(self.config.version()), ..message }));
     }
 }
 

@@ -1,10 +1,13 @@
 //! Writes: from a client's request to an entry, and the answer when it is applied or given up.
 
 use bytes::Bytes;
+use prost::Message as _;
 
-use crate::api::{Alarm, AlarmAction, AlarmRequest, Error, LeaseCheckpoint, Request, ResponseBody};
-use crate::raftpb::{ConfChange, ConfChangeType, Entry, EntryType, Message, MessageType};
+use crate::api::{Alarm, AlarmAction, AlarmRequest, Credential, Error, LeaseCheckpoint, Request, ResponseBody};
+use crate::auth::AuthInfo;
+use crate::raftpb::{Entry, EntryType, Message, MessageType};
 use crate::time::Monotonic;
+use crate::wire::message::entry::InternalRaftRequest;
 use crate::{quota, wire, MemberId, RequestId, Task};
 
 use super::{Proposal, Replica};
@@ -29,16 +32,38 @@ const UNLED_MAX: usize = 4096;
 
 impl Replica {
     /// `processInternalRaftRequestOnce`.
-    pub(super) fn propose_request(&mut self, now: Monotonic, id: RequestId, request: &Request) {
-        if self.raft.raft.raft_log.committed > self.applied + self.config.max_commit_apply_gap {
-            return self.reply(id, Err(Error::TooManyRequests));
-        }
+    pub(super) fn propose_request(&mut self, id: RequestId, credential: &Credential, request: &Request) {
+        let who = match self.proposer(credential) {
+            Ok(who) => who,
+            Err(error) => return self.reply(id, Err(error)),
+        };
         let entry = self.ids.next();
-        let Some(data) = wire::encode(entry, request) else { return self.reply(id, Err(Error::TooManyOps)) };
+        let header = wire::header(entry, &who.username, who.revision);
+        let Some(data) = wire::encode_as(header, request) else { return self.reply(id, Err(Error::TooManyOps)) };
+        self.propose_data(id, entry, data);
+    }
+
+    /// Whose name goes into an entry: nobody's while the apply loop is too far behind.
+    pub(super) fn proposer(&mut self, credential: &Credential) -> Result<AuthInfo, Error> {
+        if self.raft.raft.raft_log.committed > self.applied + self.config.max_commit_apply_gap {
+            return Err(Error::TooManyRequests);
+        }
+        Ok(self.who(credential)?.unwrap_or_default())
+    }
+
+    pub(super) fn propose_data(&mut self, id: RequestId, entry: u64, data: Bytes) {
         if data.len() > self.config.max_request_bytes {
             return self.reply(id, Err(Error::RequestTooLarge));
         }
-        self.propose(now, id, entry, Proposal::Entry(data));
+        self.propose(id, entry, Proposal::Entry(data));
+    }
+
+    /// Something that this member wants by itself, and asks for again when it does not come. The id of its entry.
+    pub(super) fn propose_unawaited(&mut self, mut message: InternalRaftRequest) -> u64 {
+        let entry = self.ids.next();
+        message.header = Some(wire::header(entry, "", 0));
+        self.enqueue(entry, Proposal::Entry(message.encode_to_vec().into()));
+        entry
     }
 
     /// A request of this member's own.
@@ -47,7 +72,9 @@ impl Replica {
     /// `TooManyRequests`.
     pub(super) fn propose_internal(&mut self, now: Monotonic, request: &Request, of: Internal) -> Result<(), Error> {
         let entry = self.ids.next();
-        let data = wire::encode(entry, request).expect("what a member proposes itself travels in entries");
+        let who = self.auth.root();
+        let header = wire::header(entry, &who.username, who.revision);
+        let data = wire::encode_as(header, request).expect("what a member proposes itself travels in entries");
         self.propose_own(now, entry, data, of)
     }
 
@@ -108,52 +135,15 @@ impl Replica {
         }
     }
 
-    pub(super) fn propose_membership(&mut self, now: Monotonic, id: RequestId, request: &Request) {
-        let (member, kind) = match request {
-            Request::MemberAdd { id, is_learner: false } => (*id, ConfChangeType::AddNode),
-            Request::MemberAdd { id, is_learner: true } => (*id, ConfChangeType::AddLearnerNode),
-            Request::MemberPromote { id } => (*id, ConfChangeType::AddNode),
-            Request::MemberRemove { id } => (*id, ConfChangeType::RemoveNode),
-            other => panic!("not a membership change: {other:?}"),
-        };
-        if let Err(error) = self.membership.check(request) {
-            return self.reply(id, Err(error));
-        }
-        if let Request::MemberPromote { id: learner } = request {
-            if let Err(error) = self.learner_ready(*learner) {
-                return self.reply(id, Err(error));
-            }
-        }
-        let entry = self.ids.next();
-        let mut change = ConfChange::default();
-        change.id = entry;
-        change.node_id = member.0;
-        change.change_type = kind;
-        change.context = match request {
-            Request::MemberPromote { .. } => b"promote".as_slice().into(),
-            _ => b"".as_slice().into(),
-        };
-        self.propose(now, id, entry, Proposal::Configuration(change));
-    }
-
-    /// A learner may vote when it has nine tenths of the leader's log. Only the leader knows.
-    fn learner_ready(&self, learner: MemberId) -> Result<(), Error> {
-        let raft = &self.raft.raft;
-        if raft.state != raft::StateRole::Leader {
-            return Err(Error::NotLeader);
-        }
-        let progress = raft.prs().get(learner.0).ok_or(Error::MemberNotFound)?;
-        let leader = raft.raft_log.last_index();
-        match progress.matched * 10 >= leader * 9 {
-            true => Ok(()),
-            false => Err(Error::LearnerNotReady),
-        }
-    }
-
-    fn propose(&mut self, now: Monotonic, id: RequestId, entry: u64, proposal: Proposal) {
-        self.proposed.insert(entry, id);
-        self.wait(now, entry);
+    pub(super) fn propose(&mut self, id: RequestId, entry: u64, proposal: Proposal) {
+        self.wait_for(id, entry);
         self.enqueue(entry, proposal);
+    }
+
+    /// The client's answer comes when the entry is applied, or given up.
+    pub(super) fn wait_for(&mut self, id: RequestId, entry: u64) {
+        self.proposed.insert(entry, id);
+        self.wait(self.now, entry);
     }
 
     /// The entry must be applied within the server's limit.
@@ -165,7 +155,7 @@ impl Replica {
         self.deadlines.push_back((deadline, entry));
     }
 
-    fn enqueue(&mut self, entry: u64, proposal: Proposal) {
+    pub(super) fn enqueue(&mut self, entry: u64, proposal: Proposal) {
         if self.raft.raft.leader_id == raft::INVALID_ID {
             if self.unled.len() < UNLED_MAX {
                 self.unled.push_back((entry, proposal));
@@ -177,6 +167,9 @@ impl Replica {
 
     /// A leader is known again: what has waited for one goes to it.
     pub(super) fn propose_unled(&mut self) {
+        if self.must_publish() {
+            self.out.wake_now(Task::Publish);
+        }
         for (entry, proposal) in std::mem::take(&mut self.unled) {
             if self.is_awaited(entry) {
                 self.hand_in(proposal);
@@ -191,7 +184,7 @@ impl Replica {
             Proposal::Entry(data) => entry.data = data,
             Proposal::Configuration(change) => {
                 entry.entry_type = EntryType::EntryConfChange;
-                entry.data = protobuf_bytes(&change);
+                entry.data = change;
             }
         }
         let mut message = Message::default();
@@ -202,6 +195,7 @@ impl Replica {
     }
 
     pub(super) fn request_timeout(&mut self, now: Monotonic) {
+        self.seated_timeout(now);
         while let Some((deadline, entry)) = self.deadlines.front().copied() {
             if !self.is_awaited(entry) {
                 self.deadlines.pop_front();
@@ -214,6 +208,7 @@ impl Replica {
             self.deadlines.pop_front();
             self.unled.retain(|(unled, _)| *unled != entry);
             if let Some(id) = self.proposed.remove(&entry) {
+                self.authenticated(entry);
                 self.reply(id, Err(Error::Timeout));
             }
             if let Some(internal) = self.internal.remove(&entry) {
@@ -235,16 +230,6 @@ impl Replica {
             return self.reply(id, Err(Error::MemberNotFound));
         }
         self.raft.transfer_leader(target.0);
-        let body = ResponseBody::Members {
-            voters: self.membership.voters().to_vec(),
-            learners: self.membership.learners().to_vec(),
-        };
-        self.reply_body(id, body);
+        self.reply_body(id, ResponseBody::MoveLeader);
     }
-}
-
-/// raft-rs's messages are rust-protobuf's.
-fn protobuf_bytes(change: &ConfChange) -> bytes::Bytes {
-    use protobuf::Message;
-    change.write_to_bytes().expect("a message in memory can always be written").into()
 }

@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use crate::api::{Error, RangeRequest, ResponseBody, Revision, TxnRequest};
+use crate::api::{Credential, DowngradeRequest, Error, RangeRequest, ResponseBody, Revision, TxnRequest};
+use crate::auth::{AuthInfo, AuthStore};
+use crate::backend::Backend;
 use crate::raftpb::{Entry, Message, MessageType};
 use crate::time::Monotonic;
 use crate::{Bug, Event, RequestId, Task};
@@ -11,11 +13,21 @@ use crate::{Bug, Event, RequestId, Task};
 use super::lease::LeadershipCheck;
 use super::Replica;
 
+/// Who asks: found out after the wait, and so kept as it came.
+pub(super) type Caller = (RequestId, Credential);
+
 /// A read that waits.
 #[derive(Clone, Debug)]
 pub(super) enum Read {
-    Range(RequestId, RangeRequest),
-    Txn(RequestId, TxnRequest),
+    Range(Caller, RangeRequest),
+    Txn(Caller, TxnRequest),
+    Members(Caller),
+    Authenticate {
+        id: RequestId,
+        name: String,
+        password: String,
+    },
+    Downgrade(RequestId, DowngradeRequest),
     /// Nothing is read: somebody must be sure that this member leads.
     Leadership(LeadershipCheck),
 }
@@ -137,8 +149,17 @@ impl Replica {
             let Some((_, reads)) = self.reads.confirmed.pop_front() else { return };
             for read in reads {
                 match read {
-                    Read::Range(id, range) => self.serve_range(id, &range),
-                    Read::Txn(id, txn) => self.serve_txn(id, &txn),
+                    Read::Range((id, credential), range) => self.serve_range(id, &credential, &range),
+                    Read::Txn((id, credential), txn) => self.serve_txn(id, &credential, &txn),
+                    Read::Members((id, credential)) => match self.must_be_somebody(&credential) {
+                        Ok(()) => {
+                            let body = self.member_list();
+                            self.reply_body(id, body);
+                        }
+                        Err(error) => self.reply(id, Err(error)),
+                    },
+                    Read::Authenticate { id, name, password } => self.authenticate(id, name, password),
+                    Read::Downgrade(id, request) => self.downgrade(id, &request),
                     Read::Leadership(check) => self.leadership_checked(self.now, check, Ok(())),
                 }
             }
@@ -175,14 +196,21 @@ impl Replica {
     fn fail_reads(&mut self, reads: Vec<Read>, error: Error) {
         for read in reads {
             match read {
-                Read::Range(id, _) | Read::Txn(id, _) => self.reply(id, Err(error)),
+                Read::Range((id, _), _)
+                | Read::Txn((id, _), _)
+                | Read::Members((id, _))
+                | Read::Authenticate { id, .. }
+                | Read::Downgrade(id, _) => self.reply(id, Err(error)),
                 Read::Leadership(check) => self.leadership_checked(self.now, check, Err(error)),
             }
         }
     }
 
-    pub(super) fn serve_range(&mut self, id: RequestId, range: &RangeRequest) {
-        match self.store.range(&self.backend, range) {
+    /// `doSerialize`: who asks is found out after the wait, and must still be right after the read.
+    pub(super) fn serve_range(&mut self, id: RequestId, credential: &Credential, range: &RangeRequest) {
+        let check = |auth: &AuthStore, backend: &Backend, who: &AuthInfo| auth.may_range(backend, who, range);
+        let found = self.permitted(credential, check).and_then(|()| self.store.range(&self.backend, range));
+        match found {
             Ok(found) => self.reply_body(id, found.into()),
             Err(error) => self.reply(id, Err(error)),
         }
@@ -195,8 +223,12 @@ impl Replica {
         }
     }
 
-    pub(super) fn serve_txn(&mut self, id: RequestId, txn: &TxnRequest) {
-        match self.store.read_txn(&self.backend, txn) {
+    pub(super) fn serve_txn(&mut self, id: RequestId, credential: &Credential, txn: &TxnRequest) {
+        // A transaction that only reads attaches nothing to a lease.
+        let check =
+            |auth: &AuthStore, backend: &Backend, who: &AuthInfo| auth.may_txn(backend, &|_| Vec::new(), who, txn);
+        let found = self.permitted(credential, check).and_then(|()| self.store.read_txn(&self.backend, txn));
+        match found {
             Ok(body) => self.reply_body(id, body),
             Err(error) => self.reply(id, Err(error)),
         }

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use crate::api::Member;
 use crate::backend::Backend;
-use crate::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, HardState};
+use crate::membership::{old, Change, Members};
+use crate::raftpb::{ConfState, Entry, EntryType, HardState};
 use crate::snap::SnapDir;
 use crate::wal::{self, fields, Commands, Field, Settings, Small, WalSnapshot};
 use crate::{BootError, Config, DiskCommand, DiskImage, FileName, MemberId, OpId};
@@ -38,7 +40,7 @@ pub(super) fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> 
     let settings = Settings::of(config);
     let mut snap_dir = SnapDir::open(image, out);
     let records = wal::valid_snapshots(image, settings)?;
-    let (index, term, conf_state) = newest_snapshot(config, image, &records, &mut snap_dir, out);
+    let (index, term, conf_state, store) = newest_snapshot(config, image, &records, &mut snap_dir, out);
     for file in image.files.keys().filter(|file| matches!(file, FileName::DbTmp { .. })) {
         // What a defragmentation has left behind.
         out.issue(DiskCommand::Remove { file: *file });
@@ -64,27 +66,35 @@ pub(super) fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> 
         // The hard state is not saved with them: the next one that changes is.
         unsaved = (!changes.is_empty()).then_some((None, changes));
     }
+    let replayed = match (index, &store[..]) {
+        (0, _) => Some(Members::default()),
+        (_, []) => None,
+        (_, store) => Some(old::parse_store(store).map_err(|reason| BootError::Snapshot { reason })?),
+    };
     let snapshot = (index, term, conf_state);
-    Ok(Recovered { wal: read.wal, backend, snap_dir, hard_state, entries, snapshot, syncs, unsaved })
+    Ok(Recovered { wal: read.wal, backend, snap_dir, hard_state, entries, snapshot, replayed, syncs, unsaved })
 }
 
-/// Up to 3.6 the newest file that a record names; later the newest record.
+/// Up to 3.6 the newest file that a record names, with the members in it; later the newest record.
 fn newest_snapshot(
     config: &Config,
     image: &DiskImage,
     records: &[WalSnapshot],
     snap_dir: &mut SnapDir,
     out: &mut Outputs,
-) -> (u64, u64, ConfState) {
+) -> (u64, u64, ConfState, Bytes) {
     if config.release.writes_snap_files() {
         let newest = snap_dir.load_newest_available(image, records, out);
         return newest.map_or_else(Default::default, |mut snapshot| {
+            let members = std::mem::take(&mut snapshot.data);
             let metadata = snapshot.mut_metadata();
-            (metadata.index, metadata.term, metadata.take_conf_state())
+            (metadata.index, metadata.term, metadata.take_conf_state(), members)
         });
     }
     let newest = records.last().cloned();
-    newest.map_or_else(Default::default, |record| (record.index, record.term, record.conf_state.unwrap_or_default()))
+    newest.map_or_else(Default::default, |record| {
+        (record.index, record.term, record.conf_state.unwrap_or_default(), Bytes::new())
+    })
 }
 
 /// `RecoverSnapshotBackend`: the database, or the one that came with the snapshot when its rename was lost or had not
@@ -141,27 +151,27 @@ fn changes_to_one_member(
 ) -> Result<Vec<Entry>, BootError> {
     let mut ids: BTreeSet<u64> = conf_state.voters.iter().chain(&conf_state.learners).copied().collect();
     for entry in entries.iter().filter(|entry| entry.entry_type == EntryType::EntryConfChange) {
-        let change: ConfChange = protobuf::Message::parse_from_bytes(&entry.data).map_err(|_| BootError::Config {
+        let (_, change) = Change::decode(&entry.data).map_err(|_| BootError::Config {
             reason: format!("entry {} is no change of the configuration", entry.index),
         })?;
-        match change.change_type {
-            ConfChangeType::RemoveNode => ids.remove(&change.node_id),
-            ConfChangeType::AddNode | ConfChangeType::AddLearnerNode => ids.insert(change.node_id),
+        match change {
+            Change::Remove(id) => ids.remove(&id.0),
+            Change::Add(Member { id, .. }) | Change::Promote(id) => ids.insert(id.0),
+            Change::Update(_) => false,
         };
     }
     // Raft must not be without voters at any time, so this member comes first, if it has to be added.
     let mut changes = Vec::new();
     if !ids.remove(&member.0) {
-        let peer = format!("{{\"id\":{},\"peerURLs\":[\"http://localhost:2380\"]}}", member.0);
-        changes.push((ConfChangeType::AddNode, member.0, Bytes::from(peer)));
+        let peer_urls = vec!["http://localhost:2380".to_owned()];
+        changes.push(Change::Add(Member { id: member, peer_urls, ..Member::default() }));
     }
-    changes.extend(ids.into_iter().map(|id| (ConfChangeType::RemoveNode, id, Bytes::new())));
-    let entry = |(change_type, node_id, context)| {
+    changes.extend(ids.into_iter().map(|id| Change::Remove(MemberId(id))));
+    let entry = |change: Change| {
         hard_state.commit += 1;
-        let change = ConfChange { change_type, node_id, context, ..Default::default() };
-        let data = protobuf::Message::write_to_bytes(&change).expect("a message in memory can always be written");
         let (term, index) = (hard_state.term, hard_state.commit);
-        Entry { entry_type: EntryType::EntryConfChange, term, index, data: data.into(), ..Default::default() }
+        let data = change.encode(0);
+        Entry { entry_type: EntryType::EntryConfChange, term, index, data, ..Default::default() }
     };
     Ok(changes.into_iter().map(entry).collect())
 }

@@ -14,12 +14,12 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::backend::{Backend, SnapshotReader};
+use crate::membership::Cluster;
 use crate::raftpb::{Message, Snapshot};
 use crate::snap;
 use crate::time::Monotonic;
 use crate::{Bug, Chunk, Event, Failpoint, MemberId, OpId, Output, PeerMessage, Task};
 
-use super::membership::Membership;
 use super::{Replica, Waiting};
 
 /// Snapshot messages that wait for the apply loop (`maxInFlightMsgSnap`).
@@ -110,7 +110,8 @@ impl Replica {
 
     /// Whether the apply loop must wait.
     pub(super) fn snapshot_holds_apply(&self) -> bool {
-        self.snapshotting.is_making() && self.config.release.snapshots_while_applying()
+        let waits = self.config.release.snapshots_while_applying() && !self.config.bugs.has(Bug::ConfstateWrongIndex);
+        self.snapshotting.is_making() && waits
     }
 
     pub(super) fn snapshot_run(&mut self) {
@@ -140,6 +141,11 @@ impl Replica {
                 self.begin_commit();
             }
             Stage::Commit => {
+                if self.config.bugs.has(Bug::ConfstateWrongIndex) {
+                    let conf_state = self.raft.raft.prs().conf().to_conf_state();
+                    making.snapshot.mut_metadata().set_conf_state(conf_state);
+                }
+                let metadata = making.snapshot.get_metadata().clone();
                 let store = self.raft.mut_store();
                 if metadata.index < store.start.0 {
                     // Raft has got a newer one from the leader meanwhile.
@@ -252,6 +258,7 @@ impl Replica {
             self.snapshotting.inflight -= 1;
         }
         let (from, bytes) = (self.config.member, self.config.snapshot_chunk_bytes);
+        let version = Some(self.config.version());
         let (mut more, mut broken) = (false, Vec::new());
         for sending in &mut self.snapshotting.sending {
             if sending.offset == sending.total {
@@ -267,7 +274,7 @@ impl Replica {
             sending.offset += chunk.data.len() as u64;
             more |= !chunk.is_last();
             let message = PeerMessage::of_raft(from, sending.to, sending.message.clone());
-            self.out.push(Output::Send(PeerMessage { chunk: Some(chunk), ..message }));
+            self.out.push(Output::Send(PeerMessage { version, chunk: Some(chunk), ..message }));
         }
         for (to, stream) in broken {
             self.snapshot_sent(now, to, stream, false);
@@ -322,10 +329,13 @@ impl Replica {
         if !self.restore_state() {
             return;
         }
-        self.membership = match Membership::restore(&self.backend) {
+        self.membership = match Cluster::restore(&self.backend, None) {
             Ok(membership) => membership,
             Err(_) => return self.exit("failed to recover membership"),
         };
+        if self.auth.recover(self.now, &self.backend).is_err() {
+            return self.exit("failed to recover auth store");
+        }
         self.watchers.restore();
         self.applied = index;
         self.handed_over = self.handed_over.max(index);

@@ -7,6 +7,7 @@ use super::Replica;
 
 impl Replica {
     pub(super) fn stream_request(&mut self, stream: StreamId, request: WatchRequest) {
+        let Some(request) = self.admit(stream, request) else { return };
         if request == WatchRequest::Progress {
             self.out.point(Failpoint::BeforeProgressIfSync);
         }

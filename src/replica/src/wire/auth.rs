@@ -2,7 +2,7 @@
 
 use super::message::auth::{
     AuthRoleGrantPermissionRequest, AuthRoleName, AuthRoleRevokePermissionRequest, AuthUserAddRequest,
-    AuthUserChangePasswordRequest, AuthUserName, AuthUserRole, InternalAuthenticateRequest,
+    AuthUserChangePasswordRequest, AuthUserName, AuthUserRole, Empty, InternalAuthenticateRequest,
 };
 use super::message::entry::InternalRaftRequest;
 
@@ -50,4 +50,28 @@ pub(super) fn take(message: &mut InternalRaftRequest) -> Option<AuthCommand> {
         .or_else(|| m.auth_role_delete.take().map(|m| AuthCommand::RoleDelete(*m)))
         .or_else(|| m.auth_user_list.take().map(|_| AuthCommand::UserList))
         .or_else(|| m.auth_role_list.take().map(|_| AuthCommand::RoleList))
+}
+
+/// Put the command where [`take`] finds it.
+pub(super) fn put(message: &mut InternalRaftRequest, command: AuthCommand) {
+    let m = message;
+    match command {
+        AuthCommand::Enable => m.auth_enable = Some(Empty {}),
+        AuthCommand::Disable => m.auth_disable = Some(Empty {}),
+        AuthCommand::Status => m.auth_status = Some(Empty {}),
+        AuthCommand::Authenticate(request) => m.authenticate = Some(Box::new(request)),
+        AuthCommand::UserAdd(request) => m.auth_user_add = Some(Box::new(request)),
+        AuthCommand::UserDelete(request) => m.auth_user_delete = Some(Box::new(request)),
+        AuthCommand::UserGet(request) => m.auth_user_get = Some(Box::new(request)),
+        AuthCommand::UserChangePassword(request) => m.auth_user_change_password = Some(Box::new(request)),
+        AuthCommand::UserGrantRole(request) => m.auth_user_grant_role = Some(Box::new(request)),
+        AuthCommand::UserRevokeRole(request) => m.auth_user_revoke_role = Some(Box::new(request)),
+        AuthCommand::UserList => m.auth_user_list = Some(Empty {}),
+        AuthCommand::RoleList => m.auth_role_list = Some(Empty {}),
+        AuthCommand::RoleAdd(request) => m.auth_role_add = Some(Box::new(request)),
+        AuthCommand::RoleDelete(request) => m.auth_role_delete = Some(Box::new(request)),
+        AuthCommand::RoleGet(request) => m.auth_role_get = Some(Box::new(request)),
+        AuthCommand::RoleGrantPermission(request) => m.auth_role_grant_permission = Some(Box::new(request)),
+        AuthCommand::RoleRevokePermission(request) => m.auth_role_revoke_permission = Some(Box::new(request)),
+    }
 }

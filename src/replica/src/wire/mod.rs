@@ -69,8 +69,24 @@ pub(crate) enum Command {
 /// `None` when the request does not travel as a normal entry (membership, status, leadership, hashes, what a lessor
 /// answers alone), or nests transactions deeper than [`TXN_DEPTH_MAX`]. Keys must not be empty: such a request could not be decoded again.
 pub fn encode(id: u64, request: &Request) -> Option<Bytes> {
-    let mut message =
-        InternalRaftRequest { header: Some(RequestHeader { id, ..Default::default() }), ..Default::default() };
+    encode_as(header(id, "", 0), request)
+}
+
+/// Whose entry it is.
+pub(crate) fn header(id: u64, username: &str, auth_revision: u64) -> RequestHeader {
+    RequestHeader { id, username: username.into(), auth_revision }
+}
+
+/// The message that carries an auth command.
+pub(crate) fn auth_message(header: RequestHeader, command: AuthCommand) -> InternalRaftRequest {
+    let mut message = InternalRaftRequest { header: Some(header), ..Default::default() };
+    auth::put(&mut message, command);
+    message
+}
+
+/// As [`encode`], under the name of a user.
+pub(crate) fn encode_as(header: RequestHeader, request: &Request) -> Option<Bytes> {
+    let mut message = InternalRaftRequest { header: Some(header), ..Default::default() };
     match request {
         Request::Range(range) => message.range = Some(range.into()),
         Request::Put(put) => message.put = Some(put.into()),
@@ -95,6 +111,10 @@ pub fn encode(id: u64, request: &Request) -> Option<Bytes> {
         | Request::MemberAdd { .. }
         | Request::MemberRemove { .. }
         | Request::MemberPromote { .. }
+        | Request::MemberUpdate { .. }
+        | Request::MemberList { .. }
+        | Request::Auth(_)
+        | Request::Downgrade(_)
         | Request::MoveLeader { .. }
         | Request::Status
         | Request::Defragment

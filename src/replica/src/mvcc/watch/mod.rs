@@ -170,6 +170,13 @@ impl Watchers {
         }
     }
 
+    /// Answers the request for a watch that the client may not have. Ignored when the stream is not open.
+    pub fn refuse(&mut self, stream: StreamId, watch: WatchId, now: Revision, reason: &'static str) {
+        if self.streams.contains_key(&stream) {
+            self.answer(stream, Some(watch), now, WatchBody::Cancelled { compact_revision: 0, reason });
+        }
+    }
+
     fn create(&mut self, stream: StreamId, mut create: WatchCreate, now: Revision) {
         if create.range.start.is_empty() {
             // No key is empty, so that is every key from the smallest on.

@@ -4,6 +4,9 @@
 //! States are folded on demand, and a few are kept: one for each place that some member's database may still be found
 //! at. So the whole log is folded about once in a run, however often members crash.
 
+mod auth;
+mod members;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -13,7 +16,9 @@ use detcd_replica::api::{
 use detcd_replica::raftpb;
 
 use crate::spec::{self, Keyspace, Record, NEWEST};
-use crate::storage::entry::{self, Command, ConfChange};
+use crate::storage::entry::{self, Command};
+use auth::{Auth, Caller};
+use members::Members;
 
 /// What is remembered of an entry.
 #[derive(Clone, Debug)]
@@ -44,19 +49,21 @@ impl Reference {
         self.entries.push(Recorded { kind, term, data: entry.data.clone() });
     }
 
+    /// Whether the state at any index asked for so far had a lease or an alarm.
+    pub(super) fn has_leases_or_alarms(&self) -> bool {
+        self.states.iter().any(|state| !state.leases.is_empty() || !state.alarms.is_empty())
+    }
+
     /// The term of an entry.
     pub(super) fn term(&self, index: u64) -> Option<u64> {
         self.entries.get(index.checked_sub(1)? as usize).map(|entry| entry.term)
     }
 
-    /// Every request in the log, in order.
+    /// Every request in the log that was not refused when it was applied, in order.
     pub(super) fn requests(&self) -> Vec<Request> {
-        let commands = self.entries.iter().filter_map(|entry| entry::command(entry.kind, &entry.data).ok());
-        let request = |command| match command {
-            Command::Request(request) => Some(request),
-            _ => None,
-        };
-        commands.filter_map(request).collect()
+        let mut state = Fold::default();
+        // From what cannot be read on, nothing is known.
+        self.entries.iter().map_while(|entry| state.apply(entry).ok()).flatten().collect()
     }
 
     /// The state after the entry at `index`, which must be known. `needed` are indices at which states may be asked for
@@ -85,7 +92,8 @@ impl Reference {
         };
         let state = &mut self.states[place];
         while state.index < index {
-            state.apply(&self.entries[state.index as usize]).map_err(|reason| (state.index, reason))?;
+            let entry = &self.entries[state.index as usize];
+            state.apply(entry).map_err(|reason| (state.index, reason))?;
         }
         // What nobody can ask for any more is below the lowest index needed, save the state just below that.
         let lowest = needed.iter().copied().min().unwrap_or(index).min(index);
@@ -111,14 +119,6 @@ pub(super) struct Lease {
     pub(super) remaining: i64,
 }
 
-/// Who is a member.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Members {
-    /// Each with whether it is a learner.
-    pub(super) present: BTreeMap<u64, bool>,
-    pub(super) removed: BTreeSet<u64>,
-}
-
 /// The state after an index: everything that a database must hold there, and nothing that a finished compaction has
 /// removed.
 #[derive(Clone, Debug)]
@@ -135,6 +135,7 @@ pub(super) struct Fold {
     /// The live keys that each lease is attached to.
     attached: BTreeMap<LeaseId, BTreeSet<Key>>,
     pub(super) alarms: BTreeSet<AlarmMember>,
+    pub(super) auth: Auth,
     pub(super) members: Members,
 }
 
@@ -150,25 +151,42 @@ impl Default for Fold {
             leases: BTreeMap::new(),
             attached: BTreeMap::new(),
             alarms: BTreeSet::new(),
+            auth: Auth::default(),
             members: Members::default(),
         }
     }
 }
 
 impl Fold {
-    fn apply(&mut self, entry: &Recorded) -> Result<(), String> {
+    /// Gives the request to the key space that the entry holds, if it was not refused.
+    fn apply(&mut self, entry: &Recorded) -> Result<Option<Request>, String> {
         self.index += 1;
-        match entry::command(entry.kind, &entry.data)? {
+        let proposal = entry::proposal(entry.kind, &entry.data)?;
+        let caller = Caller { name: &proposal.user, revision: proposal.auth_revision };
+        match proposal.command {
             Command::Nothing => {}
             Command::Request(Request::Alarm(alarm)) => self.alarm(&alarm),
-            // What is refused has no effect.
-            Command::Request(request) if self.is_barred(&request) => {}
-            Command::Request(request) if spec::is_key_request(&request) => drop(spec::apply(self, &request)),
-            Command::Request(request) => return Err(format!("nobody proposes {request:?}")),
+            Command::Request(request) if !spec::is_key_request(&request) => {
+                return Err(format!("nobody proposes {request:?}"));
+            }
+            Command::Request(request) => {
+                let refused = self.is_barred(&request) || self.is_denied(caller, &request);
+                return Ok((!refused && spec::apply(self, &request).is_ok()).then_some(request));
+            }
             Command::Checkpoint(checkpoints) => self.checkpoint(&checkpoints),
-            Command::Change(change) => self.members.change(&change),
+            Command::Auth(change) => self.auth.change(caller, &change),
+            Command::Change(change) => self.members.change(&change)?,
+            Command::Publish(member, attributes) => self.members.publish(member, &attributes),
+            Command::ClusterVersion(version) => self.members.version = Some(version),
+            Command::Downgrade(downgrade) => self.members.downgrade = Some(downgrade),
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Whether the caller may not do this, as users and roles are now (A1).
+    fn is_denied(&self, caller: Caller<'_>, request: &Request) -> bool {
+        let leased = |id| self.leases.contains_key(&id).then(|| self.leased(id));
+        self.auth.enabled && self.auth.permits(caller, request, &leased).is_err()
     }
 
     /// Whether an alarm keeps the request from being applied (Q1): with a corrupt member nothing is, and without space
@@ -209,6 +227,11 @@ impl Fold {
         let versions = self.keys.get(key)?;
         let place = versions.binary_search_by_key(&(main, sub), |version| (version.record.mod_revision, version.sub));
         Some(&versions[place.ok()?])
+    }
+
+    /// The live keys that a lease is attached to, in byte order.
+    pub(super) fn attached(&self, id: LeaseId) -> impl Iterator<Item = &Key> {
+        self.attached.get(&id).into_iter().flatten()
     }
 
     /// How many versions of keys there are.
@@ -308,7 +331,7 @@ impl Keyspace for Fold {
     }
 
     fn leased(&self, id: LeaseId) -> Vec<Key> {
-        self.attached.get(&id).into_iter().flatten().cloned().collect()
+        self.attached(id).cloned().collect()
     }
 
     fn has_lease(&self, id: LeaseId) -> bool {
@@ -325,27 +348,5 @@ impl Keyspace for Fold {
 
     fn forget_lease(&mut self, id: LeaseId) {
         self.leases.remove(&id);
-    }
-}
-
-impl Members {
-    /// What is refused changes nothing: a member that is one already, or ever was, cannot be added; one that is none
-    /// cannot be removed or promoted.
-    fn change(&mut self, change: &ConfChange) {
-        const ADD: i32 = 0;
-        const REMOVE: i32 = 1;
-        let id = change.node_id;
-        let (known, gone) = (self.present.get(&id).copied(), self.removed.contains(&id));
-        match (change.kind, known) {
-            _ if gone => {}
-            (REMOVE, Some(_)) => {
-                self.present.remove(&id);
-                self.removed.insert(id);
-            }
-            (REMOVE, None) | (ADD, Some(false)) => {}
-            (ADD, Some(true)) | (ADD, None) => drop(self.present.insert(id, false)),
-            (_, None) => drop(self.present.insert(id, true)),
-            (_, Some(_)) => {}
-        }
     }
 }

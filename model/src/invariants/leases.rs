@@ -1,0 +1,243 @@
+//! E1, E3 and Q1 from inside: a lease does not end before its time, and what a member holds of leases and alarms in memory
+//! is what its log leads to.
+//!
+//! Time here is true time, which no member knows. A lease lives for its time on the clock of whoever leads; clocks may be
+//! fast, so in true time it lives at least that, divided by the fastest clock there was. A revocation that a client asked
+//! for may come at any time; who asked for what is only known when the run is over, so early ones are kept until then.
+
+use std::collections::BTreeMap;
+
+use detcd_replica::api::{LeaseId, Request, ResponseBody};
+use detcd_replica::history::{Finding, History, Moment};
+use detcd_replica::{Event, LeaseAnswer, LeaseAsk, LeaseMessage, MemberId, Output, View};
+
+use super::findings::finding;
+use super::Invariants;
+use crate::storage::entry::{self, Command};
+
+const SECOND: u64 = 1_000_000_000;
+/// Parts in the rate of a clock.
+const BILLION: u64 = 1_000_000_000;
+
+/// A lease as the judge has seen it live.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    /// Seconds.
+    ttl: i64,
+    /// When it was granted, or last known to be kept alive, nanoseconds since the run began.
+    since: u64,
+}
+
+/// A lease that ended too early, if no client asked for that.
+#[derive(Clone, Debug)]
+struct Early {
+    id: LeaseId,
+    at: Moment,
+    details: Vec<String>,
+}
+
+/// What is known of leases in true time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leases {
+    /// True time.
+    now: u64,
+    /// How much faster than true time the fastest clock has run, in billionths.
+    fastest: u64,
+    lives: BTreeMap<LeaseId, Life>,
+    /// Keep-alives that a member has forwarded, by its name for them.
+    forwarded: BTreeMap<(MemberId, u64), LeaseId>,
+    early: Vec<Early>,
+}
+
+impl Leases {
+    /// It is this late, and a clock runs at this rate.
+    pub(super) fn clock(&mut self, now: u64, rate_ppb: i64) {
+        self.now = now;
+        self.fastest = self.fastest.max(u64::try_from(rate_ppb).unwrap_or(0));
+    }
+
+    fn kept_alive(&mut self, id: LeaseId, ttl: i64) {
+        let now = self.now;
+        if let Some(life) = self.lives.get_mut(&id) {
+            *life = Life { ttl, since: now };
+        }
+    }
+
+    /// The entry at the end of the reference was applied for the first time.
+    pub(super) fn applied(&mut self, at: Moment, kind: i32, data: &bytes::Bytes) {
+        if !is_about_leases(kind, data) {
+            return;
+        }
+        match entry::proposal(kind, data).map(|proposal| proposal.command) {
+            Ok(Command::Request(Request::LeaseGrant(grant))) => {
+                self.lives.entry(grant.id).or_insert(Life { ttl: grant.ttl, since: self.now });
+            }
+            Ok(Command::Request(Request::LeaseRevoke { id })) => {
+                let Some(life) = self.lives.remove(&id) else { return };
+                let ttl = u64::try_from(life.ttl).unwrap_or(0);
+                let least = u128::from(ttl) * u128::from(SECOND) * u128::from(BILLION);
+                let lived = u128::from(self.now - life.since) * u128::from(BILLION + self.fastest);
+                if lived < least {
+                    let details = vec![
+                        format!("its time to live is {ttl} s, of the fastest clock, {} ppb too fast", self.fastest),
+                        format!("granted or kept alive {} ms before", (self.now - life.since) / 1_000_000),
+                    ];
+                    self.early.push(Early { id, at, details });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether the entry is a grant or a revocation, at little cost: the fields of the union come in order, and before these
+/// two there is at most the entry's own number.
+fn is_about_leases(kind: i32, data: &[u8]) -> bool {
+    const ID: u8 = 0x08;
+    const GRANT: u8 = 8 << 3 | 2;
+    const REVOKE: u8 = 9 << 3 | 2;
+    if kind != entry::NORMAL {
+        return false;
+    }
+    let mut rest = data;
+    if let [ID, number @ ..] = rest {
+        let length = number.iter().position(|byte| *byte < 0x80).map_or(number.len(), |last| last + 1);
+        rest = &number[length..];
+    }
+    matches!(rest.first(), Some(&(GRANT | REVOKE)))
+}
+
+impl Invariants {
+    /// It is this late, in nanoseconds of true time, and the clock of the member that goes next runs so many billionths
+    /// faster than that.
+    pub fn on_clock(&mut self, now: u64, rate_ppb: i64) {
+        self.leases.clock(now, rate_ppb);
+    }
+
+    /// What a step says about leases: keep-alives that are forwarded and answered. The output after `number` and all before
+    /// it have been looked at.
+    pub(super) fn said_of_leases(
+        &mut self,
+        at: Moment,
+        view: &View<'_>,
+        outputs: &[Output],
+        number: usize,
+    ) -> Result<(), Finding> {
+        match &outputs[number] {
+            Output::Reply { result: Ok(response), .. } => {
+                let ResponseBody::LeaseKeepAlive { id, ttl } = response.body else { return Ok(()) };
+                if ttl > 0 && view.is_primary_lessor {
+                    self.leases.kept_alive(id, ttl);
+                    let moved = |output: &Output| matches!(output, Output::Event(Event::Applied { .. }));
+                    let gone = !view.leases.contains_key(&id) && !outputs[number..].iter().any(moved);
+                    if gone && !self.premise_lost {
+                        let summary = format!("{} keeps lease {id:x} alive, which it does not have", view.member);
+                        return Err(finding("E3", at, summary, vec![format!("answered a time to live of {ttl} s")]));
+                    }
+                }
+            }
+            Output::Send(message) => match &message.lease {
+                Some(LeaseMessage::Ask { call, ask: LeaseAsk::KeepAlive { id } }) => {
+                    self.leases.forwarded.insert((message.from, *call), *id);
+                }
+                Some(LeaseMessage::Answer { call, result: Ok(LeaseAnswer::KeptAlive { ttl }) }) => {
+                    if let Some(id) = self.leases.forwarded.remove(&(message.to, *call)) {
+                        self.leases.kept_alive(id, *ttl);
+                    }
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// E1: a lease that ended before its time, though no client asked for that in `history`.
+    pub fn early_expiry(&self, history: &History) -> Option<Finding> {
+        let asked = |id| {
+            let mut requests = history.operations.iter().map(|operation| &operation.request);
+            requests.any(|request| matches!(request, Request::LeaseRevoke { id: other } if *other == id))
+        };
+        let mut early = self.leases.early.iter().filter(|_| !self.premise_lost);
+        let early = early.find(|early| !asked(early.id))?;
+        let summary = format!("lease {:x} expired before its time", early.id);
+        Some(finding("E1", early.at, summary, early.details.clone()))
+    }
+
+    /// E3 and Q1: a member whose state was just read from its database has the leases, with their keys, and the alarms
+    /// that the log leads to.
+    pub(super) fn holds_leases(&mut self, at: Moment, place: usize, view: &View<'_>) -> Result<(), Finding> {
+        let (id, index) = (view.member, view.consistent_index);
+        if self.premise_lost || self.members[place].tainted || index > self.reference.last() {
+            return Ok(());
+        }
+        if view.leases.is_empty() && view.alarms.is_empty() && !self.reference.has_leases_or_alarms() {
+            return Ok(());
+        }
+        let needed = self.needed(place);
+        let Ok(fold) = self.reference.at(index, &needed) else { return Ok(()) };
+        let differs = view
+            .leases
+            .iter()
+            .find(|(lease, held)| !fold.leases.contains_key(lease) || !held.keys.iter().eq(fold.attached(**lease)));
+        let missing = fold.leases.keys().find(|lease| !view.leases.contains_key(lease));
+        if let Some(lease) = differs.map(|(lease, _)| lease).or(missing) {
+            let summary = format!("{id} holds lease {lease:x} otherwise than the log up to index {index} leads to");
+            let keys = view.leases.get(lease).map(|held| held.keys.len());
+            let held = format!("held: {}", keys.map_or("nothing".to_owned(), |keys| format!("{keys} keys")));
+            let should = match fold.leases.contains_key(lease) {
+                true => format!("the log: {} keys", fold.attached(*lease).count()),
+                false => "the log: no such lease".to_owned(),
+            };
+            return Err(finding("E3", at, summary, vec![held, should]));
+        }
+        if *view.alarms != fold.alarms {
+            let summary = format!("{id} has other alarms than the log up to index {index} leads to");
+            let details = vec![format!("raised: {:?}", view.alarms), format!("the log: {:?}", fold.alarms)];
+            return Err(finding("Q1", at, summary, details));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::request::testing::{attach, grant, revoke};
+
+    fn bytes(data: Vec<u8>) -> bytes::Bytes {
+        data.into()
+    }
+
+    #[test]
+    fn entries_about_leases_are_known_by_their_first_field() {
+        for (data, is) in [(grant(7, 5), true), (revoke(7), true), (attach("a", 7), false), (Vec::new(), false)] {
+            assert_eq!(is_about_leases(entry::NORMAL, &data), is);
+            let numbered = [&[0x08, 0x85, 0x01][..], &data].concat();
+            assert_eq!(is_about_leases(entry::NORMAL, &numbered), is);
+        }
+    }
+
+    #[test]
+    fn a_lease_lives_for_its_time_on_the_fastest_clock() {
+        for (lived_ms, rate_ppb, kept_ms, early) in [
+            (5_000, 0, None, 0),
+            (4_999, 0, None, 1),
+            (4_999, 1_000_000, None, 0),
+            (4_000, 100_000_000, None, 1),
+            (7_000, 0, Some(3_000), 1),
+            (8_000, 0, Some(3_000), 0),
+        ] {
+            let mut leases = Leases::default();
+            leases.clock(1_000_000, rate_ppb);
+            leases.applied(1, entry::NORMAL, &bytes(grant(7, 5)));
+            if let Some(kept) = kept_ms {
+                leases.clock(1_000_000 + kept * 1_000_000, 0);
+                leases.kept_alive(7, 5);
+            }
+            leases.clock(1_000_000 + lived_ms * 1_000_000, 0);
+            leases.applied(2, entry::NORMAL, &bytes(revoke(7)));
+            assert_eq!(leases.early.len(), early, "{lived_ms} {rate_ppb} {kept_ms:?}");
+        }
+    }
+}

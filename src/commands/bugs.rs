@@ -1,0 +1,151 @@
+//! `detcd bugs`: can detcd see them? Each known bug is switched on in the scenarios that are made to find it, and the
+//! first seed that shows it is named, once with every check and once with those that see only what clients saw.
+//!
+//! A bug counts as found when the seed that shows it passes with the bug off, and fails the same way when it is run
+//! again: a checker that cried wolf, or a run that could not be replayed, would be no finding.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use detcd_replica::{Bug, Bugs};
+use serde::Serialize;
+
+use crate::cli::{BugsArgs, Keep, SeedRange};
+use crate::engine::{self, Host, Judges, RunOptions, RunReport, Verdict, World};
+use crate::exit::{Exit, Failure};
+use crate::output::console;
+use crate::run::{jobs_or_cores, run_one, Batch};
+use crate::scenario::{Scenario, BUILT_IN};
+use crate::interrupt;
+
+/// One bug: `detcd.bug/1`.
+#[derive(Serialize)]
+struct Line {
+    schema: &'static str,
+    bug: &'static str,
+    name: &'static str,
+    /// The scenarios that are made to find it.
+    scenarios: Vec<String>,
+    /// With every check.
+    all: Option<Found>,
+    /// With the checks that see only what clients saw.
+    black_box: Option<Found>,
+}
+
+/// The first run that shows it.
+#[derive(Clone, Serialize)]
+struct Found {
+    scenario: String,
+    seed: u64,
+    check: String,
+    side: String,
+    summary: String,
+    digest: String,
+}
+
+pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
+    interrupt::watch();
+    let scenarios: Vec<Scenario<World>> =
+        BUILT_IN.iter().map(|(name, _)| engine::load(name, &[])).collect::<Result<_, _>>()?;
+    let made_for = |bug: Bug| -> Vec<&Scenario<World>> {
+        let finds = |scenario: &&Scenario<World>| scenario.world.finds.iter().any(|name| Bug::parse(name) == Some(bug));
+        scenarios.iter().filter(finds).collect()
+    };
+    let bugs: Vec<Bug> = match args.names.is_empty() {
+        true => Bug::ALL.into_iter().filter(|bug| !made_for(*bug).is_empty()).collect(),
+        false => args.names.clone(),
+    };
+    let mut worst = Exit::Pass;
+    for bug in bugs {
+        let tried = made_for(bug);
+        let all = first(args, &tried, bug, Judges::All)?;
+        let black_box = match &all {
+            Some(found) if found.side == "black-box" => Some(found.clone()),
+            _ => first(args, &tried, bug, Judges::BlackBox)?,
+        };
+        if interrupt::asked() {
+            return Ok(Exit::Interrupted);
+        }
+        if all.is_none() {
+            worst = Exit::Violation;
+        }
+        let scenarios = tried.iter().map(|scenario| scenario.name.clone()).collect();
+        say(args, &Line { schema: "detcd.bug/1", bug: bug.id(), name: bug.name(), scenarios, all, black_box })?;
+    }
+    Ok(worst)
+}
+
+/// The first seed, in the order of scenarios and seeds, that shows the bug to these judges.
+fn first(
+    args: &BugsArgs,
+    scenarios: &[&Scenario<World>],
+    bug: Bug,
+    judges: Judges,
+) -> Result<Option<Found>, Failure> {
+    for scenario in scenarios {
+        let host = if engine::has_madsim() { Host::Madsim } else { Host::Bare };
+        let bugs = Bugs::NONE.with(bug);
+        let options = RunOptions { bugs, host, judges, trace: false, overrides: BTreeMap::new() };
+        let seeds = SeedRange::new(0, args.budget);
+        let jobs = jobs_or_cores(args.jobs);
+        let batch = Batch { scenario, seeds: &seeds, options: &options, keep: Keep::None, jobs };
+        let mut found = None;
+        batch.execute(
+            |report| {
+                if matches!(report.verdict, Verdict::Pass | Verdict::Undecided) {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                found = Some(report);
+                Ok(ControlFlow::Break(()))
+            },
+            || (),
+        )?;
+        if let Some(report) = found {
+            confirm(scenario, &options, &report)?;
+            let violation = report.violation.as_ref();
+            let text = |part: fn(&engine::Violation) -> &str| violation.map_or("", part).to_owned();
+            return Ok(Some(Found {
+                scenario: scenario.name.clone(),
+                seed: report.seed,
+                check: text(|violation| &violation.check),
+                side: text(|violation| &violation.side),
+                summary: text(|violation| &violation.summary),
+                digest: format!("{:032x}", report.digest),
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// The run comes out the same again, and passes without the bug.
+fn confirm(scenario: &Scenario<World>, options: &RunOptions, report: &RunReport) -> Result<(), Failure> {
+    let again = run_one(scenario, report.seed, options, Keep::None)?;
+    if (again.digest, again.verdict) != (report.digest, report.verdict) {
+        let message = format!("{} seed {} does not come out the same twice", scenario.name, report.seed);
+        return Err(Failure { exit: Exit::Nondeterminism, message });
+    }
+    let without = RunOptions { bugs: Bugs::NONE, ..options.clone() };
+    let healthy = run_one(scenario, report.seed, &without, Keep::None)?;
+    if healthy.verdict != Verdict::Pass {
+        let why = healthy.violation.as_ref().map_or("", |violation| &violation.summary);
+        let message = format!("{} seed {} fails without any bug: {why}", scenario.name, report.seed);
+        return Err(Failure { exit: Exit::Violation, message });
+    }
+    Ok(())
+}
+
+fn say(args: &BugsArgs, line: &Line) -> Result<(), Failure> {
+    if args.output.json {
+        return console::json(line);
+    }
+    let found = |found: &Option<Found>| match found {
+        Some(found) => format!("{} ({}) in {} seed {}", found.check, found.side, found.scenario, found.seed),
+        None if line.scenarios.is_empty() => "no scenario is made to find it".to_owned(),
+        None => format!("not found in {} seeds of {}", args.budget, line.scenarios.join(", ")),
+    };
+    console::line(&format!("{:<6} {:<36} {}", line.bug, line.name, found(&line.all)))?;
+    if line.all.as_ref().is_some_and(|all| all.side != "black-box") {
+        console::line(&format!("{:<6} {:<36} by clients alone: {}", "", "", found(&line.black_box)))?;
+    }
+    Ok(())
+}
