@@ -58,8 +58,16 @@ impl Invariants {
     }
 
     fn disk(&mut self, place: usize, command: &DiskCommand) {
-        if let DiskCommand::Rename { from, to } = command {
-            self.members[place].durable.renamed(*from, *to);
+        let member = &mut self.members[place];
+        match command {
+            DiskCommand::Rename { from, to } => {
+                member.durable.renamed(*from, *to);
+                if *to == FileName::Db {
+                    member.progress.renamed();
+                }
+            }
+            DiskCommand::SyncDir { dir: Dir::Snap } => member.progress.named(),
+            _ => {}
         }
     }
 
