@@ -109,6 +109,7 @@ sites! {
     SwarmCompaction, "swarm.compaction", "How often a client compacts.";
     SwarmCompactionBatch, "swarm.compaction_batch", "Keys in one batch of a compaction.";
     SwarmConsumeDelay, "swarm.consume_delay", "How slow watching clients are.";
+    SwarmDefragment, "swarm.defragment", "How often a client defragments.";
     SwarmDisk, "swarm.disk", "Which disks the members have.";
     SwarmDrift, "swarm.drift", "How much the members' clocks drift.";
     SwarmDuplicate, "swarm.duplicate", "How many messages arrive twice at all times.";

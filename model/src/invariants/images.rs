@@ -110,14 +110,29 @@ impl Invariants {
             }
             None => 0,
         };
+        // A member that is given a snapshot renames the database that came with it, and the new name may be lost: then
+        // that database, with all that was committed to it since, lies under its old one, which its boot looks for.
+        let (name, index) = match index < start {
+            false => (FileName::Db, index),
+            true => self.received(at, place, image, start, index)?,
+        };
         if index < committed {
-            let summary = format!("{id}'s db is at index {index}; it had committed index {committed}");
+            let summary = format!("{id}'s {name} is at index {index}; it had committed index {committed}");
             return Err(finding("P1", at, summary, Vec::new()));
         }
-        if index >= start {
-            return Ok(());
-        }
-        let name = FileName::SnapDb { index: start };
+        Ok(())
+    }
+
+    /// P4: the database that came with the snapshot at `start`, when `db` is only at `index`. Its index.
+    fn received(
+        &mut self,
+        at: Moment,
+        place: usize,
+        image: &DiskImage,
+        start: u64,
+        index: u64,
+    ) -> Result<(FileName, u64), Finding> {
+        let (id, name) = (self.members[place].id, FileName::SnapDb { index: start });
         let Some(file) = image.files.get(&name) else {
             let summary = format!("{id}'s log starts from index {start}, its db is at {index}, and {name} is missing");
             return Err(finding("P4", at, summary, Vec::new()));
@@ -127,7 +142,8 @@ impl Invariants {
             let summary = format!("{id}'s {name} is at index {}", content.consistent_index);
             return Err(finding("P4", at, summary, Vec::new()));
         }
-        self.same_content(at, place, name, &content)
+        self.same_content(at, place, name, &content)?;
+        Ok((name, content.consistent_index))
     }
 
     fn read_database(&self, at: Moment, place: usize, name: FileName, file: &bytes::Bytes) -> Result<Content, Finding> {

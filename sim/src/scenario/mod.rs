@@ -147,6 +147,8 @@ section! {
         page: u64 = 10, 1, 100_000, "keys";
         /// Mean time between compactions by a client of its own; 0 is none. etcd's robustness tests: 200ms.
         compaction_period: Time = Time::millis(0), 0, HOUR, "time";
+        /// Mean time between defragmentations that a client of its own asks for; 0 is none.
+        defragment_period: Time = Time::millis(0), 0, HOUR, "time";
     }
 }
 

@@ -106,6 +106,22 @@ section! {
         watch_batch_revisions: Option<u64> = None, 1, MANY, "revisions";
         /// Time between progress notifications. etcd: 10m.
         watch_progress_interval: Option<Time> = None, 1_000_000, HOUR, "time";
+        /// Size of the backend beyond which it takes nothing that makes it larger; 0 is no quota. etcd: 2 GiB.
+        quota_backend_bytes: Option<u64> = None, 0, MANY, "bytes";
+        /// Time between looks for leases that have ended. etcd: 500ms.
+        lease_expiry_interval: Option<Time> = None, 1_000_000, HOUR, "time";
+        /// Leases that may end in one second when many do. etcd: 1,000.
+        lease_revoke_rate: Option<u64> = None, 2, MANY, "leases";
+        /// Revocations of one look that are on their way at once. etcd: 16.
+        lease_pending_revokes: Option<u64> = None, 1, MANY, "revocations";
+        /// Checkpoint the time that long leases have left. etcd: false.
+        lease_checkpoint: Option<bool> = None, 0, 0, "true or false";
+        /// Time between checkpoints of one lease. etcd: 5m.
+        lease_checkpoint_interval: Option<Time> = None, 1_000_000_000, HOUR, "time";
+        /// Checkpoints go to the backend. etcd: true, since the cluster's version is 3.6.
+        lease_checkpoint_persist: Option<bool> = None, 0, 0, "true or false";
+        /// How long keep-alives wait for the leader to apply what is committed. etcd: 1s.
+        lease_apply_timeout: Option<Time> = None, 1_000_000, HOUR, "time";
         /// Time between runs of the purge task. etcd: 30s.
         purge_interval: Option<Time> = None, 1_000_000, HOUR, "time";
         /// WAL segments and snapshots that the purge task keeps. etcd: 5.
@@ -154,6 +170,14 @@ impl Constants {
             watch_victim_interval: span,
             watch_batch_revisions: count,
             watch_progress_interval: span,
+            quota_backend_bytes: std::convert::identity,
+            lease_expiry_interval: span,
+            lease_revoke_rate: std::convert::identity,
+            lease_pending_revokes: count,
+            lease_checkpoint: std::convert::identity,
+            lease_checkpoint_interval: span,
+            lease_checkpoint_persist: std::convert::identity,
+            lease_apply_timeout: span,
             purge_interval: span,
             purge_keep: count,
         }

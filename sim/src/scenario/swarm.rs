@@ -124,6 +124,7 @@ fn traffic(draw: &mut Draw<'_>) {
     draw!(draw, workload.value_bytes, "swarm.value_bytes", [0, 0, 100, 2_000], same);
     draw!(draw, workload.keys, "swarm.keys", [10, 10, 3, 40], same);
     draw!(draw, workload.compaction_period, "swarm.compaction", [0, 100, 200, 1_000], millis);
+    draw!(draw, workload.defragment_period, "swarm.defragment", [0, 0, 1_000, 300], millis);
     draw!(draw, watch.count, "swarm.watchers", [2, 1, 4, 6], same);
     draw!(draw, watch.pinned, "swarm.watchers_pinned", [1, 3, 0], same);
     draw!(draw, watch.per_stream, "swarm.watches_per_stream", [1, 1, 3], same);

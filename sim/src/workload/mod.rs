@@ -7,6 +7,7 @@
 
 mod churn;
 mod compaction;
+mod defragmentation;
 mod etcd;
 mod kubernetes;
 mod seen;
@@ -18,6 +19,7 @@ use crate::scenario::{Chance, Mix, Scenario};
 
 pub use churn::Churn;
 pub use compaction::Compaction;
+pub use defragmentation::Defragmentation;
 pub use etcd::Etcd;
 pub use kubernetes::Kubernetes;
 pub use seen::{Page, Seen};

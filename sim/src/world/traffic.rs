@@ -12,7 +12,7 @@ use crate::client::{self, Action, Client, Recorder, Turn, WatchClient};
 use crate::decide::{Decider, Site, Subject};
 use crate::distribution::Exponential;
 use crate::scenario::Scenario;
-use crate::workload::{self, Churn, Compaction, Workload};
+use crate::workload::{self, Churn, Compaction, Defragmentation, Workload};
 
 use super::World;
 
@@ -98,6 +98,10 @@ impl Traffic {
         if churn > Span::ZERO {
             let guests = Churn::new(scenario.cluster.members, scenario.cluster.learners);
             actors.push(Actor::Operator(operator(actors.len(), churn), Box::new(guests)));
+        }
+        let defragment = scenario.workload.defragment_period.0;
+        if defragment > Span::ZERO {
+            actors.push(Actor::Operator(operator(actors.len(), defragment), Box::new(Defragmentation)));
         }
         let first = actors.len() as u32;
         actors.extend(client::watch_clients(scenario, first).into_iter().map(Actor::Watcher));

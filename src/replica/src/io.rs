@@ -175,12 +175,6 @@ pub enum Task {
     WatchSend,
     /// Periodic progress notifications of the watch streams.
     WatchProgress,
-    /// Keep-alives and questions about leases that wait for something (`LeaseRenew`, `LeaseTimeToLive`).
-    LeaseCalls,
-    /// The look for leases that have ended (`revokeExpiredLeases`). Periodic while there are any.
-    LeaseExpiry,
-    /// Checkpoints of the time that leases have left (`checkpointScheduledLeases`).
-    LeaseCheckpoint,
     /// One batch of a scheduled compaction (`scheduleCompaction`).
     Compaction,
     /// Making a snapshot and compacting the Raft log (`snapshotIfNeededAndCompactRaftLog`).
@@ -197,6 +191,12 @@ pub enum Task {
     Downgrade,
     /// The end of a member that was removed (`stopWithDelay`).
     Stop,
+    /// Keep-alives and questions about leases that wait for something (`LeaseRenew`, `LeaseTimeToLive`).
+    LeaseCalls,
+    /// The look for leases that have ended (`revokeExpiredLeases`). Periodic while there are any.
+    LeaseExpiry,
+    /// Checkpoints of the time that leases have left (`checkpointScheduledLeases`).
+    LeaseCheckpoint,
     /// A defragmentation that was asked for (`backend.Defrag`).
     Defrag,
 }
@@ -214,9 +214,6 @@ impl Task {
         Self::WatchVictims,
         Self::WatchSend,
         Self::WatchProgress,
-        Self::LeaseCalls,
-        Self::LeaseExpiry,
-        Self::LeaseCheckpoint,
         Self::Compaction,
         Self::Snapshot,
         Self::SnapshotSend,
@@ -225,6 +222,9 @@ impl Task {
         Self::ClusterVersion,
         Self::Downgrade,
         Self::Stop,
+        Self::LeaseCalls,
+        Self::LeaseExpiry,
+        Self::LeaseCheckpoint,
         Self::Defrag,
     ];
 

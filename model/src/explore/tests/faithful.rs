@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use detcd_replica::api::{
-    CompactRequest, Credential, DeleteRangeRequest, KeyRange, PutRequest, RangeRequest, Request, WatchCreate,
-    WatchRequest,
+    CompactRequest, Credential, DeleteRangeRequest, KeyRange, LeaseGrantRequest, PutRequest, RangeRequest, Request,
+    WatchCreate, WatchRequest,
 };
 use detcd_replica::time::{Monotonic, Span};
 use detcd_replica::{
@@ -213,7 +213,8 @@ impl Toy {
 
     fn request(&mut self) -> Request {
         let key = Bytes::from(vec![b'a' + self.dice.below(4) as u8]);
-        match self.dice.below(10) {
+        let lease = 1 + self.dice.below(2) as i64;
+        match self.dice.below(14) {
             0 | 1 => Request::Range(RangeRequest::of(KeyRange::single(key))),
             2 => Request::DeleteRange(DeleteRangeRequest { range: KeyRange::single(key), prev_kv: true }),
             3 => {
@@ -221,6 +222,10 @@ impl Toy {
                 Request::Compact(CompactRequest { revision, physical: true })
             }
             4 => Request::MoveLeader { target: MemberId(1 + self.dice.below(3) as u64) },
+            10 => Request::LeaseGrant(LeaseGrantRequest { id: lease, ttl: 2 }),
+            11 => Request::LeaseKeepAlive { id: lease },
+            12 => Request::LeaseTimeToLive { id: lease, keys: true },
+            13 => Request::Put(PutRequest { lease, ..PutRequest::of(key, "leased") }),
             _ => Request::Put(PutRequest::of(key, vec![7; 40])),
         }
     }

@@ -80,6 +80,18 @@ fn the_newest_meta_that_is_whole_counts() {
 }
 
 #[test]
+fn a_copy_begins_with_its_newest_meta() {
+    let mut copy = file(&content(), 8);
+    copy[..PAGE].copy_from_slice(&meta(6, NO_FREELIST, 7, 9));
+    copy[PAGE..2 * PAGE].copy_from_slice(&meta(6, NO_FREELIST, 7, 8));
+    assert_eq!(Db::open(&copy).expect("as it is copied").meta().txid, 9);
+    copy[..PAGE].copy_from_slice(&meta(6, NO_FREELIST, 7, 10));
+    assert_eq!(Db::open(&copy).expect("after a commit").meta().txid, 10);
+    copy[..PAGE].copy_from_slice(&meta(6, NO_FREELIST, 7, 6));
+    refused(&copy, "meta: transactions 6 and 8 do not follow each other");
+}
+
+#[test]
 fn broken_trees_are_refused() {
     refused(&tree(&[(b"a", 4), (b"m", 4)], None), "page 4: it is reached twice");
     refused(&tree(&[(b"a", 4), (b"m", 9)], None), "page 9: it is behind the last page in use");

@@ -86,7 +86,9 @@ impl Log {
     }
 
     fn snapshot(&mut self, snapshot: Snapshot) {
-        if snapshot.index > self.last() {
+        // Before the first entry it says nothing: the entries up to it may have been in segments that were purged.
+        let begun = self.base != 0 || !self.entries.is_empty();
+        if begun && snapshot.index > self.last() {
             // It came from another member, and the log goes on behind it.
             self.base = snapshot.index;
             self.entries.clear();

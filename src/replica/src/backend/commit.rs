@@ -1,8 +1,8 @@
 //! The commit: etcd's hook, then the pager's two syncs; before the first one the file is made.
 //!
 //! bbolt makes the file in place. Where a file system may keep a file's length without its data, a crash at that moment
-//! leaves what bbolt refuses for ever; ext4 and XFS keep these two in order. So does this, by a temporary name. They also
-//! keep a new name once the file is synced, which is what the sync of the directory stands for.
+//! leaves what bbolt refuses for ever; ext4 and XFS keep these two in order. So does this, by a temporary name. They
+//! also keep a new name once the file is synced, which is what the sync of the directory stands for.
 
 use bytes::Bytes;
 

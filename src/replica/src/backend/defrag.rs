@@ -1,8 +1,8 @@
 //! Defragmentation: the batch is committed, everything is copied into a new file, and that file takes the name of the
 //! old one. Nothing else happens to the backend meanwhile.
 //!
-//! The copy is made in transactions of [`LIMIT`] keys, as in etcd, each with its syncs. Whatever fails before the rename
-//! leaves the old file as it is.
+//! The copy is made in transactions of [`LIMIT`] keys, as in etcd, each with its syncs. Whatever fails before the
+//! rename leaves the old file as it is.
 
 use bytes::Bytes;
 
@@ -155,7 +155,9 @@ impl Backend {
             }
             Step::Name(_) => {
                 self.defragmenting = false;
+                // Whoever has begun to read the old file meanwhile must begin again.
                 self.generation += 1;
+                self.readers = 0;
                 self.pager = defrag.new.reopen(FileName::Db, Options { bugs: self.bugs, ..Options::ETCD });
                 self.next_batch(commands);
                 return CommitProgress::Defragmented;
@@ -166,15 +168,19 @@ impl Backend {
     }
 
     /// A command has failed. If it was one of those that make the copy, the copy is given up and the old file goes on;
-    /// says whether that was so.
-    pub fn defragment_failed(&mut self, op: OpId, commands: &mut impl Commands) -> bool {
-        let Some(Flight::Defrag(defrag)) = &self.flight else { return false };
-        if matches!(defrag.step, Step::Name(_)) || !defrag.ops.contains(&op) {
-            return false;
+    /// gives the commands whose answers mean nothing any more, or `None` when it was another.
+    pub fn defragment_failed(&mut self, op: OpId, commands: &mut impl Commands) -> Option<Vec<OpId>> {
+        let defrag = match &mut self.flight {
+            Some(Flight::Defrag(defrag)) if !matches!(defrag.step, Step::Name(_)) => defrag,
+            _ => return None,
+        };
+        if !defrag.ops.contains(&op) {
+            return None;
         }
+        let ops = std::mem::take(&mut defrag.ops);
         commands.issue(DiskCommand::Remove { file: defrag.new.file() });
         (self.flight, self.defragmenting) = (None, false);
         self.next_batch(commands);
-        true
+        Some(ops)
     }
 }

@@ -1,10 +1,10 @@
 //! The backend: what has been applied, in one bbolt file, committed in batches.
 //!
 //! Writes go to the open batch, which is a write transaction of the pager. Reads see the last commit with the read
-//! buffer on top; inside a batch that has written, they see the batch. [`Backend::unlock`] ends what etcd does under the
-//! batch's lock. [`Backend::begin_commit`] makes the batch last, with the consistent index as it stands; a crash leaves
-//! the state of the last commit, or of the one in flight, and nothing in between. Like etcd, which holds the batch's
-//! lock meanwhile, the batch takes no writes while a commit or a defragmentation is in flight.
+//! buffer on top; inside a batch that has written, they see the batch. [`Backend::unlock`] ends what etcd does under
+//! the batch's lock. [`Backend::begin_commit`] makes the batch last, with the consistent index as it stands; a crash
+//! leaves the state of the last commit, or of the one in flight, and nothing in between. Like etcd, which holds the
+//! batch's lock meanwhile, the batch takes no writes while a commit or a defragmentation is in flight.
 //!
 //! The backend does not know what keys mean, except for three in the `meta` bucket: the consistent index and its term
 //! (what the state is the result of), and the configuration there.

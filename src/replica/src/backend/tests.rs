@@ -297,14 +297,18 @@ fn a_copy_that_cannot_be_written_is_given_up() {
     let (mut backend, mut disk) = fragmented(Bugs::NONE);
     let before = content(&backend);
     backend.begin_defragment(&mut disk);
-    assert!(!backend.defragment_failed(backend.awaiting().unwrap(), &mut disk), "the commit before it must not fail");
+    assert_eq!(
+        backend.defragment_failed(backend.awaiting().unwrap(), &mut disk),
+        None,
+        "the commit before it must not fail"
+    );
     finish(&mut backend, &mut disk);
     let op = disk.end_sync().unwrap();
     backend.on_disk(op, &mut disk);
     assert!(backend.is_defragmenting() && !backend.can_defragment());
     let failed = disk.end_sync().unwrap();
-    assert!(!backend.defragment_failed(OpId(1), &mut disk));
-    assert!(backend.defragment_failed(failed, &mut disk));
+    assert_eq!(backend.defragment_failed(OpId(1), &mut disk), None);
+    assert!(backend.defragment_failed(failed, &mut disk).is_some());
     assert_eq!(content(&backend), before);
     backend.put(Bucket::Key, "z".into(), "1".into());
     commit(&mut backend, &mut disk);

@@ -1,7 +1,7 @@
 //! Is the file sound? Each page is reachable exactly once or free, keys are in order, and both metas can be read.
 //!
-//! The walk over the tree is the one that a file must pass to be opened at all. After it, everything else may trust what
-//! is on a page: that elements lie inside it, that children exist, that the way down ends.
+//! The walk over the tree is the one that a file must pass to be opened at all. After it, everything else may trust
+//! what is on a page: that elements lie inside it, that children exist, that the way down ends.
 
 use std::fmt;
 

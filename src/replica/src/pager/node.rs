@@ -109,8 +109,8 @@ impl Node {
         }
     }
 
-    /// Takes the elements that must go to pages of their own, if there are more than fit: a list for each page. `fill` is
-    /// the percentage of a page that is filled then.
+    /// Takes the elements that must go to pages of their own, if there are more than fit: a list for each page. `fill`
+    /// is the percentage of a page that is filled then.
     pub(super) fn split(&mut self, page_size: usize, fill: usize) -> Vec<Vec<Inode>> {
         let mut starts = Vec::new();
         let mut start = 0;

@@ -39,8 +39,8 @@ pub(super) struct Recovered {
     pub(super) replayed: Option<Members>,
     /// Syncs that must end before Raft may act on what was written just now.
     pub(super) syncs: Vec<OpId>,
-    /// So many of the last entries, and the hard state, are not in the log yet.
-    pub(super) unsaved: usize,
+    /// What of these is not in the log yet.
+    pub(super) unsaved: Option<(Option<HardState>, Vec<Entry>)>,
 }
 
 impl Replica {
@@ -114,7 +114,7 @@ fn bootstrap(config: &Config, image: &DiskImage, out: &mut Outputs) -> Result<Re
     let metadata = recover::metadata(config.member, config.cluster_id);
     let (wal, created) = Wal::create(metadata, Settings::of(config), image, out);
     let (hard_state, entries) = founding(config);
-    let unsaved = entries.len();
+    let unsaved = (!entries.is_empty()).then(|| (Some(hard_state.clone()), entries.clone()));
     let (snapshot, syncs) = ((0, 0, ConfState::default()), vec![created]);
     let replayed = Some(Members::default());
     Ok(Recovered { wal, backend, snap_dir, hard_state, entries, snapshot, replayed, syncs, unsaved })
@@ -143,7 +143,6 @@ pub(super) fn founding(config: &Config) -> (HardState, Vec<Entry>) {
 
 fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) -> Result<Replica, BootError> {
     let Recovered { wal, mut backend, snap_dir, hard_state, entries, snapshot, replayed, syncs, unsaved } = found;
-    let first = (unsaved > 0).then(|| (hard_state.clone(), entries[entries.len() - unsaved..].to_vec()));
     let last = snapshot.0 + entries.len() as u64;
     if hard_state.commit < snapshot.0 || hard_state.commit > last {
         let (commit, low) = (hard_state.commit, snapshot.0);
@@ -177,7 +176,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     for sync in &syncs {
         disk.insert(*sync, Waiting::RaftSave);
     }
-    let saving = (!syncs.is_empty() || unsaved > 0).then(|| Saving::of_boot(syncs, first));
+    let saving = (!syncs.is_empty() || unsaved.is_some()).then(|| Saving::of_boot(syncs, unsaved));
     let backend_committed = backend.consistent_index();
     let ids = IdGenerator::new(config.member, now);
     let applied = snapshot.0;

@@ -28,6 +28,8 @@ pub(super) struct Leasing {
     calls: BTreeMap<u64, Call>,
     /// Revocations under way, by look.
     looks: BTreeMap<u64, Look>,
+    /// Checks of leadership that have ended: the linearizable read did, or failed.
+    checked: Vec<(LeadershipCheck, bool)>,
     /// A checkpoint is on its way.
     checkpointing: bool,
     /// The next look for what has ended is scheduled.
@@ -105,7 +107,7 @@ impl Leasing {
 
     /// What influences the future of a member, but for the moments in it.
     pub(super) fn say(&self) -> impl std::fmt::Debug + '_ {
-        (&self.calls, &self.looks, self.checkpointing, self.look_scheduled)
+        (&self.calls, &self.looks, &self.checked, self.checkpointing, self.look_scheduled)
     }
 
     fn number(&mut self) -> u64 {
@@ -184,6 +186,9 @@ impl Replica {
     }
 
     pub(super) fn lease_calls(&mut self, now: Monotonic) {
+        for (check, read) in std::mem::take(&mut self.leasing.checked) {
+            self.continue_checked(now, check, read && self.leads());
+        }
         let numbers: Vec<u64> = self.leasing.calls.keys().copied().collect();
         for number in numbers {
             self.advance(now, number);
@@ -341,9 +346,14 @@ impl Replica {
         self.leasing.latest_tick + self.config.heartbeat_interval * 3 > now
     }
 
-    /// The linearizable read has ended, well or not.
-    pub(super) fn leadership_checked(&mut self, now: Monotonic, check: LeadershipCheck, read: Result<(), Error>) {
-        let leads = read.is_ok() && self.leads();
+    /// The linearizable read has ended, well or not. What follows is another goroutine's, with a run of its own: this
+    /// may be the Raft loop's, in which nothing can be proposed.
+    pub(super) fn leadership_checked(&mut self, check: LeadershipCheck, read: Result<(), Error>) {
+        self.leasing.checked.push((check, read.is_ok()));
+        self.out.wake_now(Task::LeaseCalls);
+    }
+
+    fn continue_checked(&mut self, now: Monotonic, check: LeadershipCheck, leads: bool) {
         match check {
             LeadershipCheck::Call(number) if leads => {
                 let stage = self.wait_applied(now);

@@ -19,6 +19,8 @@ pub(super) struct Maintenance {
     running: Vec<RequestId>,
     /// Reads that came meanwhile.
     held: VecDeque<(RequestId, Credential, Request)>,
+    /// Commands to a copy that was given up: their answers come still, and mean nothing.
+    given_up: Vec<OpId>,
     /// Bug M-25: a backend that goes on with its defragmentation though a snapshot has taken its place.
     displaced: Option<Box<Backend>>,
 }
@@ -82,11 +84,22 @@ impl Replica {
     }
 
     /// The copy could not be written. The old file goes on.
-    pub(super) fn defragment_gave_up(&mut self) {
+    pub(super) fn defragment_gave_up(&mut self, ops: Vec<OpId>) {
+        self.maintenance.given_up = ops;
         for id in std::mem::take(&mut self.maintenance.running) {
             self.reply(id, Err(Error::DefragmentFailed));
         }
         self.after_defragment();
+    }
+
+    /// Whether a command belonged to a copy that was given up. The last of them is a sync, which is always answered.
+    pub(super) fn is_of_given_up_copy(&mut self, op: OpId) -> bool {
+        let given_up = &mut self.maintenance.given_up;
+        let is_one = given_up.contains(&op);
+        if given_up.last() == Some(&op) {
+            given_up.clear();
+        }
+        is_one
     }
 
     fn after_defragment(&mut self) {

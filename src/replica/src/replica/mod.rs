@@ -236,9 +236,12 @@ impl Replica {
 
     fn disk_done(&mut self, op: OpId, result: Result<(), DiskError>) {
         let waiting = self.disk.remove(&op);
+        if self.is_of_given_up_copy(op) {
+            return;
+        }
         if result.is_err() {
-            if self.backend.defragment_failed(op, &mut self.out) {
-                return self.defragment_gave_up();
+            if let Some(ops) = self.backend.defragment_failed(op, &mut self.out) {
+                return self.defragment_gave_up(ops);
             }
             if self.wal.note_failure(op) || self.database_failed(op, waiting.as_ref()) {
                 return;

@@ -53,9 +53,9 @@ pub(super) enum Step {
 
 impl Saving {
     /// A booting member's first files, which Raft must not outrun, and then its first entries.
-    pub(super) fn of_boot(syncs: Vec<OpId>, first: Option<(HardState, Vec<Entry>)>) -> Self {
+    pub(super) fn of_boot(syncs: Vec<OpId>, first: Option<(Option<HardState>, Vec<Entry>)>) -> Self {
         let next = if first.is_some() { Step::Save } else { Step::Done };
-        let (hard_state, entries) = first.unzip();
+        let (hard_state, entries) = first.unwrap_or_default();
         Self {
             number: 0,
             syncs,
@@ -63,7 +63,7 @@ impl Saving {
             last_entry: None,
             snapshot: None,
             hard_state,
-            entries: entries.unwrap_or_default(),
+            entries,
             handed_over: 0,
             next,
         }

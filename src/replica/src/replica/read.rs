@@ -160,7 +160,7 @@ impl Replica {
                     },
                     Read::Authenticate { id, name, password } => self.authenticate(id, name, password),
                     Read::Downgrade(id, request) => self.downgrade(id, &request),
-                    Read::Leadership(check) => self.leadership_checked(self.now, check, Ok(())),
+                    Read::Leadership(check) => self.leadership_checked(check, Ok(())),
                 }
             }
         }
@@ -201,7 +201,7 @@ impl Replica {
                 | Read::Members((id, _))
                 | Read::Authenticate { id, .. }
                 | Read::Downgrade(id, _) => self.reply(id, Err(error)),
-                Read::Leadership(check) => self.leadership_checked(self.now, check, Err(error)),
+                Read::Leadership(check) => self.leadership_checked(check, Err(error)),
             }
         }
     }

