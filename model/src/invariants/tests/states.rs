@@ -64,6 +64,16 @@ fn m2_revisions_do_not_go_back() {
             (s.member(1).consistent_index, s.member(1).revision) = (3, 1);
             s.boot(1, 4);
         }),
+        ("but before a commit under a name that was never synced", None, |s| {
+            s.one_commit();
+            s.apply(1, 4, 7, 2);
+            let command = DiskCommand::Rename { from: FileName::SnapDb { index: 4 }, to: FileName::Db };
+            s.step(1, &[Output::Disk { op: OpId(9), command }]);
+            s.event(1, Event::BackendCommitted { consistent_index: 4 });
+            s.crash(1);
+            (s.member(1).consistent_index, s.member(1).revision) = (3, 1);
+            s.boot(1, 4);
+        }),
         ("not to a lower revision at the same index", Some("M2"), |s| {
             s.one_commit();
             s.apply(1, 4, 7, 2);

@@ -52,7 +52,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// The index of the last entry, or of the snapshot that the log ends with.
+    /// The index of the last entry; a snapshot that counts may lie behind it.
     pub fn last(&self) -> u64 {
         self.base + self.entries.len() as u64
     }
@@ -69,9 +69,13 @@ impl Log {
     }
 
     fn push(&mut self, entry: Entry) -> Result<(), String> {
-        if self.entries.is_empty() && self.base == 0 {
-            // The log may begin with any segment: those before were purged.
+        // The log may begin with any segment: those before were purged. And it goes on behind a snapshot that came from
+        // another member; whether such a record counts is only known by what follows it.
+        let begins = self.entries.is_empty() && self.base == 0;
+        let follows_snapshot = || self.snapshots.iter().any(|snapshot| snapshot.index + 1 == entry.index);
+        if begins || (entry.index > self.last() + 1 && follows_snapshot()) {
             self.base = entry.index.saturating_sub(1);
+            self.entries.clear();
         }
         if entry.index == 0 || entry.index > self.last() + 1 {
             return Err(format!("entry {} follows entry {}", entry.index, self.last()));
@@ -83,17 +87,6 @@ impl Log {
         self.entries.truncate((entry.index - self.base - 1) as usize);
         self.entries.push(entry);
         Ok(())
-    }
-
-    fn snapshot(&mut self, snapshot: Snapshot) {
-        // Before the first entry it says nothing: the entries up to it may have been in segments that were purged.
-        let begun = self.base != 0 || !self.entries.is_empty();
-        if begun && snapshot.index > self.last() {
-            // It came from another member, and the log goes on behind it.
-            self.base = snapshot.index;
-            self.entries.clear();
-        }
-        self.snapshots.push(snapshot);
     }
 }
 
@@ -180,7 +173,7 @@ fn take(log: &mut Log, record: Record) -> Result<(), String> {
             Ok(())
         }
         SNAPSHOT => {
-            log.snapshot(Snapshot::decode(record.data).map_err(unread)?);
+            log.snapshots.push(Snapshot::decode(record.data).map_err(unread)?);
             Ok(())
         }
         METADATA if !log.metadata.is_empty() && log.metadata != record.data => {
