@@ -36,9 +36,7 @@ pub(super) fn resident() -> Result<f64, Failure> {
         let pages = statm.split(' ').nth(1).and_then(|field| field.parse::<u64>().ok());
         pages.ok_or_else(|| io::Error::other("it has no second field"))
     };
-    let pages = read().map_err(|error| Failure {
-        exit: Exit::OutputIo,
-        message: format!("cannot read /proc/self/statm: {error}"),
-    })?;
+    let pages = read()
+        .map_err(|error| Failure { exit: Exit::OutputIo, message: format!("cannot read /proc/self/statm: {error}") })?;
     Ok((pages * crate::cpu::page_bytes()) as f64 / MIB)
 }
