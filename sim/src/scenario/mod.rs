@@ -141,6 +141,8 @@ section! {
         keys: u64 = 10, 1, 100_000, "keys";
         /// Size of each value; a smaller number still leaves room for its unique name.
         value_bytes: u64 = 0, 0, 1 << 20, "bytes";
+        /// Values are filled up to their size with zero bytes instead of dots, as images and sparse files are.
+        zeros: bool = false, 0, 0, "true or false";
         /// Historical reads go back by less than so many revisions.
         history_revisions: u64 = 20, 1, 1_000_000, "revisions";
         /// Objects in one page of a list (kubernetes).

@@ -73,7 +73,7 @@ impl Etcd {
             shares,
             keys: (0..parameters.keys).map(key).collect(),
             fresh: parameters.keys,
-            names: Names::new(parameters.value_bytes),
+            names: Names::values(parameters),
             history: parameters.history_revisions,
             all: KeyRange::prefix(PREFIX),
         }

@@ -52,8 +52,8 @@ impl Kubernetes {
     /// With the parameters of a scenario.
     pub fn new(parameters: &scenario::Workload) -> Self {
         Self {
-            names: Names::new(parameters.value_bytes),
-            objects: Names::new(0),
+            names: Names::values(parameters),
+            objects: Names::short(),
             average: parameters.keys as usize,
             page: parameters.page,
             history: parameters.history_revisions,

@@ -15,7 +15,7 @@ mod seen;
 use bytes::Bytes;
 use detcd_replica::api::{PutRequest, RangeRequest, Request, RequestOp};
 
-use crate::scenario::{Chance, Mix, Scenario};
+use crate::scenario::{self, Chance, Mix, Scenario};
 
 pub use churn::Churn;
 pub use compaction::Compaction;
@@ -58,11 +58,19 @@ pub fn prefix(mix: Mix) -> &'static [u8] {
 struct Names {
     counts: Vec<u64>,
     bytes: usize,
+    filling: u8,
 }
 
 impl Names {
-    fn new(bytes: u64) -> Self {
-        Self { counts: Vec::new(), bytes: bytes as usize }
+    /// Of no certain size.
+    fn short() -> Self {
+        Self::default()
+    }
+
+    /// As a scenario wants its values.
+    fn values(parameters: &scenario::Workload) -> Self {
+        let filling = if parameters.zeros { 0 } else { b'.' };
+        Self { counts: Vec::new(), bytes: parameters.value_bytes as usize, filling }
     }
 
     /// The client's next name, `c3-17`, after `prefix`.
@@ -85,7 +93,7 @@ impl Names {
     fn value(&mut self, client: u32) -> Bytes {
         let mut value = self.next(client, b"");
         if value.len() < self.bytes {
-            value.resize(self.bytes, b'.');
+            value.resize(self.bytes, self.filling);
         }
         value.into()
     }
@@ -147,11 +155,14 @@ mod tests {
 
     #[test]
     fn values_are_unique_and_named_after_their_client() {
-        let mut names = Names::new(0);
+        let mut names = Names::short();
         assert_eq!(&names.value(3)[..], b"c3-1");
         assert_eq!(&names.value(3)[..], b"c3-2");
         assert_eq!(&names.value(0)[..], b"c0-1");
-        assert_eq!(&Names::new(8).value(10)[..], b"c10-1...");
+        let mut parameters = scenario::Workload { value_bytes: 8, ..scenario::Workload::default() };
+        assert_eq!(&Names::values(&parameters).value(10)[..], b"c10-1...");
+        parameters.zeros = true;
+        assert_eq!(&Names::values(&parameters).value(10)[..], b"c10-1\0\0\0");
     }
 
     #[test]
