@@ -117,6 +117,8 @@ fn boot(image: &DiskImage, start: Start) -> Result<Subject, String> {
     let mut config = Config::etcd(MemberId(member), vec![MemberId(member)]);
     let forced = start == Start::Forced || has_others(image, member);
     config.force_new_cluster = forced;
+    // Whatever name and addresses the member had are to be seen.
+    config.publish = false;
     ask(Alone::boot(config, image.clone())?, (member, cluster), forced)
 }
 

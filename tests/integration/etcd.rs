@@ -141,7 +141,9 @@ impl Etcd {
             let tail = || {
                 let text = std::fs::read_to_string(&log).unwrap_or_default();
                 let lines: Vec<&str> = text.lines().filter(|line| !line.contains("\"level\":\"info\"")).collect();
-                lines[lines.len().saturating_sub(12)..].join("\n")
+                let (first, last) = lines.split_at(lines.len().saturating_sub(12));
+                let panics = first.iter().filter(|line| line.starts_with("panic:"));
+                panics.chain(last).copied().collect::<Vec<_>>().join("\n")
             };
             if let Some(status) = ended {
                 return Err(format!("{status}\n{}", tail()));
