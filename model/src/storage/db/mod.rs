@@ -19,6 +19,9 @@ mod tests;
 
 use super::{le_u32, le_u64, Damage};
 
+/// A key and its value, in the file's own memory.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 const MAGIC: u32 = 0xED0C_DAED;
 const VERSION: u32 = 2;
 /// The freelist's page when the file keeps none: etcd lets bbolt rebuild it from what is not reached.
@@ -141,7 +144,7 @@ impl<'a> Db<'a> {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn walk(&self, visit: &mut dyn FnMut(&'a [u8], Option<(&'a [u8], &'a [u8])>)) -> Result<Census, Damage> {
+    pub fn walk(&self, visit: &mut dyn FnMut(&'a [u8], Option<Pair<'a>>)) -> Result<Census, Damage> {
         pages::walk(self, visit)
     }
 }

@@ -76,7 +76,7 @@ struct Node {
     #[serde(rename = "Value", default)]
     value: String,
     #[serde(rename = "Children", default, deserialize_with = "null_is_none")]
-    children: BTreeMap<String, Node>,
+    children: BTreeMap<String, Self>,
 }
 
 /// Go writes a map that is not there as `null`.
