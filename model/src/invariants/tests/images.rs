@@ -121,7 +121,7 @@ impl Disk {
 
     fn image(&self) -> DiskImage {
         let files = [(WAL, self.writer.bytes.clone().into()), (FileName::Db, file(&self.content, 3).into())];
-        DiskImage { files: files.into() }
+        DiskImage { files: files.into(), ..DiskImage::default() }
     }
 
     fn finds(&mut self, image: &DiskImage, expect: Option<(&str, &str)>) {
