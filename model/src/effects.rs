@@ -1,8 +1,8 @@
 //! C1: what a client asks for takes effect once at most, and not at all when it was refused.
 //!
-//! The log is the evidence here, so this is a white-box check: no request may be in it, and not be refused when applied,
-//! more often than clients asked for it in vain or with success. The black-box checks see the same where values tell the
-//! writes apart. Leases are left aside: members name and revoke them, too.
+//! The log is the evidence here, so this is a white-box check: no request may be in it, and not be refused when
+//! applied, more often than clients asked for it in vain or with success. The black-box checks see the same where
+//! values tell the writes apart. Leases are left aside: members name and revoke them, too.
 
 // Maps for lookup only: nothing depends on their order.
 use std::collections::HashMap;

@@ -6,8 +6,11 @@
 //! and column and of which field. Reading what was written gives an equal history, but for the reasons of cancelled
 //! watches, which are kept only when this version knows them.
 
+mod blob;
 mod cluster;
 mod form;
+mod refusal;
+mod watch;
 
 use std::fmt;
 use std::io::{self, BufRead, Write};
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn every_error_is_read() {
-        for (error, _) in form::ERRORS {
+        for (error, _) in refusal::ERRORS {
             let mut one = history(1, Shape::SMALL);
             one.operations[0].outcome = Outcome::Failed { at: 9, error };
             assert_eq!(read(text(&one).as_bytes()), Ok(one));

@@ -1,7 +1,7 @@
 //! Leases as clients see them: a lease that was revoked is gone (E2, E3), whoever asks about it later.
 //!
-//! Between revocations and expiries of one lease nothing is known here: that a lease must not end too early, and must end
-//! at last, needs clocks, which a history does not have. A lease that was granted twice under one id is left aside.
+//! Between revocations and expiries of one lease nothing is known here: that a lease must not end too early, and must
+//! end at last, needs clocks, which a history does not have. A lease that was granted twice under one id is left aside.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ pub(crate) fn each_attachment<'r>(request: &'r Request, visit: &mut dyn FnMut(&'
     }
 }
 
-/// The revocations that etcd may have done by itself: one for each lease that a key was attached to, at any time after it
-/// was first heard of, or never.
+/// The revocations that etcd may have done by itself: one for each lease that a key was attached to, at any time after
+/// it was first heard of, or never.
 pub(crate) fn expiries(history: &History) -> Vec<Operation> {
     let mut first: BTreeMap<LeaseId, u64> = BTreeMap::new();
     for operation in &history.operations {
@@ -103,8 +103,8 @@ pub(crate) fn check(history: &History) -> Option<Finding> {
     })
 }
 
-/// What the answer to an operation says of leases. The time that a lease has left may be told by a leader that is none any
-/// more, so that says nothing.
+/// What the answer to an operation says of leases. The time that a lease has left may be told by a leader that is none
+/// any more, so that says nothing.
 fn said(operation: &Operation, visit: &mut dyn FnMut(LeaseId, Word)) {
     let Outcome::Ok { response, .. } = &operation.outcome else { return };
     match (&operation.request, &response.body) {

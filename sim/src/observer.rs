@@ -5,8 +5,8 @@ use detcd_replica::{DiskImage, FileName, MemberId, OpId, Output, View};
 
 /// A judge's eyes inside the world. A finding ends the run.
 pub trait Observer {
-    /// It is this late, in nanoseconds since the run began, and the clock of the member that boots or steps next runs so
-    /// many billionths faster.
+    /// It is this late, in nanoseconds since the run began, and the clock of the member that boots or steps next runs
+    /// so many billionths faster.
     fn clock(&mut self, now: u64, rate_ppb: i64);
 
     /// A member took a step; these outputs of it were performed.

@@ -1,6 +1,6 @@
 //! The flags of each command, as clap derives them, grouped by heading.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -143,8 +143,8 @@ pub(crate) struct BugsArgs {
     pub(crate) names: Vec<Bug>,
 
     /// Seeds to try in each scenario, from 0 on
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Seeds")]
-    pub(crate) budget: u64,
+    #[arg(long, value_name = "N", default_value = "500", help_heading = "Seeds")]
+    pub(crate) budget: NonZeroU64,
 
     /// Worker threads, one run a thread at a time [default: one a core]
     #[arg(long, value_name = "N", env = "DETCD_JOBS", help_heading = "Seeds")]

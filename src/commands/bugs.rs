@@ -81,7 +81,7 @@ fn first(args: &BugsArgs, scenarios: &[&Scenario<World>], bug: Bug, judges: Judg
         let host = if engine::has_madsim() { Host::Madsim } else { Host::Bare };
         let bugs = Bugs::NONE.with(bug);
         let options = RunOptions { bugs, host, judges, trace: false, overrides: BTreeMap::new() };
-        let seeds = SeedRange::new(0, args.budget);
+        let seeds = SeedRange::new(0, args.budget.get());
         let jobs = jobs_or_cores(args.jobs);
         let batch = Batch { scenario, seeds: &seeds, options: &options, keep: Keep::None, jobs };
         let mut found = None;

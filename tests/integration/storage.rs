@@ -228,7 +228,7 @@ fn a_damaged_database_is_located() {
     let leaf = format!("page {leaf}");
     let table: [(&str, Vec<u8>, &[&str]); 6] = [
         ("empty.db", Vec::new(), &["too small"]),
-        ("cut.db", good[..5000].to_vec(), &["page"]),
+        ("cut.db", good[..5000].to_vec(), &["file size", "5000"]),
         ("metas.db", metas, &["page 0", "magic"]),
         ("flags.db", damaged(at_leaf + 8, &[0x20, 0]), &[&leaf, "flags"]),
         ("count.db", damaged(at_leaf + 10, &[0xff, 0xfe]), &[&leaf]),
@@ -313,7 +313,7 @@ fn what_cannot_be_imported_is_located() {
         (&["import", "data/member"], &["no data dir"]),
         (&["import", "no-wal"], &["no-wal", "no WAL"]),
         (&["import", "flipped"], &["flipped", wal, "at byte"]),
-        (&["import", "cut-db"], &["cut-db", "member/snap/db", "page"]),
+        (&["import", "cut-db"], &["cut-db", "member/snap/db", "file size", "6000"]),
         (&["import", "wrong-hash.db"], &["wrong-hash.db", "SHA-256"]),
         (&["import", "no-hash.db"], &["no-hash.db", "SHA-256", "--skip-hash-check"]),
         (&["import", "neither.db", "--skip-hash-check"], &["neither.db", "SHA-256"]),

@@ -164,7 +164,8 @@ impl Content {
         Err(Fault::Content(format!("{lost} revisions are missing"), details.into_iter().collect()))
     }
 
-    /// A member raises short times to live to its minimum, which is the same for all; and it may keep checkpoints, or not.
+    /// A member raises short times to live to its minimum, which is the same for all; and it may keep checkpoints, or
+    /// not.
     fn compare_leases(&self, fold: &Fold) -> Result<(), Fault> {
         let mut found = BTreeMap::new();
         for (key, value) in self.other("lease") {
@@ -321,7 +322,8 @@ impl Content {
 fn shown(what: &str, kv: &StoredKeyValue) -> String {
     let StoredKeyValue { key, create_revision, mod_revision, version, value, lease } = kv;
     let (key, length) = (key.escape_ascii(), value.len());
-    format!("{what}: {key} created {create_revision}, modified {mod_revision}, version {version}, lease {lease:x}, {length} bytes")
+    let history = format!("created {create_revision}, modified {mod_revision}, version {version}");
+    format!("{what}: {key} {history}, lease {lease:x}, {length} bytes")
 }
 
 /// A key of the `members` bucket: an id in hex.

@@ -1,9 +1,10 @@
-//! E1, E3 and Q1 from inside: a lease does not end before its time, and what a member holds of leases and alarms in memory
-//! is what its log leads to.
+//! E1, E3 and Q1 from inside: a lease does not end before its time, and what a member holds of leases and alarms in
+//! memory is what its log leads to.
 //!
-//! Time here is true time, which no member knows. A lease lives for its time on the clock of whoever leads; clocks may be
-//! fast, so in true time it lives at least that, divided by the fastest clock there was. A revocation that a client asked
-//! for may come at any time; who asked for what is only known when the run is over, so early ones are kept until then.
+//! Time here is true time, which no member knows. A lease lives for its time on the clock of whoever leads; clocks may
+//! be fast, so in true time it lives at least that, divided by the fastest clock there was. A revocation that a client
+//! asked for may come at any time; who asked for what is only known when the run is over, so early ones are kept until
+//! then.
 
 use std::collections::BTreeMap;
 
@@ -90,8 +91,8 @@ impl Leases {
     }
 }
 
-/// Whether the entry is a grant or a revocation, at little cost: the fields of the union come in order, and before these
-/// two there is at most the entry's own number.
+/// Whether the entry is a grant or a revocation, at little cost: the fields of the union come in order, and before
+/// these two there is at most the entry's own number.
 fn is_about_leases(kind: i32, data: &[u8]) -> bool {
     const ID: u8 = 0x08;
     const GRANT: u8 = 8 << 3 | 2;
@@ -114,8 +115,8 @@ impl Invariants {
         self.leases.clock(now, rate_ppb);
     }
 
-    /// What a step says about leases: keep-alives that are forwarded and answered. The output after `number` and all before
-    /// it have been looked at.
+    /// What a step says about leases: keep-alives that are forwarded and answered. The output after `number` and all
+    /// before it have been looked at.
     pub(super) fn said_of_leases(
         &mut self,
         at: Moment,

@@ -89,7 +89,8 @@ impl Progress {
     }
 
     /// The consistent index that the database cannot be found below: of the last commit that lasts, in whichever file a
-    /// loss of power leaves under its name. etcd does not sync the directory after it has put a received database there.
+    /// loss of power leaves under its name. etcd does not sync the directory after it has put a received database
+    /// there.
     pub(super) fn committed_index(&self) -> u64 {
         self.unnamed.unwrap_or(self.committed).0
     }

@@ -5,7 +5,7 @@ use detcd_replica::api as of;
 use detcd_replica::MemberId;
 use serde::{Deserialize, Serialize};
 
-use super::form::Blob;
+use super::blob::Blob;
 
 /// For serde: a field of bytes as [`Blob`].
 mod bytes_form {

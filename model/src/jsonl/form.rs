@@ -1,14 +1,14 @@
 //! The lines as serde sees them, and what they mean. Each form mirrors a type of the API, field for field.
 
-use bytes::Bytes;
 use detcd_replica::api as of;
 use detcd_replica::history;
-use detcd_replica::{MemberId, WatchId};
-use serde::de::{self, Deserializer, MapAccess, Visitor};
-use serde::ser::{SerializeMap, Serializer};
+use detcd_replica::MemberId;
 use serde::{Deserialize, Serialize};
 
+use super::blob::Blob;
 use super::cluster;
+use super::refusal::Refusal;
+use super::watch::Watch;
 
 /// One line after the first.
 #[derive(Serialize, Deserialize)]
@@ -18,83 +18,15 @@ pub(super) enum Line {
     Watch(Box<Watch>),
 }
 
-/// Bytes: a string where they are UTF-8, otherwise hexadecimal.
-#[derive(Clone, Default)]
-pub(super) struct Blob(Bytes);
-
-impl Serialize for Blob {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if let Ok(text) = std::str::from_utf8(&self.0) {
-            return serializer.serialize_str(text);
-        }
-        let hex: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("hex", &hex)?;
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Blob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(BlobVisitor)
-    }
-}
-
-struct BlobVisitor;
-
-impl<'de> Visitor<'de> for BlobVisitor {
-    type Value = Blob;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a string, or {\"hex\": \"00ff\"}")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Blob, E> {
-        Ok(Blob(Bytes::copy_from_slice(text.as_bytes())))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Blob, A::Error> {
-        let Some((name, digits)) = map.next_entry::<String, String>()? else {
-            return Err(de::Error::missing_field("hex"));
-        };
-        if name != "hex" {
-            return Err(de::Error::unknown_field(&name, &["hex"]));
-        }
-        let bytes = unhex(&digits).ok_or_else(|| de::Error::custom("field `hex`: not pairs of hexadecimal digits"))?;
-        if let Some(more) = map.next_key::<String>()? {
-            return Err(de::Error::unknown_field(&more, &["hex"]));
-        }
-        Ok(Blob(bytes.into()))
-    }
-}
-
-fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pairs = digits.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
-}
-
-impl From<&Bytes> for Blob {
-    fn from(bytes: &Bytes) -> Self {
-        Self(bytes.clone())
-    }
-}
-
-impl From<Blob> for Bytes {
-    fn from(blob: Blob) -> Self {
-        blob.0
-    }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-fn is_empty<T>(list: &[T]) -> bool {
+pub(super) fn is_empty<T>(list: &[T]) -> bool {
     list.is_empty()
 }
 
-fn member(id: &u64) -> MemberId {
+pub(super) fn member(id: &u64) -> MemberId {
     MemberId(*id)
 }
 
@@ -579,7 +511,7 @@ impl From<Body> for of::ResponseBody {
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
+pub(super) struct Header {
     member: u64,
     revision: i64,
     raft_term: u64,
@@ -594,84 +526,6 @@ impl From<of::Header> for Header {
 impl From<Header> for of::Header {
     fn from(Header { member, revision, raft_term }: Header) -> Self {
         Self { member: MemberId(member), revision, raft_term }
-    }
-}
-
-/// The errors by their names in this format.
-pub(super) const ERRORS: [(of::Error, &str); 55] = [
-    (of::Error::EmptyKey, "EmptyKey"),
-    (of::Error::TooManyOps, "TooManyOps"),
-    (of::Error::DuplicateKey, "DuplicateKey"),
-    (of::Error::RequestTooLarge, "RequestTooLarge"),
-    (of::Error::Compacted, "Compacted"),
-    (of::Error::FutureRevision, "FutureRevision"),
-    (of::Error::LeaseNotFound, "LeaseNotFound"),
-    (of::Error::TooManyRequests, "TooManyRequests"),
-    (of::Error::NoLeader, "NoLeader"),
-    (of::Error::LeaderChanged, "LeaderChanged"),
-    (of::Error::NotLeader, "NotLeader"),
-    (of::Error::Timeout, "Timeout"),
-    (of::Error::DefragmentFailed, "DefragmentFailed"),
-    (of::Error::Stopped, "Stopped"),
-    (of::Error::MemberNotFound, "MemberNotFound"),
-    (of::Error::MemberExists, "MemberExists"),
-    (of::Error::MemberNotLearner, "MemberNotLearner"),
-    (of::Error::LearnerNotReady, "LearnerNotReady"),
-    (of::Error::TooManyLearners, "TooManyLearners"),
-    (of::Error::UnhealthyCluster, "UnhealthyCluster"),
-    (of::Error::KeyNotFound, "KeyNotFound"),
-    (of::Error::ValueProvided, "ValueProvided"),
-    (of::Error::LeaseProvided, "LeaseProvided"),
-    (of::Error::InvalidSortOption, "InvalidSortOption"),
-    (of::Error::NoSpace, "NoSpace"),
-    (of::Error::LeaseExists, "LeaseExists"),
-    (of::Error::LeaseTtlTooLarge, "LeaseTtlTooLarge"),
-    (of::Error::NotPrimary, "NotPrimary"),
-    (of::Error::TimeoutWaitAppliedIndex, "TimeoutWaitAppliedIndex"),
-    (of::Error::Corrupt, "Corrupt"),
-    (of::Error::MemberNotEnoughStarted, "MemberNotEnoughStarted"),
-    (of::Error::PeerUrlExists, "PeerUrlExists"),
-    (of::Error::WrongDowngradeVersionFormat, "WrongDowngradeVersionFormat"),
-    (of::Error::InvalidDowngradeTargetVersion, "InvalidDowngradeTargetVersion"),
-    (of::Error::ClusterVersionUnavailable, "ClusterVersionUnavailable"),
-    (of::Error::DowngradeInProcess, "DowngradeInProcess"),
-    (of::Error::NoInflightDowngrade, "NoInflightDowngrade"),
-    (of::Error::RootUserNotExist, "RootUserNotExist"),
-    (of::Error::RootRoleNotExist, "RootRoleNotExist"),
-    (of::Error::UserAlreadyExist, "UserAlreadyExist"),
-    (of::Error::UserEmpty, "UserEmpty"),
-    (of::Error::UserNotFound, "UserNotFound"),
-    (of::Error::RoleAlreadyExist, "RoleAlreadyExist"),
-    (of::Error::RoleNotFound, "RoleNotFound"),
-    (of::Error::RoleEmpty, "RoleEmpty"),
-    (of::Error::AuthFailed, "AuthFailed"),
-    (of::Error::NoPasswordUser, "NoPasswordUser"),
-    (of::Error::PermissionNotGiven, "PermissionNotGiven"),
-    (of::Error::PermissionDenied, "PermissionDenied"),
-    (of::Error::RoleNotGranted, "RoleNotGranted"),
-    (of::Error::PermissionNotGranted, "PermissionNotGranted"),
-    (of::Error::AuthNotEnabled, "AuthNotEnabled"),
-    (of::Error::InvalidAuthToken, "InvalidAuthToken"),
-    (of::Error::InvalidAuthMgmt, "InvalidAuthMgmt"),
-    (of::Error::AuthOldRevision, "AuthOldRevision"),
-];
-
-struct Refusal(of::Error);
-
-impl Serialize for Refusal {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let name = ERRORS.iter().find(|(error, _)| *error == self.0).expect("every error has a name").1;
-        serializer.serialize_str(name)
-    }
-}
-
-impl<'de> Deserialize<'de> for Refusal {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        let known = ERRORS.iter().find(|(_, known)| *known == name);
-        known
-            .map(|(error, _)| Self(*error))
-            .ok_or_else(|| de::Error::custom(format!("field `error`: no error `{name}`")))
     }
 }
 
@@ -726,156 +580,5 @@ impl From<Operation> for history::Operation {
             Outcome::Unknown { at } => history::Outcome::Unknown { at },
         };
         Self { client: it.client, member: member(&it.member), call: it.call, request: it.request.into(), outcome }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Event {
-    kind: WatchEventKind,
-    kv: KeyValue,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    prev_kv: Option<KeyValue>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum WatchBody {
-    Created,
-    Events(Vec<Event>),
-    Progress,
-    Cancelled { compact_revision: i64, reason: String },
-}
-
-/// The reasons that a watch can be cancelled for, as far as this version knows them.
-fn reason(text: &str) -> &'static str {
-    let known = ERRORS.iter().map(|(error, _)| error.message());
-    let known = known.chain(["", "mvcc: required revision has been compacted"]);
-    let mut known = known.filter(|known| *known == text);
-    known.next().unwrap_or("for a reason that this version does not know")
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WatchResponse {
-    at: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    watch: Option<i64>,
-    header: Header,
-    body: WatchBody,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Watch {
-    client: u32,
-    member: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) resumes: Option<usize>,
-    call: u64,
-    watch: i64,
-    range: Range,
-    #[serde(default, skip_serializing_if = "is_default")]
-    start_revision: i64,
-    #[serde(default, skip_serializing_if = "is_default")]
-    prev_kv: bool,
-    #[serde(default, skip_serializing_if = "is_default")]
-    progress_notify: bool,
-    #[serde(default, skip_serializing_if = "is_default")]
-    no_put: bool,
-    #[serde(default, skip_serializing_if = "is_default")]
-    no_delete: bool,
-    #[serde(default, skip_serializing_if = "is_empty")]
-    responses: Vec<WatchResponse>,
-    #[serde(default, skip_serializing_if = "is_empty")]
-    progress_requests: Vec<u64>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    complete: bool,
-}
-
-impl From<&(u64, of::WatchResponse)> for WatchResponse {
-    fn from((at, it): &(u64, of::WatchResponse)) -> Self {
-        let body = match &it.body {
-            of::WatchBody::Created => WatchBody::Created,
-            of::WatchBody::Events(events) => {
-                let event = |event: &of::WatchEvent| Event {
-                    kind: (&event.kind).into(),
-                    kv: (&event.kv).into(),
-                    prev_kv: event.prev_kv.as_ref().map(Into::into),
-                };
-                WatchBody::Events(events.iter().map(event).collect())
-            }
-            of::WatchBody::Progress => WatchBody::Progress,
-            of::WatchBody::Cancelled { compact_revision, reason } => {
-                WatchBody::Cancelled { compact_revision: *compact_revision, reason: (*reason).to_owned() }
-            }
-        };
-        Self { at: *at, watch: it.watch.map(|watch| watch.0), header: it.header.into(), body }
-    }
-}
-
-impl From<WatchResponse> for (u64, of::WatchResponse) {
-    fn from(it: WatchResponse) -> Self {
-        let body = match it.body {
-            WatchBody::Created => of::WatchBody::Created,
-            WatchBody::Events(events) => {
-                let event = |event: Event| of::WatchEvent {
-                    kind: event.kind.into(),
-                    kv: event.kv.into(),
-                    prev_kv: event.prev_kv.map(Into::into),
-                };
-                of::WatchBody::Events(events.into_iter().map(event).collect())
-            }
-            WatchBody::Progress => of::WatchBody::Progress,
-            WatchBody::Cancelled { compact_revision, reason: text } => {
-                of::WatchBody::Cancelled { compact_revision, reason: reason(&text) }
-            }
-        };
-        (it.at, of::WatchResponse { watch: it.watch.map(WatchId), header: it.header.into(), body })
-    }
-}
-
-impl From<&history::Watch> for Watch {
-    fn from(it: &history::Watch) -> Self {
-        Self {
-            client: it.client,
-            member: it.member.0,
-            resumes: it.resumes,
-            call: it.call,
-            watch: it.request.watch.0,
-            range: (&it.request.range).into(),
-            start_revision: it.request.start_revision,
-            prev_kv: it.request.prev_kv,
-            progress_notify: it.request.progress_notify,
-            no_put: it.request.no_put,
-            no_delete: it.request.no_delete,
-            responses: it.responses.iter().map(Into::into).collect(),
-            progress_requests: it.progress_requests.clone(),
-            complete: it.complete,
-        }
-    }
-}
-
-impl From<Watch> for history::Watch {
-    fn from(it: Watch) -> Self {
-        let request = of::WatchCreate {
-            watch: WatchId(it.watch),
-            range: it.range.into(),
-            start_revision: it.start_revision,
-            prev_kv: it.prev_kv,
-            progress_notify: it.progress_notify,
-            no_put: it.no_put,
-            no_delete: it.no_delete,
-        };
-        Self {
-            client: it.client,
-            member: member(&it.member),
-            resumes: it.resumes,
-            call: it.call,
-            request,
-            responses: it.responses.into_iter().map(Into::into).collect(),
-            progress_requests: it.progress_requests,
-            complete: it.complete,
-        }
     }
 }

@@ -1,5 +1,6 @@
-//! Transactions: three steps, as etcd's documentation of `Txn` has it. A transaction is checked (an error leaves no trace),
-//! its path is chosen (every compare, nested ones too, is decided on the state before the transaction), and it runs.
+//! Transactions: three steps, as etcd's documentation of `Txn` has it. A transaction is checked (an error leaves no
+//! trace), its path is chosen (every compare, nested ones too, is decided on the state before the transaction), and it
+//! runs.
 
 use std::collections::BTreeSet;
 
@@ -41,13 +42,13 @@ fn check_txn(txn: &TxnRequest) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a list of operations may put and delete. No key may be put twice, or put and deleted, save in branches of which only
-/// one runs. Deleting twice is allowed.
+/// What a list of operations may put and delete. No key may be put twice, or put and deleted, save in branches of which
+/// only one runs. Deleting twice is allowed.
 ///
-/// etcd's documentation says only that a key must not be changed twice; which pairs it finds is a fact of its checker. It
-/// collects the deletes of the list, then goes through the transactions inside, in order, then through the puts of the
-/// list. So a put in one inner transaction before a delete of the same key in a later one passes; and so does any put
-/// beside a delete without an end, which it takes for an empty range.
+/// etcd's documentation says only that a key must not be changed twice; which pairs it finds is a fact of its checker.
+/// It collects the deletes of the list, then goes through the transactions inside, in order, then through the puts of
+/// the list. So a put in one inner transaction before a delete of the same key in a later one passes; and so does any
+/// put beside a delete without an end, which it takes for an empty range.
 fn writes_of(ops: &[RequestOp]) -> Result<Writes, Error> {
     let mut writes = Writes::default();
     for op in ops {

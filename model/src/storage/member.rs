@@ -92,8 +92,8 @@ pub(super) struct Publish {
     pub(super) attributes: Option<Attributes>,
 }
 
-/// `etcdserverpb.Request` of the old API, as far as members up to 3.5 still use it: they publish themselves, and set the
-/// cluster's version, by puts.
+/// `etcdserverpb.Request` of the old API, as far as members up to 3.5 still use it: they publish themselves, and set
+/// the cluster's version, by puts.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Old {
     #[prost(uint64, tag = "1")]

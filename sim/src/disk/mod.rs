@@ -324,8 +324,6 @@ impl Disk {
         };
         if let Some(failure) = flight.fails {
             self.tally.failed_syncs += 1;
-            // Of what was on its way nobody can tell any more what is where, whatever later syncs say (fsyncgate).
-            self.harm(true);
             return Completion::Done(self.sync_fails(flight, failure));
         }
         if self.lies(flight.target) {

@@ -46,9 +46,9 @@ pub struct View<'a> {
     pub revision: i64,
     /// The store's compaction revision, -1 when never compacted.
     pub compact_revision: i64,
-    /// Hash of the state as clients see it: live keys with their revisions, versions, values and leases; the leases with
-    /// their times to live; the alarms. Members that have applied the same entries have the same hash, whatever their
-    /// history, compaction or incarnation.
+    /// Hash of the state as clients see it: live keys with their revisions, versions, values and leases; the leases
+    /// with their times to live; the alarms. Members that have applied the same entries have the same hash, whatever
+    /// their history, compaction or incarnation.
     pub state_hash: u64,
     /// The leases.
     pub leases: &'a BTreeMap<LeaseId, Lease>,

@@ -1,8 +1,8 @@
-//! Users, roles and permissions as the log leads to them, and what an applied request may do (A1): both functions of the
-//! applied index alone.
+//! Users, roles and permissions as the log leads to them, and what an applied request may do (A1): both functions of
+//! the applied index alone.
 //!
-//! Written from etcd's documentation of role-based access control and `auth.proto`. Passwords are compared as they travel,
-//! since hashing is for the member that was asked.
+//! Written from etcd's documentation of role-based access control and `auth.proto`. Passwords are compared as they
+//! travel, since hashing is for the member that was asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -263,8 +263,8 @@ fn before(key: &Key, end: &Option<Key>) -> bool {
     end.as_ref().is_none_or(|end| key < end)
 }
 
-/// A permission on a range that the role has, when it is the first with that key, changes its kind; any other comes behind
-/// those with the same key.
+/// A permission on a range that the role has, when it is the first with that key, changes its kind; any other comes
+/// behind those with the same key.
 fn grant(permissions: &mut Vec<Permission>, permission: &Permission) {
     let place = permissions.partition_point(|known| known.key < permission.key);
     match permissions.get_mut(place) {

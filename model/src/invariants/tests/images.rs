@@ -249,6 +249,9 @@ fn pages_are_sound() {
     let mut bytes = image.files[&FileName::Db].to_vec();
     bytes[2 * PAGE + 8] = 16;
     image.files.insert(FileName::Db, bytes.into());
+    // A file that was never committed to may be half made.
+    disk.finds(&image, None);
+    disk.invariants.members[0].progress.committed(1, None);
     disk.finds(&image, Some(("P3", "is no sound bbolt file")));
 }
 

@@ -139,8 +139,9 @@ impl<'a> Db<'a> {
     /// Shows every pair of every bucket of the first level, bucket by bucket in the order of their names and in the
     /// order of keys: name, key, value. A bucket without a pair is shown with neither.
     ///
-    /// On the way everything is checked that makes the file sound: each page is reached once or is free, is of the right
-    /// kind and inside the file; keys are in order, within a page and between pages; every element is inside its page.
+    /// On the way everything is checked that makes the file sound: each page is reached once or is free, is of the
+    /// right kind and inside the file; keys are in order, within a page and between pages; every element is inside its
+    /// page.
     ///
     /// # Errors
     /// The first thing that is wrong.

@@ -9,8 +9,8 @@ pub struct RangeRequest {
     pub range: KeyRange,
     /// At most so many; 0 is no limit.
     pub limit: u64,
-    /// As of this revision; 0 is the newest. Below 0 is the newest as well, but a transaction may refuse it as compacted,
-    /// as etcd's does.
+    /// As of this revision; 0 is the newest. Below 0 is the newest as well, but a transaction may refuse it as
+    /// compacted, as etcd's does.
     pub revision: Revision,
     /// In which direction.
     pub sort_order: SortOrder,
@@ -36,8 +36,8 @@ pub struct RangeRequest {
 /// `RangeRequest.SortOrder`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SortOrder {
-    /// Not asked for. By a target other than the key the answer ascends, but the limit is then taken of the keys in byte
-    /// order, before they are sorted.
+    /// Not asked for. By a target other than the key the answer ascends, but the limit is then taken of the keys in
+    /// byte order, before they are sorted.
     #[default]
     None,
     /// The lowest first.

@@ -17,8 +17,8 @@ pub struct AuthConfig {
     pub bcrypt_cost: u32,
     /// Whether the common name in a client's certificate says who it is (`--client-cert-auth`). etcd: off.
     pub client_cert: bool,
-    /// What salts and simple tokens are derived from. It is this member's secret, and must be another one in each of its
-    /// lives; where nobody attacks it may be zero.
+    /// What salts and simple tokens are derived from. It is this member's secret, and must be another one in each of
+    /// its lives; where nobody attacks it may be zero.
     pub entropy: [u8; 32],
     /// Unix time at the zero of this member's monotonic clock. Only the ends of JSON web tokens depend on it.
     pub unix_time_at_zero: Span,

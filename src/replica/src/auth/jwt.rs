@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn the_example_of_the_standard_is_understood() {
-        // RFC 7515, appendix A.1: header {"typ":"JWT",\r\n "alg":"HS256"}; its claims are not ours, its signature counts.
+        // RFC 7515, appendix A.1: header {"typ":"JWT",\r\n "alg":"HS256"}; its claims are not ours, its signature
+        // counts.
         let key = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
         let key = BASE64_URL_SAFE_NO_PAD.decode(key).unwrap();
         let signed = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.\

@@ -1,9 +1,9 @@
 //! Users, roles and permissions: etcd's auth store.
 //!
 //! Three parts with three lives. The buckets `auth`, `authUsers` and `authRoles` are the truth, changed by entries
-//! only. What is derived from them (the flag, the revision, each user's merged permissions) is kept beside them and must
-//! be derived anew whenever they change *or are replaced*. Tokens are known only to the members that were up when they
-//! were made.
+//! only. What is derived from them (the flag, the revision, each user's merged permissions) is kept beside them and
+//! must be derived anew whenever they change *or are replaced*. Tokens are known only to the members that were up when
+//! they were made.
 //!
 //! A request is checked twice. The member that is asked finds out who asks and writes name and auth revision into the
 //! entry; every member checks, when it applies the entry, that nothing has changed since and that the user may do it.

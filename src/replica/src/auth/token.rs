@@ -2,8 +2,8 @@
 //!
 //! A token is `<16 letters>.<Raft index>`: a member that has not applied the index yet must wait before it may say that
 //! it does not know the token. Tokens live in memory only and end [`AuthConfig::simple_token_ttl`] after their last use
-//! on this member. etcd looks for old ones once a second; here nobody need wake up for that, the same moment is computed
-//! when somebody asks.
+//! on this member. etcd looks for old ones once a second; here nobody need wake up for that, the same moment is
+//! computed when somebody asks.
 
 use std::collections::BTreeMap;
 

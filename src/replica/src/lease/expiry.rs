@@ -1,8 +1,8 @@
 //! The primary lessor: when leases end, by its member's own clock.
 //!
-//! A lessor is promoted when its member leads and has applied all entries of earlier terms, and demoted when it does not
-//! lead any more. Between the two every lease has a moment at which it ends. The primary does not end it: it finds what
-//! has ended, for a revocation that goes through the log.
+//! A lessor is promoted when its member leads and has applied all entries of earlier terms, and demoted when it does
+//! not lead any more. Between the two every lease has a moment at which it ends. The primary does not end it: it finds
+//! what has ended, for a revocation that goes through the log.
 
 use super::{Lease, Lessor};
 use crate::api::{Error, LeaseCheckpoint, LeaseId};

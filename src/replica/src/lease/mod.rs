@@ -2,9 +2,9 @@
 //! that leads.
 //!
 //! Two halves with different laws. What is granted, attached, checkpointed and revoked follows from the applied entries
-//! alone: it is equal on all members at equal applied index, and the backend's `lease` bucket says the same. When a lease
-//! ends is only known to the *primary* lessor, by its own clock (see `expiry.rs`); on the others no lease ever ends.
-//! The lessor deletes no keys and proposes nothing: that is for whoever drives it.
+//! alone: it is equal on all members at equal applied index, and the backend's `lease` bucket says the same. When a
+//! lease ends is only known to the *primary* lessor, by its own clock (see `expiry.rs`); on the others no lease ever
+//! ends. The lessor deletes no keys and proposes nothing: that is for whoever drives it.
 
 mod expiry;
 mod stored;

@@ -1,4 +1,5 @@
-//! A member as JSON: what the bucket `members` holds and what configuration changes carry, byte for byte as Go writes it.
+//! A member as JSON: what the bucket `members` holds and what configuration changes carry, byte for byte as Go writes
+//! it.
 
 use serde::{Deserialize, Serialize};
 
@@ -101,7 +102,10 @@ mod tests {
         for (member, expect) in [
             (
                 member(0x8e9e05c52164694d, &["http://localhost:2380"], false, "default", &["http://localhost:2379"]),
-                r#"{"id":10276657743932975437,"peerURLs":["http://localhost:2380"],"name":"default","clientURLs":["http://localhost:2379"]}"#,
+                concat!(
+                    r#"{"id":10276657743932975437,"peerURLs":["http://localhost:2380"],"name":"default","#,
+                    r#""clientURLs":["http://localhost:2379"]}"#
+                ),
             ),
             (
                 member(1, &["http://a", "http://b"], true, "", &[]),

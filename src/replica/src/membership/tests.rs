@@ -42,9 +42,10 @@ fn the_buckets_are_etcds_and_a_restart_finds_the_same_cluster() {
         (
             Bucket::Members,
             "4",
-            Some(
-                r#"{"id":4,"peerURLs":["http://n4:2380"],"isLearner":true,"name":"four","clientURLs":["http://n4:2379"]}"#,
-            ),
+            Some(concat!(
+                r#"{"id":4,"peerURLs":["http://n4:2380"],"isLearner":true,"name":"four","#,
+                r#""clientURLs":["http://n4:2379"]}"#
+            )),
         ),
         (Bucket::Members, "2", None),
         (Bucket::MembersRemoved, "2", Some("removed")),

@@ -10,8 +10,8 @@ use crate::api::{Error, KeyRange, PutRequest, RangeEnd, Request, RequestOp, TxnR
 ///
 /// # Errors
 /// `EmptyKey`, `ValueProvided` and `LeaseProvided` (beside one to keep), `TooManyOps` (more compares or operations than
-/// `max_txn_ops` in one list, with those of the transactions around it), `DuplicateKey` (a transaction puts a key twice,
-/// or puts what it deletes).
+/// `max_txn_ops` in one list, with those of the transactions around it), `DuplicateKey` (a transaction puts a key
+/// twice, or puts what it deletes).
 pub fn check_request(request: &Request, max_txn_ops: usize) -> Result<(), Error> {
     match request {
         Request::Range(range) => check_key(&range.range.start),
@@ -76,8 +76,8 @@ impl<'a> Writes<'a> {
 
 /// Refuses a list that puts a key twice, or puts a key that it deletes. Transactions inside count with both
 /// branches, which may put the same key, because only one of them runs. A put of an earlier inner transaction
-/// may be deleted by a later one: etcd lets it pass. It lets pass, too, whatever is put beside a delete of every key from
-/// some key on: its tree of intervals takes that end, a zero byte, for the lowest of all keys.
+/// may be deleted by a later one: etcd lets it pass. It lets pass, too, whatever is put beside a delete of every key
+/// from some key on: its tree of intervals takes that end, a zero byte, for the lowest of all keys.
 fn check_intervals(ops: &[RequestOp]) -> Result<Writes<'_>, Error> {
     let mut writes = Writes::default();
     for op in ops {

@@ -43,8 +43,8 @@ impl Store {
     ) -> Result<RangeResult, Error> {
         let at = self.readable(request.revision, current)?;
         let limit = if request.limit == 0 { u64::MAX } else { request.limit };
-        // In byte order, and unfiltered, the first keys are the answer. Otherwise what the answer is chosen from: one key
-        // more than asked for, or all of them when a direction or a filter is asked for.
+        // In byte order, and unfiltered, the first keys are the answer. Otherwise what the answer is chosen from: one
+        // key more than asked for, or all of them when a direction or a filter is asked for.
         let refined = is_refined(request);
         let most = match refined {
             false => limit,
@@ -64,7 +64,8 @@ impl Store {
                 take(found);
             }
         } else {
-            // Most keys of a range may be gone, and wait for a compaction: one look tells, if it is now that is asked for.
+            // Most keys of a range may be gone, and wait for a compaction: one look tells, if it is now that is asked
+            // for.
             let may_be = |key: &KeyIndex| at < current || key.live_hash != 0;
             let keys = self.keys_in(&request.range).filter(|(_, key)| may_be(key));
             keys.filter_map(|(_, key)| key.get(at)).for_each(take);

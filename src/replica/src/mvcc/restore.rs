@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 impl Store {
-    /// Reads every revision in the backend into the index, attaches keys to their leases, and takes up a compaction that
-    /// was not finished. A key whose lease is not there stays, attached to nothing, as in etcd.
+    /// Reads every revision in the backend into the index, attaches keys to their leases, and takes up a compaction
+    /// that was not finished. A key whose lease is not there stays, attached to nothing, as in etcd.
     ///
     /// # Errors
     /// What in the backend cannot be read, in one sentence.

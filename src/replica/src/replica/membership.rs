@@ -150,8 +150,8 @@ impl Replica {
         Some(conf_state)
     }
 
-    /// What entries say about the cluster beside configuration changes (`applierMembership`). Says whether the backend's
-    /// lock was taken.
+    /// What entries say about the cluster beside configuration changes (`applierMembership`). Says whether the
+    /// backend's lock was taken.
     pub(super) fn apply_cluster(&mut self, entry: u64, command: Command) -> bool {
         let before = self.backend.pending();
         let waiter = self.proposed.remove(&entry);

@@ -3,7 +3,8 @@
 //! ```text
 //! leader:   hand over committed entries · send · save · advance
 //! follower: hand over committed entries ·        save · send · advance
-//! save:     snapshot file · its record · hard state and entries · with a snapshot: all of it synced, old files released
+//! save:     snapshot file · its record · hard state and entries · with a snapshot: all of it synced, old files
+//! released
 //! ```
 //! Each part of a save waits for the sync of the one before. Meanwhile the loop is blocked, and so is the ticker;
 //! messages and proposals go on into Raft. While the making of a snapshot holds the log's lock, no Ready is taken.

@@ -1,5 +1,6 @@
 //! The bytes of a `.snap` file: `snappb.Snapshot { crc = 1, data = 2 }` around a `raftpb.Snapshot { data = 1, metadata
-//! = 2 }`, whose metadata is `{ conf_state = 1, index = 2, term = 3 }`. Scalars are written even when zero, as etcd up to
+//! = 2 }`, whose metadata is `{ conf_state = 1, index = 2, term = 3 }`. Scalars are written even when zero, as etcd up
+//! to
 //! 3.6 writes them.
 
 use bytes::Bytes;

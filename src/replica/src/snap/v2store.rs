@@ -2,8 +2,8 @@
 //! years. A member that reads it takes who its members are from there, until its database tells it better.
 //!
 //! It is the JSON of the store's tree: `/0/members/<id>/raftAttributes` and `attributes`, `/0/removed_members/<id>`,
-//! `/0/version`. The statistics and the history of events that etcd writes beside the tree may be left out: it keeps its
-//! own then.
+//! `/0/version`. The statistics and the history of events that etcd writes beside the tree may be left out: it keeps
+//! its own then.
 
 use std::fmt::Write as _;
 

@@ -1,9 +1,9 @@
 //! The file pipeline: the next segment is made ahead of its time, so that a cut need not wait for 64 MB.
 //!
 //! The file has one of two names, `0.tmp` and `1.tmp`, in turn, so that it is not the one that is being given its place
-//! in the log. Each life of a member begins with `0.tmp`. What an earlier life has left there goes. (etcd takes the file
-//! as it is. A head in it that is longer than the new one shows behind it then, and whoever dies before the next save
-//! does not start again: "crc mismatch".)
+//! in the log. Each life of a member begins with `0.tmp`. What an earlier life has left there goes. (etcd takes the
+//! file as it is. A head in it that is longer than the new one shows behind it then, and whoever dies before the next
+//! save does not start again: "crc mismatch".)
 
 use super::Commands;
 use crate::{DiskCommand, FileName, OpId};

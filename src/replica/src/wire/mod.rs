@@ -67,7 +67,8 @@ pub(crate) enum Command {
 /// The data of the entry that carries `request` under `id`.
 ///
 /// `None` when the request does not travel as a normal entry (membership, status, leadership, hashes, what a lessor
-/// answers alone), or nests transactions deeper than [`TXN_DEPTH_MAX`]. Keys must not be empty: such a request could not be decoded again.
+/// answers alone), or nests transactions deeper than [`TXN_DEPTH_MAX`]. Keys must not be empty: such a request could
+/// not be decoded again.
 pub fn encode(id: u64, request: &Request) -> Option<Bytes> {
     encode_as(header(id, "", 0), request)
 }

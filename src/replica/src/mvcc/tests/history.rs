@@ -219,8 +219,8 @@ fn a_transaction_that_fails_leaves_something_only_with_the_bug() {
     }
 }
 
-/// A key is there, and one transaction deletes everything from some key on, then puts it. etcd's check for keys that are
-/// both deleted and put does not see that.
+/// A key is there, and one transaction deletes everything from some key on, then puts it. etcd's check for keys that
+/// are both deleted and put does not see that.
 fn delete_and_put(put: PutRequest) -> (Whole, Applied) {
     let mut whole = Whole::new(Bugs::NONE);
     self::put(&mut whole, "a");
@@ -231,8 +231,8 @@ fn delete_and_put(put: PutRequest) -> (Whole, Applied) {
     (whole, applied)
 }
 
-/// Whether a key exists of which something is to be kept is asked of the state before the transaction. So etcd learns in
-/// the middle of it, and every member panics, and again when it replays the entry.
+/// Whether a key exists of which something is to be kept is asked of the state before the transaction. So etcd learns
+/// in the middle of it, and every member panics, and again when it replays the entry.
 #[test]
 #[should_panic(expected = "unexpected error during txn with writes")]
 fn a_transaction_that_keeps_the_value_of_what_it_deletes_crashes_the_member_as_in_etcd() {

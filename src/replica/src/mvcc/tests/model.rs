@@ -105,7 +105,8 @@ pub(super) fn crashes_etcd(request: &TxnRequest) -> bool {
         && any(request, &|op| matches!(op, RequestOp::Put(_)))
 }
 
-/// Step by step as etcd's page on the API has it: what is in the range, what the filters leave, in which order, how many.
+/// Step by step as etcd's page on the API has it: what is in the range, what the filters leave, in which order, how
+/// many.
 pub(super) fn range(request: &RangeRequest, state: &State) -> ResponseBody {
     let mut kvs: Vec<KeyValue> = state.values().filter(|kv| request.range.contains(&kv.key)).cloned().collect();
     let count = kvs.len() as u64;
