@@ -227,9 +227,14 @@ pub(crate) const fn has_madsim() -> bool {
     cfg!(madsim)
 }
 
-/// Every kind of fault the world knows, for the list of those that never fired.
-pub(crate) fn fault_kinds() -> Vec<&'static str> {
-    fault::Kind::ALL.iter().map(|kind| kind.name()).collect()
+/// The kinds of fault that may come in this scenario, for the list of those that never fired.
+pub(crate) fn fault_kinds(world: &World) -> Vec<&'static str> {
+    let faults = &world.faults;
+    let may_come = |kind: &fault::Kind| {
+        let stated = faults.weights.contains_key(kind) || faults.episodes.iter().any(|episode| episode.kind == *kind);
+        stated || (world.swarm && !kind.breaks_promises())
+    };
+    fault::Kind::ALL.iter().filter(|kind| may_come(kind)).map(|kind| kind.name()).collect()
 }
 
 /// The white-box judge, plugged into the world.

@@ -193,7 +193,13 @@ impl Session<'_> {
 
     fn summarise(self, wall: Duration, cpu: Duration, result: Result<(), Failure>) -> Result<Exit, Failure> {
         let interrupted = interrupt::asked();
-        let summary = self.totals.summary(&self.scenario.name, &engine::fault_kinds(), wall, cpu, interrupted);
+        let summary = self.totals.summary(
+            &self.scenario.name,
+            &engine::fault_kinds(&self.scenario.world),
+            wall,
+            cpu,
+            interrupted,
+        );
         if let Err(failure) = result {
             // What ran before is worth its summary; what never ran is not worth a second message.
             if summary.seeds > 0 && !self.args.output.json {

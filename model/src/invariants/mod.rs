@@ -144,6 +144,7 @@ impl Member {
         self.live = false;
         self.durable.crashed();
         self.reads.crashed();
+        self.progress.crashed();
         self.received.clear();
     }
 }

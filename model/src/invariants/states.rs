@@ -106,6 +106,11 @@ impl Progress {
         self.naming = self.unnamed.is_some();
     }
 
+    /// The member is gone, and the sync of the directory that it waited for may never have been made.
+    pub(super) fn crashed(&mut self) {
+        self.naming = false;
+    }
+
     /// The batch up to `index` lasts; `state` is what the members had there, when that is known.
     pub(super) fn committed(&mut self, index: u64, state: Option<State>) {
         if std::mem::take(&mut self.naming) {

@@ -5,7 +5,9 @@
 //! ([`Disk::crash`]) only what was synced is sure to be there: of the rest an arbitrary subset of sectors, lengths and
 //! names. [`Disk::image`] is what a booting member finds.
 //!
-//! The rules are POSIX's, strictly: a file's content needs a `Sync`, its name a `SyncDir`. Sectors of 512 bytes are
+//! The rules are those of journalling file systems (ext4, XFS): a file's content needs a `Sync`; a name needs a
+//! `SyncDir`, or a later `Sync` of a file in its directory that has something to write, since that commits the journal
+//! up to there. Sectors of 512 bytes are
 //! written whole or not at all. Nothing here knows a file's format.
 //!
 //! Beyond that a disk may fail ([`Disk::arm`]), fill up, lie, or lose and change what had lasted. It counts what it
@@ -286,7 +288,8 @@ impl Disk {
                 let work = (!clean).then(|| self.files[&id].work());
                 let owed = std::mem::take(&mut self.file(file).owes_error).then_some(SyncFailure::Dirty);
                 let fails = owed.or(Self::failing(met));
-                let flight = Flight { target: Target::File(id), up_to: sequence, fails };
+                let target = if clean { Target::File(id) } else { Target::Journal(id, file.dir()) };
+                let flight = Flight { target, up_to: sequence, fails };
                 return self.sync(now, op, file.dir(), flight, work, decider);
             }
             DiskCommand::Fsync { file } => {
