@@ -2,7 +2,7 @@
 //!
 //! Of etcd's signing methods only the symmetric one is here: the others need the operating system's entropy to sign.
 //! A token names its end in Unix seconds, so a member must be told what its clock has to do with them
-//! ([`AuthConfig::unix_time_at_zero`]).
+//! (`AuthConfig::unix_time_at_zero`).
 
 use base64::prelude::{Engine, BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
