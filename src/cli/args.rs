@@ -44,11 +44,7 @@ pub(crate) struct WorldArgs {
     pub(crate) settings: Vec<Setting>,
 
     /// Switch a known bug on (repeatable), by name or number
-    ///
-    /// The names: apply_before_wal_fsync_single, send_follower_resp_before_persist, mustsync_ignores_vote,
-    /// commit_old_term_by_count, readindex_before_term_commit, vote_ignores_log_uptodate, ci_saved_before_apply,
-    /// restore_rev_ignores_scheduled, progress_ignores_unsynced, linearizable_read_skips_applywait.
-    #[arg(long = "bug", value_name = "NAME", value_parser = parse_bug, help_heading = "World")]
+    #[arg(long = "bug", value_name = "NAME", value_parser = parse_bug, help_heading = "World", long_help = bug_help())]
     pub(crate) bugs: Vec<Bug>,
 
     /// Who pumps the event queue; both give the same digests [default: madsim where it is built in]
@@ -412,6 +408,12 @@ fn parse_member(text: &str) -> Result<u64, String> {
         Ok(member) if member > 0 => Ok(member),
         _ => Err("a member is 1, 2, 3 …".to_owned()),
     }
+}
+
+/// The help of `--bug`: all there are.
+fn bug_help() -> String {
+    let names: Vec<String> = Bug::ALL.iter().map(|bug| format!("{} {}", bug.id(), bug.name())).collect();
+    format!("Switch a known bug on (repeatable), by name or number:\n\n{}", names.join(", "))
 }
 
 fn parse_bug(text: &str) -> Result<Bug, String> {

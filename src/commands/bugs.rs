@@ -43,6 +43,21 @@ struct Found {
     digest: String,
 }
 
+impl Found {
+    fn new(scenario: &Scenario<World>, report: &RunReport) -> Self {
+        let violation = report.violation.as_ref();
+        let text = |part: fn(&engine::Violation) -> &str| violation.map_or("", part).to_owned();
+        Self {
+            scenario: scenario.name.clone(),
+            seed: report.seed,
+            check: text(|violation| &violation.check),
+            side: text(|violation| &violation.side),
+            summary: text(|violation| &violation.summary),
+            digest: format!("{:032x}", report.digest),
+        }
+    }
+}
+
 pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
     interrupt::watch();
     let scenarios: Vec<Scenario<World>> =
@@ -75,45 +90,61 @@ pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
     Ok(worst)
 }
 
-/// The first seed, in the order of scenarios and seeds, that shows the bug to these judges.
+/// The first seed, in the order of scenarios and seeds, that shows the bug to these judges, and passes without it.
 fn first(args: &BugsArgs, scenarios: &[&Scenario<World>], bug: Bug, judges: Judges) -> Result<Option<Found>, Failure> {
+    let host = if engine::has_madsim() { Host::Madsim } else { Host::Bare };
+    let bugs = Bugs::NONE.with(bug);
+    let options = RunOptions { bugs, host, judges, trace: false, overrides: BTreeMap::new() };
     for scenario in scenarios {
-        let host = if engine::has_madsim() { Host::Madsim } else { Host::Bare };
-        let bugs = Bugs::NONE.with(bug);
-        let options = RunOptions { bugs, host, judges, trace: false, overrides: BTreeMap::new() };
-        let seeds = SeedRange::new(0, args.budget.get());
-        let jobs = jobs_or_cores(args.jobs);
-        let batch = Batch { scenario, seeds: &seeds, options: &options, keep: Keep::None, jobs };
-        let mut found = None;
-        batch.execute(
-            |report| {
-                if matches!(report.verdict, Verdict::Pass | Verdict::Undecided) {
-                    return Ok(ControlFlow::Continue(()));
-                }
-                found = Some(report);
-                Ok(ControlFlow::Break(()))
-            },
-            || (),
-        )?;
-        if let Some(report) = found {
-            confirm(scenario, &options, &report)?;
-            let violation = report.violation.as_ref();
-            let text = |part: fn(&engine::Violation) -> &str| violation.map_or("", part).to_owned();
-            return Ok(Some(Found {
-                scenario: scenario.name.clone(),
-                seed: report.seed,
-                check: text(|violation| &violation.check),
-                side: text(|violation| &violation.side),
-                summary: text(|violation| &violation.summary),
-                digest: format!("{:032x}", report.digest),
-            }));
+        let mut from = 0;
+        while let Some(report) = first_failure(args, scenario, &options, from)? {
+            if passes_without(scenario, &options, &report)? {
+                return Ok(Some(Found::new(scenario, &report)));
+            }
+            from = report.seed + 1;
         }
     }
     Ok(None)
 }
 
-/// The run comes out the same again, and passes without the bug.
-fn confirm(scenario: &Scenario<World>, options: &RunOptions, report: &RunReport) -> Result<(), Failure> {
+/// The first seed of the budget, from this one on, that these judges refuse.
+fn first_failure(
+    args: &BugsArgs,
+    scenario: &Scenario<World>,
+    options: &RunOptions,
+    from: u64,
+) -> Result<Option<RunReport>, Failure> {
+    let budget = args.budget.get();
+    if from >= budget {
+        return Ok(None);
+    }
+    let seeds = SeedRange::new(from, budget - from);
+    let batch = Batch { scenario, seeds: &seeds, options, keep: Keep::None, jobs: jobs_or_cores(args.jobs) };
+    let mut found = None;
+    batch.execute(
+        |report| {
+            let seen = match options.judges {
+                Judges::All => !matches!(report.verdict, Verdict::Pass | Verdict::Undecided),
+                // A panic and a cluster that does not recover are no evidence that a client could show.
+                Judges::BlackBox => report.violation.as_ref().is_some_and(|violation| violation.side == "black-box"),
+            };
+            if !seen {
+                return Ok(ControlFlow::Continue(()));
+            }
+            found = Some(report);
+            Ok(ControlFlow::Break(()))
+        },
+        || (),
+    )?;
+    Ok(found)
+}
+
+/// Whether the seed passes without the bug. Where its history cannot be decided, it proves nothing.
+///
+/// # Errors
+///
+/// With the bug it does not come out the same again, or it fails without it: both are bugs of detcd.
+fn passes_without(scenario: &Scenario<World>, options: &RunOptions, report: &RunReport) -> Result<bool, Failure> {
     let again = run_one(scenario, report.seed, options, Keep::None)?;
     if (again.digest, again.verdict) != (report.digest, report.verdict) {
         let message = format!("{} seed {} does not come out the same twice", scenario.name, report.seed);
@@ -121,12 +152,15 @@ fn confirm(scenario: &Scenario<World>, options: &RunOptions, report: &RunReport)
     }
     let without = RunOptions { bugs: Bugs::NONE, ..options.clone() };
     let healthy = run_one(scenario, report.seed, &without, Keep::None)?;
-    if healthy.verdict != Verdict::Pass {
-        let why = healthy.violation.as_ref().map_or("", |violation| &violation.summary);
-        let message = format!("{} seed {} fails without any bug: {why}", scenario.name, report.seed);
-        return Err(Failure { exit: Exit::Violation, message });
+    match healthy.verdict {
+        Verdict::Pass => Ok(true),
+        Verdict::Undecided => Ok(false),
+        _ => {
+            let why = healthy.violation.as_ref().map_or("", |violation| &violation.summary);
+            let message = format!("{} seed {} fails without any bug: {why}", scenario.name, report.seed);
+            Err(Failure { exit: Exit::Violation, message })
+        }
     }
-    Ok(())
 }
 
 fn say(args: &BugsArgs, line: &Line) -> Result<(), Failure> {
