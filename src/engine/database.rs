@@ -47,7 +47,7 @@ impl Database {
     /// # Errors
     /// Why not, with the page.
     pub(crate) fn open(bytes: Bytes) -> Result<Self, EngineError> {
-        let pager = Pager::open(FileName::Db, &bytes, Options::ETCD);
+        let pager = Pager::open(FileName::Db, &bytes, bytes.len() as u64, Options::ETCD);
         let pager = pager.map_err(|error| EngineError::Asked(error.to_string()))?;
         Ok(Self { bytes, pager })
     }

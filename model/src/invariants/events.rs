@@ -32,8 +32,8 @@ impl Invariants {
                     }
                     self.event(at, place, view, event, (outputs, number), committed)?;
                 }
-                Output::Reply { result: Ok(response), .. } => {
-                    answered |= is_write(&response.body);
+                Output::Reply { result, .. } => {
+                    answered |= result.as_ref().as_ref().is_ok_and(|response| is_write(&response.body));
                     self.said_of_leases(at, view, outputs, number)?;
                 }
                 _ => {}

@@ -125,7 +125,8 @@ impl Invariants {
         number: usize,
     ) -> Result<(), Finding> {
         match &outputs[number] {
-            Output::Reply { result: Ok(response), .. } => {
+            Output::Reply { result, .. } => {
+                let Ok(response) = &**result else { return Ok(()) };
                 let ResponseBody::LeaseKeepAlive { id, ttl } = response.body else { return Ok(()) };
                 if ttl > 0 && view.is_primary_lessor {
                     self.leases.kept_alive(id, ttl);
@@ -137,7 +138,7 @@ impl Invariants {
                     }
                 }
             }
-            Output::Send(message) => match &message.lease {
+            Output::Send(message) => match message.lease.as_deref() {
                 Some(LeaseMessage::Ask { call, ask: LeaseAsk::KeepAlive { id } }) => {
                     self.leases.forwarded.insert((message.from, *call), *id);
                 }

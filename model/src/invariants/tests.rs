@@ -262,7 +262,7 @@ fn write(op: u64) -> Output {
 fn put_answer() -> Output {
     let header = Header { member: n(1), revision: 2, raft_term: 2 };
     let body = ResponseBody::Put { prev_kv: None };
-    Output::Reply { id: RequestId(1), result: Ok(Response { header, body }) }
+    Output::Reply { id: RequestId(1), result: Box::new(Ok(Response { header, body })) }
 }
 
 type Case = (&'static str, Option<&'static str>, fn(&mut Story));

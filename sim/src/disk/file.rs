@@ -292,11 +292,11 @@ impl File {
         (pending.iter().take(end).map(|pending| pending.change.clone()).collect(), length)
     }
 
-    /// The content as the page cache shows it. Zeros at the end are cut off, up to a whole sector, when `sparse`.
+    /// The content as the page cache shows it. Zeros at the end are cut off, up to a whole page, when `sparse`.
     pub(super) fn image(&self, sparse: bool) -> Bytes {
         let content = self.shown(Layer::Cached);
         let used = match sparse {
-            true => content.used().next_multiple_of(SECTOR).min(content.length()),
+            true => content.used().next_multiple_of(PAGE).min(content.length()),
             false => content.length(),
         };
         content.bytes(used)

@@ -388,9 +388,11 @@ impl Disk {
     /// What a booting member finds. Of WAL files the zeros at the end are left out, up to a whole sector, and only
     /// their number is told: a preallocated segment would cost 64 MB.
     pub fn image(&self) -> DiskImage {
-        let content = |(&name, id): (&FileName, &u64)| (name, self.files[id].image(name.dir() == Dir::Wal));
+        // The files that are longer than what is in them: the log is preallocated, the database grows by 16 MiB.
+        let sparse = |name: FileName| name == FileName::Db || name.dir() == Dir::Wal;
+        let content = |(&name, id): (&FileName, &u64)| (name, self.files[id].image(sparse(name)));
         let length = |(&name, id): (&FileName, &u64)| (name, self.files[id].length());
-        let trimmed = self.names.iter().filter(|(name, _)| name.dir() == Dir::Wal);
+        let trimmed = self.names.iter().filter(|(name, _)| sparse(**name));
         DiskImage { files: self.names.iter().map(content).collect(), lengths: trimmed.map(length).collect() }
     }
 

@@ -38,10 +38,10 @@ impl World<'_> {
                 Output::Reply { id, result } => {
                     self.digest.event(self.now, 40, node as u64);
                     self.digest.number(id.0 << 1 | u64::from(result.is_ok()));
-                    if let Ok(response) = &result {
+                    if let Ok(response) = &*result {
                         self.digest.number(response.header.revision as u64);
                     }
-                    self.reply(node, id, result);
+                    self.reply(node, id, *result);
                 }
                 Output::Stream { stream, response } => {
                     self.digest.event(self.now, 41, node as u64);

@@ -73,6 +73,10 @@ impl Buffers {
     /// What became of a key.
     pub(super) fn get(&self, bucket: Bucket, key: &[u8]) -> Option<&Option<Bytes>> {
         let read = &self.read[bucket as usize];
+        // Most revisions that are read are older than all that has not been committed.
+        if read.first().is_none_or(|first| key < &first.0[..]) {
+            return None;
+        }
         let at = read.partition_point(|change| change.0 < key);
         read.get(at).filter(|change| change.0 == key).map(|change| &change.1)
     }

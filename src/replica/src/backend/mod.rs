@@ -113,7 +113,7 @@ impl Backend {
     /// [`BootError::Backend`] when the file is damaged.
     pub fn open(image: &DiskImage, bugs: Bugs) -> Result<Self, BootError> {
         match image.files.get(&FileName::Db) {
-            Some(file) if !file.is_empty() => Self::parse(file, bugs),
+            Some(file) if !file.is_empty() => Self::of(file, image.length(FileName::Db).expect("it is there"), bugs),
             _ => Ok(Self::create(bugs)),
         }
     }
@@ -123,9 +123,14 @@ impl Backend {
     /// # Errors
     /// [`BootError::Backend`] when they are damaged.
     pub fn parse(file: &Bytes, bugs: Bugs) -> Result<Self, BootError> {
+        Self::of(file, file.len() as u64, bugs)
+    }
+
+    /// The backend in a file of `length` bytes, of which those behind `file` are zeros.
+    fn of(file: &Bytes, length: u64, bugs: Bugs) -> Result<Self, BootError> {
         let refuse = |reason| BootError::Backend { reason };
         let options = Options { bugs, ..Options::ETCD };
-        let pager = Pager::open(FileName::Db, file, options).map_err(|error| refuse(error.to_string()))?;
+        let pager = Pager::open(FileName::Db, file, length, options).map_err(|error| refuse(error.to_string()))?;
         let mut backend = Self::on(pager, bugs);
         backend.begin();
         let number = |key: &[u8]| match backend.get(Bucket::Meta, key) {

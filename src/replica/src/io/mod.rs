@@ -110,7 +110,7 @@ pub enum Output {
         /// Which request.
         id: RequestId,
         /// The answer.
-        result: Result<Response, Error>,
+        result: Box<Result<Response, Error>>,
     },
     /// Send on a watch stream.
     Stream {

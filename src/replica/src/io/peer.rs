@@ -19,9 +19,9 @@ pub struct PeerMessage {
     /// Raft's message; a `MsgHup`, which Raft sends to nobody, when it is one about leases.
     pub message: Box<raftpb::Message>,
     /// With `MsgSnapshot`: a part of the sender's database at the snapshot's index.
-    pub chunk: Option<Chunk>,
+    pub chunk: Option<Box<Chunk>>,
     /// What is said about leases. etcd's members do that over HTTP.
-    pub lease: Option<LeaseMessage>,
+    pub lease: Option<Box<LeaseMessage>>,
 }
 
 /// A part of a database on its way.
@@ -52,7 +52,7 @@ impl PeerMessage {
 
     /// A message about leases.
     pub fn of_lease(from: MemberId, to: MemberId, message: LeaseMessage) -> Self {
-        Self { lease: Some(message), ..Self::of_raft(from, to, raftpb::Message::default()) }
+        Self { lease: Some(Box::new(message)), ..Self::of_raft(from, to, raftpb::Message::default()) }
     }
 
     /// About how many bytes it takes on the wire; enough for bandwidth and queue limits.

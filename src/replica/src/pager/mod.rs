@@ -128,7 +128,7 @@ impl Pager {
         put_header(&mut bytes[2 * page_size..], Pgid(2), page::FREELIST, 0, 0);
         put_header(&mut bytes[3 * page_size..], Pgid(3), page::LEAF, 0, 0);
         let bytes = Bytes::from(bytes);
-        let pager = Self::open(file, &bytes, options).expect("a file is sound as it is made");
+        let pager = Self::open(file, &bytes, bytes.len() as u64, options).expect("a file is sound as it is made");
         (pager, bytes)
     }
 

@@ -52,19 +52,20 @@ impl fmt::Display for OpenError {
 }
 
 impl Pager {
-    /// Opens what is in a file. Its pages share the memory of `bytes`.
+    /// Opens what is in a file of `length` bytes, of which those behind `bytes` are zeros. Its pages share the memory of
+    /// `bytes`.
     ///
     /// # Errors
     /// [`OpenError`], with the page and what is wrong with it. A data page is looked at only if the newest meta leads
     /// to it. Values are not looked at.
-    pub fn open(file: FileName, bytes: &Bytes, options: Options) -> Result<Self, OpenError> {
-        let length = bytes.len() as u64;
+    pub fn open(file: FileName, bytes: &Bytes, length: u64, options: Options) -> Result<Self, OpenError> {
+        assert!(bytes.len() as u64 <= length, "no more is shown of a file than it has");
         let page_size = find_page_size(bytes).unwrap_or(options.page_size);
-        if bytes.len() < 2 * page_size {
+        if length < 2 * page_size as u64 {
             return Err(OpenError::TooSmall { length });
         }
         let metas = [0, 1].map(|page| {
-            let meta = Meta::parse(&bytes[page * page_size..])?;
+            let meta = Meta::parse(bytes.get(page * page_size..).unwrap_or_default())?;
             if meta.page_size != page_size {
                 return Err(MetaError::Content);
             }
@@ -72,7 +73,7 @@ impl Pager {
         });
         let meta = newest(metas)?;
         let high_water = usize::try_from(meta.high_water.0).unwrap_or(usize::MAX);
-        let table = Table::of_file(bytes, page_size, high_water);
+        let table = Table::of_file(bytes, length, page_size, high_water);
         let free = free_pages(&table, &meta).map_err(OpenError::Damaged)?;
         Ok(Self::with(file, options, table, meta, free, length))
     }

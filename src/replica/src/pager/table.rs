@@ -19,11 +19,16 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The whole pages of a file, as many as `limit`.
-    pub(super) fn of_file(file: &Bytes, page_size: usize, limit: usize) -> Self {
-        let count = (file.len() / page_size).min(limit);
-        let pages = (0..count).map(|page| file.slice(page * page_size..(page + 1) * page_size)).collect();
-        Self { page_size, pages }
+    /// The whole pages of a file that is `length` bytes long, as many as `limit`. What `file` does not show are zeros.
+    pub(super) fn of_file(file: &Bytes, length: u64, page_size: usize, limit: usize) -> Self {
+        let whole = usize::try_from(length / page_size as u64).unwrap_or(usize::MAX);
+        let zeros = Bytes::from(vec![0; page_size]);
+        let page = |page: usize| match file.get(page * page_size..).unwrap_or_default() {
+            [] => zeros.clone(),
+            shown if shown.len() >= page_size => file.slice(page * page_size..(page + 1) * page_size),
+            shown => Bytes::from([shown, &zeros[shown.len()..]].concat()),
+        };
+        Self { page_size, pages: (0..whole.min(limit)).map(page).collect() }
     }
 
     pub(super) fn page_size(&self) -> usize {

@@ -354,7 +354,7 @@ impl Replica {
     }
 
     fn reply(&mut self, id: RequestId, result: Result<api::Response, Error>) {
-        self.out.push(Output::Reply { id, result });
+        self.out.push(Output::Reply { id, result: Box::new(result) });
     }
 
     fn reply_body(&mut self, id: RequestId, body: api::ResponseBody) {

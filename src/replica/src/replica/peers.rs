@@ -20,7 +20,7 @@ impl Replica {
         self.peers.activity.heard(self.now, peer.from, pause);
         self.peers.versions.extend(peer.version.map(|version| (peer.from, version)));
         if let Some(lease) = peer.lease {
-            return self.receive_lease(self.now, peer.from, lease);
+            return self.receive_lease(self.now, peer.from, *lease);
         }
         if peer.message.msg_type == MessageType::MsgSnapshot {
             return self.receive_database(peer);

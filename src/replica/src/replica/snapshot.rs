@@ -275,7 +275,7 @@ impl Replica {
             sending.offset += chunk.data.len() as u64;
             more |= !chunk.is_last();
             let message = PeerMessage::of_raft(from, sending.to, sending.message.clone());
-            self.out.push(Output::Send(PeerMessage { version, chunk: Some(chunk), ..message }));
+            self.out.push(Output::Send(PeerMessage { version, chunk: Some(Box::new(chunk)), ..message }));
         }
         for (to, stream) in broken {
             self.snapshot_sent(now, to, stream, false);

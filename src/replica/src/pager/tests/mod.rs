@@ -159,7 +159,7 @@ impl Rig {
 }
 
 fn open(bytes: &Bytes, options: Options) -> Result<Pager, OpenError> {
-    Pager::open(FileName::Db, bytes, options)
+    Pager::open(FileName::Db, bytes, bytes.len() as u64, options)
 }
 
 const NAMES: [&str; 5] = ["alarm", "key", "lease", "members", "meta"];

@@ -128,7 +128,7 @@ impl World {
                     self.inputs.push_back((from.0, input));
                 }
                 Output::Reply { id, result } => {
-                    let twice = self.replies.insert(id, result);
+                    let twice = self.replies.insert(id, *result);
                     assert!(twice.is_none(), "{id:?} is answered twice");
                 }
                 Output::Stream { response, .. } => self.responses.push(response),
