@@ -28,7 +28,7 @@ pub(super) struct Applying {
     queue: VecDeque<Work>,
     /// The entry at the head of the queue has begun.
     begun: Option<Begun>,
-    /// Databases received and saved, not yet installed, by snapshot index.
+    /// Databases received and saved, in this life or an earlier one, not yet installed, by snapshot index.
     databases: BTreeMap<u64, Bytes>,
     /// Bug M-52: a revoked lease that the backend has yet to forget.
     revoked: Option<LeaseId>,
@@ -137,7 +137,9 @@ impl Replica {
                 }
             }
         }
-        if self.config.bugs.has(Bug::ConfrespBeforeAdvance) && self.saving.is_some() {
+        // With these bugs what is applied may be ahead of what is saved, which Raft must not be told.
+        let ahead = [Bug::ConfrespBeforeAdvance, Bug::SnapRenameBeforePersist].map(|bug| self.config.bugs.has(bug));
+        if ahead.contains(&true) && self.saving.is_some() {
             self.out.wake(Task::Apply, self.config.heartbeat_interval);
         } else {
             self.raft.advance_apply_to(self.applied);

@@ -13,7 +13,7 @@ use crate::raftpb::{ConfState, Entry, EntryType, HardState};
 use crate::snap::{Receiving, SnapDir};
 use crate::time::{Monotonic, Span};
 use crate::wal::{self, Settings, Wal};
-use crate::{BootError, Config, DiskImage, Event, MemberId, OpId, Output, Replica, Role, Task};
+use crate::{BootError, Config, DiskImage, Event, FileName, MemberId, OpId, Output, Replica, Role, Task};
 
 use super::apply::Applying;
 use super::auth::Callers;
@@ -68,6 +68,12 @@ impl Replica {
             }
         };
         let mut replica = assemble(config, recovered, now, outputs)?;
+        // One that came before a crash is there already when its snapshot is sent again.
+        for (file, database) in &image.files {
+            if let FileName::SnapDb { index } = file {
+                replica.applying.keep_database(*index, database.clone());
+            }
+        }
         replica.start();
         replica.out.finish(out);
         Ok(replica)
