@@ -52,8 +52,7 @@ impl fmt::Display for OpenError {
 }
 
 impl Pager {
-    /// Opens what is in a file of `length` bytes, of which those behind `bytes` are zeros. Its pages share the memory of
-    /// `bytes`.
+    /// Opens what is in a file of `length` bytes, of which those behind `bytes` are zeros. Pages share that memory.
     ///
     /// # Errors
     /// [`OpenError`], with the page and what is wrong with it. A data page is looked at only if the newest meta leads
