@@ -60,8 +60,14 @@ impl Rig {
         self.sync_dir(file.dir());
     }
 
+    /// What an image shows of a file; of a database also the zeros at its end.
     fn content(&self, file: FileName) -> Option<Bytes> {
-        self.disk.image().files.get(&file).cloned()
+        let image = self.disk.image();
+        let mut content = image.files.get(&file)?.to_vec();
+        if file == DB {
+            content.resize(image.length(file)? as usize, 0);
+        }
+        Some(content.into())
     }
 }
 
@@ -269,15 +275,16 @@ fn preallocation_costs_nothing_and_a_cut_is_a_cut() {
     rig.write(WAL, 0, &[7; 700]);
     rig.sync(WAL);
     assert_eq!(rig.disk.length(WAL), Some(64_000_000));
-    assert_eq!(rig.content(WAL).expect("there").len(), 1024, "to the end of the sector");
+    assert_eq!(rig.content(WAL).expect("there").len(), 4096, "to the end of the page");
     rig.issue(DiskCommand::Truncate { file: WAL, length: 600 });
     rig.issue(DiskCommand::Truncate { file: WAL, length: 2000 });
     rig.sync(WAL);
     let content = rig.content(WAL).expect("there");
-    assert_eq!((content.len(), &content[600..]), (1024, &[0; 424][..]));
+    assert_eq!((content.len(), &content[600..]), (2000, &[0; 1400][..]));
     rig.made(DB);
     rig.issue(DiskCommand::Truncate { file: DB, length: 4_096 });
-    assert_eq!(rig.content(DB).expect("there"), Bytes::from(vec![0; 4_096]), "only WAL files are cut short");
+    let image = rig.disk.image();
+    assert_eq!((image.files[&DB].len(), image.length(DB)), (0, Some(4_096)), "zeros at the end are not shown");
     rig.create(DB);
     assert_eq!(rig.disk.length(DB), Some(0));
 }
