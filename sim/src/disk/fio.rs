@@ -91,3 +91,47 @@ fn report(mut latencies: Vec<u64>, elapsed: u64) -> FioReport {
         iops: (u128::from(n) * 1_000_000_000 / u128::from(elapsed.max(1))) as u64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::profile;
+    use super::fio;
+
+    #[test]
+    fn fio_gives_the_percentiles_of_the_dossier() {
+        // §3.3: p50 and p99 in microseconds.
+        for (name, p50, p99) in [
+            ("nvme_plp", 150, 440),
+            ("nvme_consumer", 1_100, 3_080),
+            ("sata", 780, 2_580),
+            ("sata_ssd_ent", 250, 570),
+            ("ibm_vm_ssd", 800, 2_590),
+            ("crucial_m4_fig16", 2_500, 8_200),
+            ("ebs-gp3-idle", 660, 1_330),
+            ("ebs-gp3", 690, 4_150),
+            ("ebs-gp2", 450, 3_200),
+            ("io2", 420, 700),
+            ("azure-premium", 2_900, 7_100),
+            ("vm_san", 3_400, 12_800),
+            ("efs", 6_000, 27_200),
+            ("hdd", 9_000, 18_500),
+            ("hdd_etcd_10273", 25_400, 70_000),
+            ("kubeadm_slow", 650, 18_000),
+            ("overloaded", 50_000, 232_000),
+        ] {
+            let report = fio(profile(name).expect("a profile"), 1);
+            let check = |hundredths, expect: u64, percent| {
+                let value = report.percentile(hundredths).expect("fio prints it");
+                assert!(
+                    value.abs_diff(expect * 1000) * 100 <= expect * 1000 * percent,
+                    "{name} p{hundredths}: {value}"
+                );
+            };
+            check(5000, p50, 5);
+            check(9900, p99, 15);
+            assert!(report.min <= report.mean && report.mean <= report.max && report.syncs == 10_029);
+            assert!(report.percentiles.windows(2).all(|pair| pair[0].1 <= pair[1].1));
+            assert!((report.iops * report.mean).abs_diff(1_000_000_000) < 30_000_000, "{name} {}", report.iops);
+        }
+    }
+}
