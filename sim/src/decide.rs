@@ -152,6 +152,7 @@ sites! {
     SwarmWeight, "swarm.weight", "How frequent a kind of fault is.";
     SwarmWorkload, "swarm.workload", "What the clients do.";
     WorkloadDeleteRange, "workload.delete_range", "Whether a delete is of a range.";
+    WorkloadDeleteAll, "workload.delete_all", "Whether a delete of a range is of every key.";
     WorkloadFreshKey, "workload.fresh_key", "Whether a deleted key is replaced by a new one.";
     WorkloadHistory, "workload.history", "How far back a historical read goes.";
     WorkloadKey, "workload.key", "Which key a request is about.";

@@ -19,8 +19,8 @@ struct Save {
 #[derive(Clone, Copy, Debug)]
 enum Record {
     /// `count` entries from `first` on, whose terms wait in `pending_terms`, and the hard state.
-    Raft { first: u64, count: u64, term: u64, vote: MemberId },
-    /// A snapshot; `installed` when it replaced the log.
+    Raft { first: u64, count: u64, hard_state: (u64, MemberId), commit: u64 },
+    /// A snapshot; `installed` when it replaces the log, which it does once a hard state has committed its index.
     Snapshot { index: u64, installed: bool },
 }
 
@@ -34,6 +34,9 @@ pub(super) struct Durable {
     pub(super) hard_state: (u64, MemberId),
     /// The same, save that what a boot has found counts only after a sync.
     pub(super) synced_hard_state: (u64, MemberId),
+    /// A snapshot that is to replace the log, whose record lasts: the log is read as if it were not there, as long as no
+    /// hard state has committed its index.
+    installing: Option<u64>,
     pending: VecDeque<Save>,
     pending_terms: VecDeque<u64>,
     /// Entries from here on may be lost all the same: after a crash, since what was not synced may have overwritten
@@ -48,6 +51,7 @@ impl Default for Durable {
             terms: VecDeque::new(),
             hard_state: (0, MemberId::NONE),
             synced_hard_state: (0, MemberId::NONE),
+            installing: None,
             pending: VecDeque::new(),
             pending_terms: VecDeque::new(),
             floor: u64::MAX,
@@ -84,7 +88,7 @@ impl Durable {
         op: OpId,
         file: Option<FileName>,
         entries: Option<(u64, u64)>,
-        hard_state: (u64, MemberId),
+        (term, vote, commit): (u64, MemberId, u64),
         log: &LogView<'_>,
     ) {
         let (mut first, mut count) = (0, 0);
@@ -92,8 +96,8 @@ impl Durable {
             (first, count) = (low, high + 1 - low);
             self.pending_terms.extend((low..=high).map(|index| log.entry(index).map_or(0, |entry| entry.term)));
         }
-        let (term, vote) = hard_state;
-        self.pending.push_back(Save { op, file, record: Record::Raft { first, count, term, vote } });
+        let record = Record::Raft { first, count, hard_state: (term, vote), commit };
+        self.pending.push_back(Save { op, file, record });
     }
 
     /// A snapshot record was written.
@@ -130,8 +134,11 @@ impl Durable {
 
     fn settle(&mut self, record: Record) {
         match record {
-            Record::Raft { first, count, term, vote } => {
-                self.hard_state = (term, vote);
+            Record::Raft { first, count, hard_state, commit } => {
+                self.hard_state = hard_state;
+                if let Some(index) = self.installing.take_if(|index| *index <= commit) {
+                    self.restart_at(index.max(self.base));
+                }
                 if count == 0 {
                     return;
                 }
@@ -142,10 +149,11 @@ impl Durable {
                 self.terms.extend(self.pending_terms.drain(..count as usize));
             }
             Record::Snapshot { index, installed } => {
-                if installed || index > self.last() {
-                    self.restart_at(index.max(self.base));
+                if installed {
+                    self.installing = Some(index);
                 } else if index > self.base {
-                    self.terms.drain(..(index - self.base) as usize);
+                    let covered = (index.min(self.last()) - self.base) as usize;
+                    self.terms.drain(..covered);
                     self.base = index;
                 }
             }
@@ -159,6 +167,9 @@ impl Durable {
 
     /// What was pending may be there or not, and may have cut off what was durable.
     pub(super) fn crashed(&mut self) {
+        if let Some(index) = self.installing.take() {
+            self.floor = self.floor.min(index + 1);
+        }
         for save in &self.pending {
             let from = match save.record {
                 Record::Raft { first, count, .. } if count > 0 => first,
@@ -193,6 +204,7 @@ impl Durable {
             floor += 1;
         }
         self.floor = floor;
+        self.installing = None;
         self.restart_at(log.start.0);
         self.terms.extend((log.start.0 + 1..=log.last_index()).map(|index| log.entry(index).map_or(0, |it| it.term)));
         self.hard_state = hard_state;

@@ -96,8 +96,8 @@ impl Invariants {
             Event::RoleChanged { role: Role::Leader, term, .. } if !self.premise_lost => {
                 return self.leads(at, view.member, *term);
             }
-            Event::WalSaved { op, entries, hard_state: (term, vote, _) } => {
-                member.durable.saved(*op, file_of(around, *op), *entries, (*term, *vote), &view.log);
+            Event::WalSaved { op, entries, hard_state } => {
+                member.durable.saved(*op, file_of(around, *op), *entries, *hard_state, &view.log);
             }
             Event::DatabaseReceived { index } => member.received.push(*index),
             Event::WalSnapshotSaved { op, index } => {
@@ -124,7 +124,7 @@ impl Invariants {
                 }
             }
             Event::SnapshotInstalled { .. } => {
-                member.replay_until = view.consistent_index;
+                (member.replay_until, member.installed) = (view.consistent_index, view.consistent_index);
                 member.tainted = false;
                 self.installed(at, view)?;
                 return self.holds_leases(at, place, view);

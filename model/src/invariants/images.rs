@@ -101,7 +101,7 @@ impl Invariants {
             Some(file) => {
                 let content = self.read_database(at, place, FileName::Db, file)?;
                 let index = content.consistent_index;
-                if index > log.last().max(start) {
+                if index > log.last().max(start).max(self.members[place].installed) {
                     let summary = format!("{id}'s db is at index {index}, and its log ends at {}", log.last());
                     return Err(finding("P1", at, summary, Vec::new()));
                 }

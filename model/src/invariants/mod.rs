@@ -111,6 +111,9 @@ struct Member {
     progress: Progress,
     /// Below this index it replays what its backend has already, so its state is ahead of what it applies.
     replay_until: u64,
+    /// The index of the database that was last installed, which may be ahead of its snapshot: who sent it was replaying
+    /// its own log then. The log need not reach it.
+    installed: u64,
     /// What the judge has read on the disk that it boots from.
     found: Option<Found>,
     /// Its disk may have lost or changed what was durable.
@@ -134,6 +137,7 @@ impl Member {
             reads: Reads::default(),
             progress: Progress::default(),
             replay_until: 0,
+            installed: 0,
             found: None,
             damaged: false,
             tainted: false,
@@ -333,7 +337,7 @@ impl Invariants {
     }
 
     /// Whether Raft has taken a snapshot that its log does not show yet: the commit index is already the
-    /// snapshot's, and the entries are still the old ones, which the snapshot contradicts. Raft would not
+    /// snapshot's, and the entries are still the old ones, which end before it or which it contradicts. Raft would not
     /// have taken it otherwise.
     fn is_restoring(&mut self, place: usize, view: &View<'_>) -> bool {
         let received = &mut self.members[place].received;
@@ -344,7 +348,8 @@ impl Invariants {
         let committed = &self.committed;
         received.iter().any(|index| {
             let found = view.log.entry(*index).map(|entry| entry.term);
-            *index <= view.commit && found != committed.get(*index).map(|commit| commit.entry.term)
+            let known = || committed.get(*index).map(|commit| commit.entry.term);
+            *index <= view.commit && (found.is_none() || found != known())
         })
     }
 

@@ -235,6 +235,23 @@ impl Story {
         self.step(number, &[Output::Send(sent)]);
     }
 
+    /// A snapshot at `index` takes the place of the log, and its record is synced; so is the hard state, if `committed`.
+    fn receive(&mut self, number: u64, index: u64, term: u64, committed: bool) {
+        self.event(number, Event::DatabaseReceived { index });
+        let member = self.member(number);
+        (member.start, member.commit, member.changed_from) = ((index, term), index, 0);
+        member.entries.clear();
+        member.op += 1;
+        let op = member.op;
+        self.step(number, &[write(op), Output::Event(Event::WalSnapshotSaved { op: OpId(op), index })]);
+        self.sync(number);
+        if committed {
+            let beyond = index + 1;
+            self.save(number, beyond);
+            self.sync(number);
+        }
+    }
+
     fn compact(&mut self, number: u64, index: u64) {
         let member = self.member(number);
         let count = (index - member.start.0) as usize;
@@ -384,6 +401,16 @@ fn r4_commits_do_not_conflict() {
             s.member(1).applied = 4;
             s.event(1, Event::Applied { index: 4, term: 2, entry_hash: 1, state_hash: 7, revision: 2 });
         }),
+        ("a snapshot beyond the log that does not show it yet, whose entry nobody keeps any more", None, |s| {
+            s.one_commit();
+            s.append(1, 5, 2, "b");
+            s.append(2, 5, 2, "b");
+            s.commit(1, 5);
+            s.compact(1, 5);
+            s.compact(2, 5);
+            s.event(3, Event::DatabaseReceived { index: 5 });
+            s.commit(3, 5);
+        }),
         ("a snapshot that the log does not show yet", None, |s| {
             s.append(3, 4, 1, "x");
             s.append(3, 5, 1, "y");
@@ -472,6 +499,24 @@ fn r5_commits_are_durable() {
             s.append(1, 4, 2, "a");
             s.crash(1);
             s.boot(1, 3);
+        }),
+        ("a snapshot replaces the log only with its hard state", None, |s| {
+            s.append(1, 4, 2, "a");
+            s.receive(1, 9, 2, false);
+            s.crash(1);
+            s.member(1).start = (0, 0);
+            s.member(1).entries = (1..=3).map(|index| entry(index, 1, "founder")).collect();
+            s.member(1).entries.push(entry(4, 2, "a"));
+            s.boot(1, 4);
+        }),
+        ("and with it the old log is not enough", Some("R5"), |s| {
+            s.append(1, 4, 2, "a");
+            s.receive(1, 9, 2, true);
+            s.crash(1);
+            s.member(1).start = (0, 0);
+            s.member(1).entries = (1..=3).map(|index| entry(index, 1, "founder")).collect();
+            s.member(1).entries.push(entry(4, 2, "a"));
+            s.boot(1, 4);
         }),
         ("unless its disk was damaged", None, |s| {
             s.append(1, 4, 2, "a");

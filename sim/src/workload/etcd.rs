@@ -2,8 +2,9 @@
 //!
 //! Out of 100 requests of `etcd-put`: 15 gets, 8 lists, 7 lists of keys, 10 stale gets, 10 stale lists, 40 puts and 10
 //! transactions of four operations. `etcd-mix` has 30 puts, 5 deletes (one in five of a range) and 5 compare-and-sets
-//! in place of the 40 puts. A stale read is serializable, half of the time at a revision of the past; so is every tenth
-//! get and list that is not stale. Nine in ten deletes of one key put a fresh key in its place in the pool.
+//! in place of the 40 puts; one in five deletes of a range is of every key. A stale read is serializable, half of the
+//! time at a revision of the past; so is every tenth get and list that is not stale. Nine in ten deletes of one key put
+//! a fresh key in its place in the pool.
 
 use bytes::Bytes;
 use detcd_replica::api::{
@@ -110,6 +111,10 @@ impl Etcd {
         let place = self.place(client, chance);
         let start = self.keys[place].clone();
         if chance.ratio("workload.delete_range", subject, 1, 5) {
+            // A put on its way revives a key that has left the pool: without this, long runs would list ever more.
+            if chance.ratio("workload.delete_all", subject, 1, 5) {
+                return DeleteRangeRequest { range: self.all.clone(), prev_kv };
+            }
             // From one key of the pool to another; upside down it is an empty range, which must be no surprise.
             let end = RangeEnd::Before(self.key(client, chance));
             return DeleteRangeRequest { range: KeyRange { start, end }, prev_kv };
@@ -277,8 +282,11 @@ mod tests {
     fn deletes_are_sometimes_of_a_range_and_the_pool_keeps_its_size() {
         let mut workload = Etcd::new(&scenario::Workload { name: Mix::EtcdMix, ..scenario::Workload::default() });
         let mut dice = Dice(5);
-        let ranges = (0..1_000).filter(|_| workload.delete(0, &mut dice).range.end != RangeEnd::Single).count();
+        let deletes: Vec<_> = (0..1_000).map(|_| workload.delete(0, &mut dice).range).collect();
+        let ranges = deletes.iter().filter(|range| range.end != RangeEnd::Single).count();
         assert!((150..250).contains(&ranges), "{ranges} of 1000");
+        let all = deletes.iter().filter(|range| **range == workload.all).count();
+        assert!((20..60).contains(&all), "{all} of {ranges}");
         assert_eq!(workload.keys.len(), 10);
         assert_eq!(workload.keys.iter().collect::<BTreeSet<_>>().len(), 10);
     }

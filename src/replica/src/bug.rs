@@ -32,6 +32,9 @@ pub enum Bug {
     WalcutCrcNotChained,
     /// M-21: what lies behind the end of a WAL that is opened is not zeroed.
     WalZeroTailKeep,
+    /// F-01, found by detcd in etcd as it is: entries beyond a snapshot that others had overwritten come back at a boot,
+    /// when nothing was written in their places (`reports/overwritten-entry-returns.md`).
+    WalOverwrittenReturns,
     /// M-22, etcd#11924: whatever damage there is in a WAL, it is cut off there.
     WalRepairMiddle,
     /// M-23, etcd#13933: after a snapshot is installed the old consistent index is written over the new one.
@@ -120,7 +123,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 57] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -135,6 +138,7 @@ impl Bug {
         Self::WalReleaseBeforeSync,
         Self::WalcutCrcNotChained,
         Self::WalZeroTailKeep,
+        Self::WalOverwrittenReturns,
         Self::WalRepairMiddle,
         Self::SnapCiOverwritten,
         Self::SnapRenameBeforePersist,
@@ -196,6 +200,7 @@ impl Bug {
             Self::WalReleaseBeforeSync => "wal_release_before_sync",
             Self::WalcutCrcNotChained => "walcut_crc_not_chained",
             Self::WalZeroTailKeep => "wal_zero_tail_keep",
+            Self::WalOverwrittenReturns => "wal_overwritten_returns",
             Self::WalRepairMiddle => "wal_repair_middle",
             Self::SnapCiOverwritten => "snap_ci_overwritten",
             Self::SnapRenameBeforePersist => "snap_rename_before_persist",
@@ -241,7 +246,7 @@ impl Bug {
         }
     }
 
-    /// Its number in the catalogue of known bugs: `M-01`.
+    /// Its number in the catalogue of known bugs, `M-01`, or among those that detcd has found, `F-01`.
     pub fn id(self) -> &'static str {
         match self {
             Self::ApplyBeforeWalFsyncSingle => "M-01",
@@ -258,6 +263,7 @@ impl Bug {
             Self::WalReleaseBeforeSync => "M-20a",
             Self::WalcutCrcNotChained => "M-20b",
             Self::WalZeroTailKeep => "M-21",
+            Self::WalOverwrittenReturns => "F-01",
             Self::WalRepairMiddle => "M-22",
             Self::SnapCiOverwritten => "M-23",
             Self::SnapRenameBeforePersist => "M-24",

@@ -89,25 +89,63 @@ impl Applying {
 
 impl Replica {
     pub(super) fn apply_run(&mut self) {
+        let waits = self.apply_queue();
+        if self.stopped {
+            return;
+        }
+        // With these bugs what is applied may be ahead of what is saved, which Raft must not be told.
+        let ahead = [Bug::ConfrespBeforeAdvance, Bug::SnapRenameBeforePersist].map(|bug| self.config.bugs.has(bug));
+        if ahead.contains(&true) && self.saving.is_some() {
+            self.out.wake(Task::Apply, self.config.heartbeat_interval);
+        } else {
+            // Also when it waits: the snapshot that it may wait for compacts the log up to here, and a campaign looks
+            // at what is committed and not applied.
+            self.raft_applied(self.applied);
+        }
+        if waits {
+            return;
+        }
+        self.after_raft();
+        self.call_seated();
+        self.serve_confirmed();
+        self.wake_lease_calls();
+        if self.snapshot_is_due() {
+            self.out.wake_now(Task::Snapshot);
+        }
+        self.send_database();
+        self.wake_watchers();
+        if self.applying.has_work() {
+            self.out.wake_now(Task::Apply);
+        }
+    }
+
+    /// Tell Raft how far it may count on what is applied. A snapshot counts from when it is saved, as in etcd's
+    /// `Advance`: Raft has its configuration already, and its log starts there.
+    pub(super) fn raft_applied(&mut self, index: u64) {
+        let known = self.raft.raft.raft_log.applied;
+        self.raft.advance_apply_to(index.max(known));
+    }
+
+    /// Apply what was handed over, up to `apply_batch` entries. True when it must wait: whoever ends that wakes us.
+    fn apply_queue(&mut self) -> bool {
         let mut entries = 0;
         if let Some(id) = self.applying.revoked.take_if(|_| self.backend.awaiting().is_none()) {
             Lessor::delete_stored(&mut self.backend, id);
         }
         while let Some(work) = self.applying.queue.front() {
             if self.snapshot_holds_apply() {
-                // Its end wakes us.
-                return;
+                return true;
             }
             if self.backend.awaiting().is_some() {
-                // The commit holds the batch lock; its end wakes us.
+                // The commit holds the batch lock.
                 let races = self.config.bugs.has(Bug::DefragRacesApplySnapshot) && self.backend.is_copying();
                 if !(races && matches!(work, Work::Snapshot { persisted: true, .. })) {
-                    return;
+                    return true;
                 }
             }
             match work {
                 Work::Snapshot { persisted: false, .. } if !self.config.bugs.has(Bug::SnapRenameBeforePersist) => {
-                    return
+                    return true
                 }
                 Work::Snapshot { .. } => self.apply_snapshot(),
                 Work::Entry(entry) => {
@@ -131,31 +169,13 @@ impl Replica {
                     self.apply_entry(&entry, begun.fresh);
                     entries += 1;
                     if self.stopped {
-                        return;
+                        return true;
                     }
                     self.unlock_batch();
                 }
             }
         }
-        // With these bugs what is applied may be ahead of what is saved, which Raft must not be told.
-        let ahead = [Bug::ConfrespBeforeAdvance, Bug::SnapRenameBeforePersist].map(|bug| self.config.bugs.has(bug));
-        if ahead.contains(&true) && self.saving.is_some() {
-            self.out.wake(Task::Apply, self.config.heartbeat_interval);
-        } else {
-            self.raft.advance_apply_to(self.applied);
-        }
-        self.after_raft();
-        self.call_seated();
-        self.serve_confirmed();
-        self.wake_lease_calls();
-        if self.snapshot_is_due() {
-            self.out.wake_now(Task::Snapshot);
-        }
-        self.send_database();
-        self.wake_watchers();
-        if self.applying.has_work() {
-            self.out.wake_now(Task::Apply);
-        }
+        false
     }
 
     /// An entry that is not fresh only rebuilds Raft's own configuration.

@@ -124,7 +124,7 @@ impl Replica {
         if let Some(id) = waiter {
             if !bugs.has(Bug::ConfrespBeforeAdvance) {
                 // Raft takes no other change before it knows that this one is applied (etcd#15528).
-                self.raft.advance_apply_to(index);
+                self.raft_applied(index);
                 self.after_raft();
             }
             match verdict {

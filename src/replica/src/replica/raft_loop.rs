@@ -258,7 +258,14 @@ impl Replica {
         if self.config.bugs.has(Bug::WalReleaseBeforeSync) {
             return None;
         }
-        Some(self.wal.sync(&mut self.out))
+        let place = self.out.place();
+        let saved = self.wal.sync(&mut self.out);
+        if let Some(op) = saved.write {
+            let state = &self.raft.store().hard_state;
+            let hard_state = (state.term, MemberId(state.vote), state.commit);
+            self.out.insert(place, Output::Event(Event::WalSaved { op, entries: None, hard_state }));
+        }
+        saved.sync
     }
 
     /// One of the syncs of the save under way has ended.
@@ -294,6 +301,7 @@ impl Replica {
         if let Some(snapshot) = saving.snapshot {
             let index = snapshot.get_metadata().index;
             self.applying.snapshot_persisted(index);
+            self.raft_applied(index);
             self.out.wake_now(Task::Apply);
             self.out.point(Failpoint::RaftBeforeApplySnap);
             self.out.point(Failpoint::RaftAfterApplySnap);

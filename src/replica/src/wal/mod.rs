@@ -257,11 +257,10 @@ impl Wal {
     }
 
     /// Makes all that was saved last.
-    pub fn sync(&mut self, commands: &mut impl Commands) -> OpId {
+    pub fn sync(&mut self, commands: &mut impl Commands) -> SaveOutcome {
         assert_eq!(self.lock, None, "a sync while the log is locked");
         let sync = self.flush_and_sync(false, commands);
-        self.tail.take_first_write();
-        sync
+        SaveOutcome { write: self.tail.take_first_write(), sync: Some(sync) }
     }
 
     fn flush_and_sync(&mut self, point: bool, commands: &mut impl Commands) -> OpId {

@@ -238,15 +238,17 @@ fn scan(segments: &[Content], from: (u64, u64), settings: Settings) -> Result<Fo
             record::ENTRY => {
                 let entry = reader.inside(record::parse_entry(&record.data))?;
                 found.last_index = entry.index;
+                // A later entry takes the place of the earlier one, and of all after it.
                 if entry.index > from.0 {
                     let place = entry.index - from.0 - 1;
                     if place > found.entries.len() as u64 {
                         let reason = format!("wal: slice bounds out of range: entry {} follows a gap", entry.index);
                         return Err(Stop::Refuse(reader.refuse(reason)));
                     }
-                    // A later entry takes the place of the earlier one, and of all after it.
                     found.entries.truncate(place as usize);
                     found.entries.push(entry);
+                } else if !settings.bugs.has(Bug::WalOverwrittenReturns) {
+                    found.entries.clear();
                 }
             }
             record::STATE => found.hard_state = reader.inside(record::parse_state(&record.data))?,

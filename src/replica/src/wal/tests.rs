@@ -295,6 +295,17 @@ fn bugs_do_what_they_say() {
     assert!(read(&image(content.clone()), (0, 0), with(16384)).is_err());
     let cut = read(&image(content), (0, 0), bugged(Bug::WalRepairMiddle)).unwrap();
     assert_eq!(cut.entries.len(), 4);
+    // F-01: an entry that was overwritten comes back, when the one that was written last is in the snapshot.
+    let (mut wal, mut disk) = created_with(with(16384));
+    for (index, term) in [(1, 1), (2, 1), (3, 1), (4, 1), (3, 2)] {
+        wal.save(Some(&state(term, 1, 2)), &[entry(index, term, "")], true, &mut disk);
+        settle(&mut wal, &mut disk);
+    }
+    wal.save_snapshot(3, 2, &conf_state(vec![1]), &mut disk);
+    settle(&mut wal, &mut disk);
+    assert_eq!(read(&disk.image(), (3, 2), with(16384)).unwrap().entries, []);
+    let back = read(&disk.image(), (3, 2), bugged(Bug::WalOverwrittenReturns)).unwrap().entries;
+    assert_eq!(back.iter().map(|entry| (entry.index, entry.term)).collect::<Vec<_>>(), [(4, 1)]);
 }
 
 /// A state that a crash may leave: the hard state and the entries after some record.

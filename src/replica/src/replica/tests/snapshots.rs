@@ -385,3 +385,23 @@ fn installing_in_the_wrong_order_is_found_out_by_a_crash() {
     assert!(!goes_wrong(None, 10));
     assert!(goes_wrong(Some(Bug::SnapCiOverwritten), 60));
 }
+
+#[test]
+fn a_database_that_came_before_a_crash_serves_the_snapshot_that_is_sent_again() {
+    let mut kept = 0;
+    for seed in 1..=20 {
+        let mut rig = Rig::new(3, |_| {});
+        rig.dice = Dice(seed);
+        let behind = rig.lag();
+        let received = |rig: &Rig| files(rig, behind).iter().any(|file| matches!(file, FileName::SnapDb { .. }));
+        rig.settle(received);
+        rig.crash(behind);
+        // Nothing was written since, so the snapshot comes again with the same index, and no new database.
+        kept += u32::from(received(&rig));
+        rig.boot(behind).expect("it has its old log and database");
+        rig.settle(|rig| rig.caught_up(behind));
+        assert_eq!(rig.nodes[behind].installed, 1);
+        assert_eq!(rig.keys(behind), 30);
+    }
+    assert!(kept > 0, "no crash has kept the database");
+}
