@@ -11,6 +11,7 @@ mod restore;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{BufRead, Read as _};
 use std::rc::Rc;
 
 use detcd_model::explore;
@@ -487,16 +488,26 @@ const CHECK_STEPS: u64 = 100_000_000;
 ///
 /// # Errors
 /// The history cannot be read: line and reason.
-pub(crate) fn check(bytes: &[u8], model: Option<CheckModel>, partition: bool) -> Result<CheckReport, EngineError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+pub(crate) fn check(
+    mut input: impl BufRead,
+    model: Option<CheckModel>,
+    partition: bool,
+) -> Result<CheckReport, EngineError> {
+    let mut text = String::new();
+    let broken = |line, error: std::io::Error| EngineError::History(line, 1, error.to_string());
+    input.read_line(&mut text).map_err(|error| broken(1, error))?;
+    if jsonl::recognises(&text) {
+        return check_etcd(text.as_bytes().chain(input), model);
+    }
+    let mut rest = Vec::new();
+    input.read_to_end(&mut rest).map_err(|error| broken(1, error))?;
+    let rest = std::str::from_utf8(&rest).map_err(|error| {
+        let line = 2 + rest[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
         EngineError::History(line, 1, "the text is not UTF-8".to_owned())
     })?;
-    if text.lines().next().is_some_and(jsonl::recognises) {
-        return check_etcd(text, model);
-    }
+    text.push_str(rest);
     let wanted = model.map(|model| ModelName::from_name(model.name()).expect("the two lists are the same"));
-    let report = formats::check_foreign(text, wanted, partition, CHECK_STEPS)
+    let report = formats::check_foreign(&text, wanted, partition, CHECK_STEPS)
         .map_err(|error| EngineError::History(error.line, error.column.unwrap_or(1), error.reason))?;
     Ok(CheckReport {
         model: CheckModel::named(report.model.name()),
@@ -512,12 +523,12 @@ pub(crate) fn check(bytes: &[u8], model: Option<CheckModel>, partition: bool) ->
 }
 
 /// Our own format: a history of etcd, by every black-box check.
-fn check_etcd(text: &str, model: Option<CheckModel>) -> Result<CheckReport, EngineError> {
+fn check_etcd(input: impl BufRead, model: Option<CheckModel>) -> Result<CheckReport, EngineError> {
     if let Some(other) = model.filter(|model| *model != CheckModel::Etcd) {
         let reason = format!("this is a history of etcd; it cannot be checked against {}", other.name());
         return Err(EngineError::History(1, 1, reason));
     }
-    let history = jsonl::read(text.as_bytes()).map_err(|error| EngineError::History(error.line, 1, error.message))?;
+    let history = jsonl::read(input).map_err(|error| EngineError::History(error.line, 1, error.message))?;
     let judgement = detcd_model::judge(&history, &JudgeOptions::default());
     let (verdict, window) = match (judgement.findings.into_iter().next(), judgement.undecided) {
         (Some(finding), _) => {

@@ -10,6 +10,7 @@ mod blob;
 mod cluster;
 mod form;
 mod refusal;
+mod shared;
 mod watch;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use detcd_replica::history::History;
 use serde::{Deserialize, Serialize};
 
 use form::Line;
+use shared::Shared;
 
 /// The name and version of the format.
 pub const SCHEMA: &str = "detcd.history/1";
@@ -83,7 +85,7 @@ pub fn recognises(first_line: &str) -> bool {
 
 /// Reads a history.
 pub fn read(mut input: impl BufRead) -> Result<History, ReadError> {
-    let mut history = History::default();
+    let (mut history, mut shared) = (History::default(), Shared::default());
     let mut text = String::new();
     let mut number = 0;
     loop {
@@ -109,7 +111,11 @@ pub fn read(mut input: impl BufRead) -> Result<History, ReadError> {
             continue;
         }
         match serde_json::from_str(text).map_err(|e| error(words(&e)))? {
-            Line::Operation(operation) => history.operations.push((*operation).into()),
+            Line::Operation(operation) => {
+                let mut operation = (*operation).into();
+                shared.in_operation(&mut operation);
+                history.operations.push(operation);
+            }
             Line::Watch(watch) => {
                 if watch.resumes.is_some_and(|resumed| resumed >= history.watches.len()) {
                     return Err(error("field `resumes`: there is no such watch before this one".to_owned()));

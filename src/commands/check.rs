@@ -1,5 +1,7 @@
 //! `detcd check`: histories from anywhere, a line a file.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -40,12 +42,15 @@ pub(super) fn execute(args: &CheckArgs) -> Result<Exit, Failure> {
         (Exit::Pass, 0usize, tasks.iter().filter(|t| t.expected.is_some()).count());
     for task in &tasks {
         let file = task.path.display().to_string();
-        let bytes = std::fs::read(&task.path).map_err(|error| Failure::usage(format!("{file}: {error}")))?;
+        let input = File::open(&task.path).map_err(|error| Failure::usage(format!("{file}: {error}")))?;
         let started = Instant::now();
-        let report = engine::check(&bytes, task.model, !args.no_partition).map_err(|error| match error {
-            EngineError::History(line, column, reason) => Failure::usage(format!("{file}:{line}:{column}: {reason}")),
-            other => Failure::usage(format!("{file}: {other}")),
-        })?;
+        let report =
+            engine::check(BufReader::new(input), task.model, !args.no_partition).map_err(|error| match error {
+                EngineError::History(line, column, reason) => {
+                    Failure::usage(format!("{file}:{line}:{column}: {reason}"))
+                }
+                other => Failure::usage(format!("{file}: {other}")),
+            })?;
         let millis = started.elapsed().as_secs_f64() * 1e3;
         if task.expected.is_some_and(|expected| expected != report.verdict) {
             mismatches += 1;
