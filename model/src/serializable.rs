@@ -46,7 +46,7 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Option<Finding> {
             store.follow(&truth.store);
         }
         let expected = store.apply(&operation.request);
-        if matches!(&expected, Ok(applied) if applied.body == response.body) || truth.doubtful_at(shown) {
+        if matches!(&expected, Ok(applied) if applied.body == response.body) || truth.doubts.at(shown) {
             continue;
         }
         let expected = expected.map_or_else(|error| error.to_string(), |applied| words::body(&applied.body));

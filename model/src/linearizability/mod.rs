@@ -11,6 +11,7 @@
 mod candidates;
 mod claims;
 mod compaction;
+mod doubts;
 mod evidence;
 mod order;
 mod real_time;
@@ -23,7 +24,7 @@ mod mutations;
 #[cfg(test)]
 mod tests;
 
-use detcd_replica::api::{KeyRange, Revision};
+use detcd_replica::api::Revision;
 use detcd_replica::history::{Finding, History, Moment, Operation, Outcome, Side};
 
 use crate::leases;
@@ -31,6 +32,7 @@ use crate::spec::{State, Store};
 
 pub(crate) use claims::{role, Role};
 pub(crate) use compaction::Compactions;
+pub(crate) use doubts::Doubts;
 
 /// Nobody, where the place of an operation is expected.
 pub(crate) const NOBODY: u32 = u32::MAX;
@@ -70,20 +72,8 @@ pub(crate) struct Truth {
     pub(crate) store: Store,
     /// Which operation made each revision; [`NOBODY`] where that is not known.
     pub(crate) writers: Vec<u32>,
-    /// From which revision on these keys may not be as the log has them.
-    pub(crate) doubts: Vec<(Revision, Vec<KeyRange>)>,
-}
-
-impl Truth {
-    /// Whether the log may be wrong about the key at the revision.
-    pub(crate) fn doubtful(&self, key: &[u8], revision: Revision) -> bool {
-        self.doubts.iter().any(|(from, ranges)| *from <= revision && ranges.iter().any(|range| range.contains(key)))
-    }
-
-    /// Whether some keys of the log may be wrong at the revision or before.
-    pub(crate) fn doubtful_at(&self, revision: Revision) -> bool {
-        self.doubts.iter().any(|(from, _)| *from <= revision)
-    }
+    /// Where it may be wrong.
+    pub(crate) doubts: Doubts,
 }
 
 /// Judges the operations of a history, serializable reads left aside. `steps` bounds the search, in operations

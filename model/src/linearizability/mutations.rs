@@ -85,6 +85,22 @@ fn a_changed_value_of_a_serializable_read() {
     check("serializable", 0, |history, _, chance| change_value(history, chance, is_serializable));
 }
 
+/// A write without an answer leaves a doubt about the log, which lasts only until a read shows what there is.
+#[test]
+fn a_changed_value_of_a_serializable_read_after_writes_without_answers() {
+    let shape = Shape { operations: 2_000, unknown_percent: 3, watches: 0, ..Shape::SMALL };
+    let (mut found, mut done) = (0, 0);
+    for seed in 0..40 {
+        let (mut history, _) = history_and_store(seed, shape);
+        if change_value(&mut history, &mut Chance(seed), is_serializable).is_some() {
+            done += 1;
+            let judgement = judge(&history, &JudgeOptions::default());
+            found += u32::from(judgement.findings.iter().any(|finding| finding.check == "serializable"));
+        }
+    }
+    assert!(done > 20 && found * 2 > done, "{found} of {done} found");
+}
+
 #[test]
 fn a_serializable_read_of_the_future() {
     check("serializable", 0, |history, store, chance| {

@@ -12,6 +12,7 @@ use detcd_replica::history::{Finding, History, Operation, Outcome};
 
 use super::candidates::{Candidates, Kind};
 use super::claims::Claims;
+use super::doubts::Doubts;
 use super::evidence::{each_kv, Evidence, Mark};
 use super::{role, violation, words, Role, Truth, Window, NOBODY};
 use crate::spec::{overlap_any, Applied, Keyspace, Store};
@@ -473,16 +474,9 @@ impl Pass<'_> {
         }
     }
 
-    fn doubts(&self) -> Vec<(Revision, Vec<KeyRange>)> {
-        // A second doubt about the same keys adds nothing to the first, and the keys only grow.
-        let mut doubts: Vec<(Revision, Vec<KeyRange>)> = Vec::new();
-        for choice in self.choices.iter().filter(|choice| choice.doubtful) {
-            let keys = self.candidates.keys(choice.called);
-            if doubts.last().is_none_or(|(_, before)| before.len() < keys.len()) {
-                doubts.push((choice.revision, keys.to_vec()));
-            }
-        }
-        doubts.extend(self.lost.map(|revision| (revision, vec![KeyRange::prefix("")])));
-        doubts
+    fn doubts(&self) -> Doubts {
+        let choices = self.choices.iter();
+        let choices = choices.map(|it| (it.revision, self.candidates.keys(it.called), it.doubtful));
+        Doubts::of(choices, self.lost, self.operations, self.claims)
     }
 }

@@ -43,6 +43,20 @@ pub(crate) fn overlap_any(a: &[KeyRange], b: &[KeyRange]) -> bool {
     a.iter().any(|a| b.iter().any(|b| overlap(a, b)))
 }
 
+/// Whether the first has every key of the second.
+pub(crate) fn covers(a: &KeyRange, b: &KeyRange) -> bool {
+    match &b.end {
+        RangeEnd::Single => a.contains(&b.start),
+        RangeEnd::Before(end) if *end <= b.start => true,
+        RangeEnd::Before(end) => match &a.end {
+            RangeEnd::Single => false,
+            RangeEnd::Before(other) => a.start <= b.start && end <= other,
+            RangeEnd::Open => a.start <= b.start,
+        },
+        RangeEnd::Open => a.end == RangeEnd::Open && a.start <= b.start,
+    }
+}
+
 fn below_end(key: &Key, range: &KeyRange) -> bool {
     match &range.end {
         RangeEnd::Before(end) => key < end,

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use detcd_replica::api::{Error, Key, KeyRange, KeyValue, LeaseId, Request, ResponseBody, Revision, Value};
 
 pub(crate) use hash::{KeyHasher, KeyMap};
-pub(crate) use keys::{bounds, footprint, overlap, overlap_any};
+pub(crate) use keys::{bounds, covers, footprint, overlap, overlap_any};
 pub use state::State;
 pub use store::Store;
 

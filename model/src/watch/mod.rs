@@ -108,7 +108,7 @@ impl<'h> Seen<'h> {
         store.changes(first, last).iter().filter_map(move |change| {
             let (key, record, before) = store.change(change);
             let wanted = if record.is_tombstone() { !request.no_delete } else { !request.no_put };
-            let certain = || !self.truth.doubtful(key, change.revision);
+            let certain = || !self.truth.doubts.about(key, change.revision);
             (wanted && request.range.contains(key) && certain()).then_some(Expected { key, record, before })
         })
     }
@@ -124,7 +124,7 @@ impl<'h> Seen<'h> {
     }
 
     fn doubtful(&self, event: &WatchEvent) -> bool {
-        self.truth.doubtful(&event.kv.key, event.kv.mod_revision)
+        self.truth.doubts.about(&event.kv.key, event.kv.mod_revision)
     }
 }
 

@@ -32,8 +32,8 @@ pub enum Bug {
     WalcutCrcNotChained,
     /// M-21: what lies behind the end of a WAL that is opened is not zeroed.
     WalZeroTailKeep,
-    /// F-01, found by detcd in etcd as it is: entries beyond a snapshot that others had overwritten come back at a boot,
-    /// when nothing was written in their places (`reports/overwritten-entry-returns.md`).
+    /// F-01, etcd#22442, open in 3.7: entries beyond a snapshot that others had overwritten come back at a boot, when
+    /// nothing was written in their places (`reports/overwritten-entry-returns.md`).
     WalOverwrittenReturns,
     /// M-22, etcd#11924: whatever damage there is in a WAL, it is cut off there.
     WalRepairMiddle,

@@ -49,6 +49,9 @@ pub struct Log {
     pub snapshots: Vec<Snapshot>,
     /// Where a torn record was, if one was.
     pub torn: Option<(FileName, u64)>,
+    /// The index of a snapshot record that the entry at its index contradicts: if it counts, it came from another member
+    /// in place of this log, and nothing behind it is left.
+    replacing: Option<u64>,
 }
 
 impl Log {
@@ -84,9 +87,24 @@ impl Log {
             self.base = entry.index - 1;
             self.entries.clear();
         }
+        self.replacing = self.replacing.filter(|index| entry.index > index + 1);
         self.entries.truncate((entry.index - self.base - 1) as usize);
         self.entries.push(entry);
         Ok(())
+    }
+
+    fn snapshot(&mut self, snapshot: Snapshot) {
+        if self.entry(snapshot.index).is_some_and(|entry| entry.term != snapshot.term) {
+            self.replacing = Some(snapshot.index);
+        }
+        self.snapshots.push(snapshot);
+    }
+
+    /// Nothing more comes.
+    fn end(&mut self) {
+        if let Some(index) = self.replacing.filter(|index| *index == self.start().index) {
+            self.entries.truncate((index - self.base) as usize);
+        }
     }
 }
 
@@ -115,6 +133,7 @@ pub fn read(files: &BTreeMap<FileName, Bytes>) -> Result<Option<Log>, Damage> {
         let torn = segment(&mut log, &mut crc, *file, content, place == last)?;
         log.torn = torn.map(|offset| (*file, offset as u64));
     }
+    log.end();
     Ok(Some(log))
 }
 
@@ -173,7 +192,7 @@ fn take(log: &mut Log, record: Record) -> Result<(), String> {
             Ok(())
         }
         SNAPSHOT => {
-            log.snapshots.push(Snapshot::decode(record.data).map_err(unread)?);
+            log.snapshot(Snapshot::decode(record.data).map_err(unread)?);
             Ok(())
         }
         METADATA if !log.metadata.is_empty() && log.metadata != record.data => {

@@ -71,6 +71,19 @@ fn a_log_goes_on_from_its_newest_committed_snapshot() {
 }
 
 #[test]
+fn a_snapshot_that_contradicts_the_log_replaces_it_when_it_is_committed() {
+    let mut writer = three();
+    writer.entry(4, 1, b"stale");
+    writer.snapshot(3, 2);
+    assert_eq!(read_one(&writer.bytes).expect("it is whole").last(), 4, "the snapshot is not committed");
+    writer.state(2, 2, 3);
+    let log = read_one(&writer.bytes).expect("it is whole");
+    assert_eq!((log.start().index, log.last()), (3, 3));
+    writer.entry(4, 2, b"next");
+    assert_eq!(read_one(&writer.bytes).expect("it is whole").entry(4).map(|entry| entry.term), Some(2));
+}
+
+#[test]
 fn segments_chain_their_checksums() {
     let first = three();
     let mut second = first.next();

@@ -217,6 +217,8 @@ struct Found {
     entries: Vec<raftpb::Entry>,
     snapshots: Vec<WalSnapshot>,
     last_index: u64,
+    /// The term of the entry at the snapshot's own index.
+    term_at_start: Option<u64>,
     /// The end, in the last segment.
     offset: u64,
     crc: u32,
@@ -230,6 +232,7 @@ fn scan(segments: &[Content], from: (u64, u64), settings: Settings) -> Result<Fo
         entries: Vec::new(),
         snapshots: Vec::new(),
         last_index: from.0,
+        term_at_start: None,
         offset: 0,
         crc: 0,
     };
@@ -249,6 +252,7 @@ fn scan(segments: &[Content], from: (u64, u64), settings: Settings) -> Result<Fo
                     found.entries.push(entry);
                 } else if !settings.bugs.has(Bug::WalOverwrittenReturns) {
                     found.entries.clear();
+                    found.term_at_start = (entry.index == from.0).then_some(entry.term);
                 }
             }
             record::STATE => found.hard_state = reader.inside(record::parse_state(&record.data))?,
@@ -265,6 +269,10 @@ fn scan(segments: &[Content], from: (u64, u64), settings: Settings) -> Result<Fo
                 if snapshot.index == from.0 && snapshot.term != from.1 {
                     let reason = format!("wal: snapshot mismatch: of term {}, not {}", snapshot.term, from.1);
                     return Err(Stop::Refuse(reader.refuse(reason)));
+                }
+                // One that came from another member, for this log did not agree with it: nothing of it is left.
+                if snapshot.index == from.0 && found.term_at_start.is_some_and(|term| term != from.1) {
+                    found.entries.clear();
                 }
                 found.last_index = found.last_index.max(snapshot.index);
                 found.snapshots.push(snapshot);

@@ -306,6 +306,25 @@ fn bugs_do_what_they_say() {
     assert_eq!(read(&disk.image(), (3, 2), with(16384)).unwrap().entries, []);
     let back = read(&disk.image(), (3, 2), bugged(Bug::WalOverwrittenReturns)).unwrap().entries;
     assert_eq!(back.iter().map(|entry| (entry.index, entry.term)).collect::<Vec<_>>(), [(4, 1)]);
+    // So does what lies behind a snapshot that came in place of the log.
+    let (mut wal, mut disk) = created_with(with(16384));
+    for index in 1..=4 {
+        wal.save(Some(&state(1, 1, 2)), &[entry(index, 1, "")], true, &mut disk);
+        settle(&mut wal, &mut disk);
+    }
+    wal.save_snapshot(3, 2, &conf_state(vec![1]), &mut disk);
+    settle(&mut wal, &mut disk);
+    assert_eq!(read(&disk.image(), (3, 2), with(16384)).unwrap().entries, []);
+    assert_eq!(read(&disk.image(), (3, 2), bugged(Bug::WalOverwrittenReturns)).unwrap().entries.len(), 1);
+    // One of ours does not end the log.
+    let (mut wal, mut disk) = created_with(with(16384));
+    for index in 1..=4 {
+        wal.save(Some(&state(1, 1, 2)), &[entry(index, 1, "")], true, &mut disk);
+        settle(&mut wal, &mut disk);
+    }
+    wal.save_snapshot(3, 1, &conf_state(vec![1]), &mut disk);
+    settle(&mut wal, &mut disk);
+    assert_eq!(read(&disk.image(), (3, 1), with(16384)).unwrap().entries.len(), 1);
 }
 
 /// A state that a crash may leave: the hard state and the entries after some record.
