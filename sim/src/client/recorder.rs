@@ -1,6 +1,6 @@
 //! Writes down what clients saw: the history of a run, as it happens.
 
-use detcd_replica::api::{Error, Request, Response, WatchCreate, WatchResponse};
+use detcd_replica::api::{Error, Request, Response, ResponseBody, WatchCreate, WatchResponse};
 use detcd_replica::history::{History, Moment, Operation, Outcome, Watch};
 use detcd_replica::MemberId;
 
@@ -61,8 +61,12 @@ impl Recorder {
     }
 
     /// It is answered.
-    pub fn ok(&mut self, place: usize, at: Moment, response: Response) {
+    pub fn ok(&mut self, place: usize, at: Moment, mut response: Response) {
         self.counts.ok += 1;
+        // It is kept for long, and there are many.
+        if let ResponseBody::Range { kvs, .. } = &mut response.body {
+            kvs.shrink_to_fit();
+        }
         self.end(place, Outcome::Ok { at, response });
     }
 

@@ -39,7 +39,7 @@ impl Watchers {
             for id in self.synced.of_key(&event.kv.key) {
                 // A watch from a future revision is synced, and not given what comes before it.
                 if self.watchers[&id].min_revision <= revision {
-                    batches.entry(id).or_default().push(event.clone());
+                    batches.entry(id).or_insert_with(|| Vec::with_capacity(events.len())).push(event.clone());
                 }
             }
         }
