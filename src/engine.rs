@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Scenario, Setting};
 
+pub(crate) use alone::Alone;
 pub(crate) use database::{Database, Page};
 pub(crate) use evidence::{disk_of, At, Evidence, FileContent, Kept, Standing};
 pub(crate) use inspect::{found, inspect, Hash, Inspection, LeaseFound, MemberFound, Start, Subject};
@@ -540,6 +541,27 @@ fn check_etcd(input: impl BufRead, model: Option<CheckModel>) -> Result<CheckRep
     };
     let operations = history.operations.len() as u64;
     Ok(CheckReport { model: CheckModel::Etcd, verdict, operations, steps: operations, window })
+}
+
+/// A new member that is alone, of the release that the real etcd of CI has (3.5), with cheap passwords.
+///
+/// # Errors
+/// It does not get to lead itself.
+pub(crate) fn alone(member: MemberId) -> Result<Alone, String> {
+    let mut config = detcd_replica::Config::etcd(member, vec![member]);
+    config.release = detcd_replica::Release::V3_5;
+    config.auth.bcrypt_cost = 4;
+    Alone::boot(config, detcd_replica::DiskImage::default())
+}
+
+/// A request in etcdctl's words, cut after `most` characters.
+pub(crate) fn in_words(request: &detcd_replica::api::Request, most: usize) -> String {
+    let mut words = detcd_model::in_words(request);
+    if let Some((cut, _)) = words.char_indices().nth(most) {
+        words.truncate(cut);
+        words.push('…');
+    }
+    words
 }
 
 /// A small world to explore whole.

@@ -6,6 +6,7 @@
 mod bench;
 mod cli;
 mod commands;
+mod conform;
 mod cpu;
 mod datadir;
 mod engine;

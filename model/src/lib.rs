@@ -24,4 +24,5 @@ mod watch;
 mod witness;
 
 pub use judge::{judge, JudgeOptions, Judgement, OperationCounts};
+pub use linearizability::words::request as in_words;
 pub use witness::witness;

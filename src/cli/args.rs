@@ -150,6 +150,40 @@ pub(crate) struct BugsArgs {
     pub(crate) output: OutputArgs,
 }
 
+/// `detcd conform`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConformArgs {
+    /// The real etcd's binary, of release 3.5
+    #[arg(long, value_name = "PATH", help_heading = "What")]
+    pub(crate) etcd: PathBuf,
+
+    /// Requests of each seed
+    #[arg(long, value_name = "N", default_value = "1000", help_heading = "What")]
+    pub(crate) requests: u64,
+
+    /// One seed: decimal, 0x hexadecimal, or a git commit
+    #[arg(long, value_name = "S", value_parser = parse_seed, conflicts_with = "seeds", help_heading = "Seeds")]
+    seed: Option<u64>,
+
+    /// Seeds A to B, without B [default: 0..10]
+    #[arg(long, value_name = "A..B", help_heading = "Seeds")]
+    seeds: Option<SeedRange>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+impl ConformArgs {
+    /// The seeds to compare.
+    pub(crate) fn seeds(&self) -> SeedRange {
+        match (self.seed, &self.seeds) {
+            (Some(seed), _) => SeedRange::new(seed, 1),
+            (None, Some(seeds)) => seeds.clone(),
+            (None, None) => SeedRange::new(0, 10),
+        }
+    }
+}
+
 /// `detcd export`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExportArgs {

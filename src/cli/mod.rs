@@ -12,8 +12,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use args::{
-    BenchArgs, BugsArgs, CheckArgs, CompletionsArgs, DbArgs, DbKeys, DbPage, DbPath, DbWhat, DiskArgs, ExportArgs,
-    ImportArgs, Keep, ModelArgs, OutputArgs, ReplayArgs, RunArgs, ScenariosArgs, WalArgs, WorldArgs,
+    BenchArgs, BugsArgs, CheckArgs, CompletionsArgs, ConformArgs, DbArgs, DbKeys, DbPage, DbPath, DbWhat, DiskArgs,
+    ExportArgs, ImportArgs, Keep, ModelArgs, OutputArgs, ReplayArgs, RunArgs, ScenariosArgs, WalArgs, WorldArgs,
 };
 pub(crate) use seeds::{parse_seed, SeedRange};
 
@@ -48,6 +48,12 @@ EXAMPLES
     detcd check etcd_000.log                       format and model recognised
     detcd check --model mutex lock.edn             judged as a lock
     detcd check --expected histories/expected.tsv  a table of files, models and verdicts";
+
+const CONFORM_EXAMPLES: &str = "\
+EXAMPLES
+    detcd conform --etcd /usr/bin/etcd                     10,000 requests over ten seeds
+    detcd conform --etcd ./etcd --seed 7 --requests 5000   one seed
+    detcd conform --etcd ./etcd --seeds 0..100 --json      a line of JSON a seed, then what was exercised";
 
 const BUGS_EXAMPLES: &str = "\
 EXAMPLES
@@ -120,6 +126,9 @@ pub(crate) enum Command {
     /// Is this history, recorded anywhere, linearizable?
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Is it etcd? Asks a real etcd and a member of ours the same, and shows each difference between their answers.
+    #[command(after_long_help = CONFORM_EXAMPLES)]
+    Conform(ConformArgs),
     /// Does it hold in every small world? Explores one exhaustively, with the same replica code.
     Model(ModelArgs),
     /// How fast is it? Runs, events and operations per CPU-second, against the bare Raft loop as the limit.

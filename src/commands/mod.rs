@@ -3,6 +3,7 @@
 mod bench;
 mod bugs;
 mod check;
+mod conform;
 mod db;
 mod disk;
 mod export;
@@ -31,6 +32,7 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Db(args) => db::execute(&args),
         Command::Wal(args) => wal::execute(&args),
         Command::Check(args) => check::execute(&args),
+        Command::Conform(args) => conform::execute(&args),
         Command::Model(args) => model::execute(&args),
         Command::Bench(args) => bench::execute(&args),
         Command::Disk(args) => disk::execute(&args),

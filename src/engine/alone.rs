@@ -1,27 +1,34 @@
 //! One member alone on a perfect disk: what a data dir holds is what the member that boots from it serves.
 //!
-//! Time passes only here: the member's tasks are run when they are due, syncs end at once, nobody else is there,
-//! nobody asks it anything.
+//! Time passes only here: the member's tasks are run when they are due, syncs end at once, and nobody else is there.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use detcd_replica::api::{Credential, Error, Request, Response};
 use detcd_replica::time::Monotonic;
-use detcd_replica::{Chance, Config, Dir, DiskCommand, DiskImage, Input, Output, Question, Replica, Role, Task};
+use detcd_replica::{
+    Chance, Config, Dir, DiskCommand, DiskImage, Input, Output, Question, Replica, RequestId, Role, Task,
+};
 
 /// How long a member may take until it leads and has applied its log, nanoseconds of its own time.
 const SETTLE_MAX: u64 = 120_000_000_000;
 /// What it is given after that, for what goes on behind: compactions, backend commits.
 const SETTLED: u64 = 5_000_000_000;
 
+/// How long an answer may take, nanoseconds of the member's time.
+const ANSWER_MAX: u64 = 30_000_000_000;
+
 /// A member that runs alone.
-pub(super) struct Alone {
+pub(crate) struct Alone {
     replica: Replica,
     now: u64,
     due: BTreeMap<Task, u64>,
     inputs: VecDeque<Input>,
     files: Files,
     ended: Option<&'static str>,
+    asked: u64,
+    answer: Option<Result<Response, Error>>,
 }
 
 impl Alone {
@@ -29,7 +36,7 @@ impl Alone {
     ///
     /// # Errors
     /// It refuses to boot, ends by itself, or never gets so far.
-    pub(super) fn boot(config: Config, disk: DiskImage) -> Result<Self, String> {
+    pub(crate) fn boot(config: Config, disk: DiskImage) -> Result<Self, String> {
         let mut outputs = Vec::new();
         let replica = Replica::boot(config, &disk, Monotonic(0), &mut outputs).map_err(|error| error.to_string())?;
         let mut alone = Self {
@@ -39,6 +46,8 @@ impl Alone {
             inputs: VecDeque::new(),
             files: Files::new(disk),
             ended: None,
+            asked: 0,
+            answer: None,
         };
         alone.perform(&mut outputs);
         while !alone.is_settled() {
@@ -51,6 +60,26 @@ impl Alone {
         }
         alone.go_on(alone.now + SETTLED)?;
         Ok(alone)
+    }
+
+    /// Asks it, and waits for the answer.
+    ///
+    /// # Errors
+    /// It has ended by itself, or does not answer.
+    pub(crate) fn ask(&mut self, credential: Credential, request: Request) -> Result<Result<Response, Error>, String> {
+        self.asked += 1;
+        self.answer = None;
+        let until = self.now + ANSWER_MAX;
+        self.step(Input::Request { id: RequestId(self.asked), credential, request });
+        loop {
+            if let Some(answer) = self.answer.take() {
+                return Ok(answer);
+            }
+            if self.now > until {
+                return Err("it does not answer".to_owned());
+            }
+            self.go_on(self.now)?;
+        }
     }
 
     /// The member.
@@ -109,9 +138,9 @@ impl Alone {
                     self.inputs.push_front(Input::Chance(Chance::ElectionTimeout(ticks)));
                 }
                 Output::Exit { reason } => self.ended = Some(reason),
+                Output::Reply { result, .. } => self.answer = Some(*result),
                 Output::Send(_)
                 | Output::SnapshotReceived { .. }
-                | Output::Reply { .. }
                 | Output::Stream { .. }
                 | Output::Point(_)
                 | Output::Event(_) => {}

@@ -27,8 +27,8 @@ pub(crate) fn operation(operation: &Operation) -> String {
     format!("client {client} on {member} [{call}..{end}] {} -> {result}", request(asked))
 }
 
-/// The request as a command line.
-pub(crate) fn request(request: &Request) -> String {
+/// The request as a command line of etcdctl.
+pub fn request(request: &Request) -> String {
     match request {
         Request::Range(range) => get(range),
         Request::Put(put) => put_words(put),

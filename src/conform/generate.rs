@@ -1,0 +1,325 @@
+//! Requests for a conformance run: every RPC that one member serves alone, with every field, mostly near an edge.
+//!
+//! A step depends on the seed and on the revision that the member had reached, so that reads of the past, compactions and
+//! compares hit what is there, just gone, or not yet there.
+
+use bytes::Bytes;
+use detcd_replica::api::{
+    Alarm, AlarmAction, AlarmRequest, AuthRequest, CompactRequest, Compare, CompareResult, CompareTarget,
+    DeleteRangeRequest, KeyRange, LeaseGrantRequest, Permission, PermissionType, PutRequest, RangeEnd, RangeRequest,
+    Request, RequestOp, SortOrder, SortTarget, TxnRequest,
+};
+use detcd_replica::MemberId;
+
+use super::MEMBER;
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Somebody without a token.
+    Nobody,
+    /// This user, with the token of the last authentication; without one if there was none.
+    User(&'static str),
+    /// Somebody with a token that nobody gave.
+    Stranger,
+}
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) who: Who,
+    pub(super) request: Request,
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<T: Clone>(&mut self, list: &[T]) -> T {
+        list[self.below(list.len() as u64) as usize].clone()
+    }
+}
+
+const KEYS: [&[u8]; 8] = [b"a", b"b", b"c", b"ab", b"a\0", b"\xff", b"b/1", b"b/2"];
+const VALUES: [&[u8]; 6] = [b"", b"1", b"2", b"10", b"\0\xff", b"a longer value"];
+const USERS: [&str; 4] = ["root", "ann", "bob", ""];
+const ROLES: [&str; 4] = ["root", "readers", "writers", ""];
+const PASSWORDS: [&str; 3] = ["one", "two", ""];
+/// etcd keeps a lease for two seconds at least, which would end during the run.
+const TTLS: [i64; 5] = [600, 7_200, 9_000_000_000, 9_000_000_001, i64::MAX];
+/// More than `--max-request-bytes`.
+const TOO_LARGE: usize = 1_600_000;
+
+/// The requests of a seed.
+pub(super) struct Generator {
+    dice: Dice,
+    /// The member's newest revision, as far as answers tell.
+    newest: i64,
+    /// Whether users and roles are part of the run: they make most other requests refusals.
+    auth: bool,
+    enabled: bool,
+}
+
+impl Generator {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let auth = dice.one_in(3);
+        Self { dice, newest: 1, auth, enabled: false }
+    }
+
+    /// The member has reached this revision.
+    pub(super) fn saw(&mut self, revision: i64) {
+        self.newest = self.newest.max(revision);
+    }
+
+    /// Whether the member wants tokens now.
+    pub(super) fn auth_is(&mut self, enabled: bool) {
+        self.enabled = enabled;
+    }
+
+    pub(super) fn next(&mut self) -> Step {
+        let ticket = self.dice.below(100);
+        let request = match ticket {
+            0..=29 => Request::Range(self.range()),
+            30..=49 => Request::Put(self.put()),
+            50..=57 => Request::DeleteRange(self.delete()),
+            58..=77 => Request::Txn(self.txn(2)),
+            78..=81 => {
+                let revision = if self.dice.one_in(3) { self.past() } else { self.newest / 2 };
+                Request::Compact(CompactRequest { revision, physical: self.dice.one_in(2) })
+            }
+            82..=92 => self.lease(),
+            93..=95 if !self.auth => self.alarm(),
+            _ if self.auth => Request::Auth(self.auth_request()),
+            _ => Request::Range(self.range()),
+        };
+        let request = match self.auth && self.dice.one_in(3) {
+            true => Request::Auth(self.auth_request()),
+            false => request,
+        };
+        Step { who: self.who(), request }
+    }
+
+    fn who(&mut self) -> Who {
+        if !self.auth {
+            return if self.dice.one_in(50) { Who::Stranger } else { Who::Nobody };
+        }
+        match self.dice.below(20) {
+            0 => Who::Stranger,
+            1..=2 => Who::Nobody,
+            3..=12 => Who::User("root"),
+            13..=16 => Who::User("ann"),
+            _ => Who::User("bob"),
+        }
+    }
+
+    fn key(&mut self) -> Bytes {
+        match self.dice.one_in(40) {
+            true => Bytes::new(),
+            false => Bytes::from_static(self.dice.pick(&KEYS)),
+        }
+    }
+
+    fn value(&mut self) -> Bytes {
+        match self.dice.one_in(400) {
+            true => vec![b'x'; TOO_LARGE].into(),
+            false => Bytes::from_static(self.dice.pick(&VALUES)),
+        }
+    }
+
+    fn key_range(&mut self) -> KeyRange {
+        let start = self.key();
+        match self.dice.below(10) {
+            0..=4 => KeyRange { start, end: RangeEnd::Single },
+            5 => KeyRange { start, end: RangeEnd::Open },
+            6 => KeyRange::prefix(""),
+            // Upside down as often as not.
+            7 | 8 => match self.key() {
+                end if end.is_empty() || end[..] == [0] => KeyRange { start, end: RangeEnd::Open },
+                end => KeyRange { start, end: RangeEnd::Before(end) },
+            },
+            _ => KeyRange::prefix(self.dice.pick(&[&b"a"[..], b"b", b"b/"])),
+        }
+    }
+
+    /// A revision that is there, just gone, or not yet there.
+    fn past(&mut self) -> i64 {
+        match self.dice.below(8) {
+            0 => self.newest + 1 + self.dice.below(3) as i64,
+            1 => self.newest,
+            2 => -1,
+            3 => self.dice.below(self.newest as u64 + 1) as i64,
+            _ => (self.newest - self.dice.below(12) as i64).max(0),
+        }
+    }
+
+    fn bound(&mut self) -> i64 {
+        if self.dice.one_in(10) {
+            self.past().max(0)
+        } else {
+            0
+        }
+    }
+
+    fn range(&mut self) -> RangeRequest {
+        let orders = [SortOrder::None, SortOrder::None, SortOrder::Ascend, SortOrder::Descend];
+        let targets = [SortTarget::Key, SortTarget::Version, SortTarget::Create, SortTarget::Mod, SortTarget::Value];
+        let sorted = self.dice.one_in(3);
+        RangeRequest {
+            range: self.key_range(),
+            limit: if self.dice.one_in(4) { self.dice.below(4) } else { 0 },
+            revision: if self.dice.one_in(4) { self.past() } else { 0 },
+            sort_order: if sorted { self.dice.pick(&orders) } else { SortOrder::None },
+            sort_target: if sorted { self.dice.pick(&targets) } else { SortTarget::Key },
+            serializable: self.dice.one_in(3),
+            keys_only: self.dice.one_in(8),
+            count_only: self.dice.one_in(10),
+            min_mod_revision: self.bound(),
+            max_mod_revision: self.bound(),
+            min_create_revision: self.bound(),
+            max_create_revision: self.bound(),
+        }
+    }
+
+    fn put(&mut self) -> PutRequest {
+        let (ignore_value, ignore_lease) = (self.dice.one_in(12), self.dice.one_in(12));
+        let give = |ignored: bool, dice: &mut Dice| !ignored || dice.one_in(4);
+        PutRequest {
+            key: self.key(),
+            value: if give(ignore_value, &mut self.dice) { self.value() } else { Bytes::new() },
+            lease: if give(ignore_lease, &mut self.dice) && self.dice.one_in(3) { self.lease_id() } else { 0 },
+            prev_kv: self.dice.one_in(4),
+            ignore_value,
+            ignore_lease,
+        }
+    }
+
+    fn delete(&mut self) -> DeleteRangeRequest {
+        DeleteRangeRequest { range: self.key_range(), prev_kv: self.dice.one_in(3) }
+    }
+
+    fn txn(&mut self, depth: u32) -> TxnRequest {
+        if self.dice.one_in(60) {
+            // One more than `--max-txn-ops`, or just as many.
+            let count = 128 + self.dice.below(2);
+            let op = |n: u64| RequestOp::Put(PutRequest::of(format!("n{n}"), "v"));
+            return TxnRequest { compare: Vec::new(), success: (0..count).map(op).collect(), failure: Vec::new() };
+        }
+        let compare = (0..self.dice.below(3)).map(|_| self.compare()).collect();
+        let (success, failure) = (self.ops(depth), self.ops(depth));
+        TxnRequest { compare, success, failure }
+    }
+
+    fn ops(&mut self, depth: u32) -> Vec<RequestOp> {
+        let count = self.dice.below(4);
+        (0..count)
+            .map(|_| match self.dice.below(10) {
+                0..=3 => RequestOp::Put(self.put()),
+                4..=6 => RequestOp::Range(self.range()),
+                7 | 8 => RequestOp::DeleteRange(self.delete()),
+                _ if depth > 0 => RequestOp::Txn(Box::new(self.txn(depth - 1))),
+                _ => RequestOp::Range(self.range()),
+            })
+            .collect()
+    }
+
+    fn compare(&mut self) -> Compare {
+        let results = [CompareResult::Equal, CompareResult::Greater, CompareResult::Less, CompareResult::NotEqual];
+        let target = match self.dice.below(5) {
+            0 => CompareTarget::Version(self.dice.below(4) as i64),
+            1 => CompareTarget::Create(self.past().max(0)),
+            2 => CompareTarget::Mod(self.past().max(0)),
+            3 => CompareTarget::Value(Bytes::from_static(self.dice.pick(&VALUES))),
+            _ => CompareTarget::Lease(self.dice.below(4) as i64),
+        };
+        let range = if self.dice.one_in(3) { self.key_range() } else { KeyRange::single(self.key()) };
+        Compare { range, result: self.dice.pick(&results), target }
+    }
+
+    fn lease_id(&mut self) -> i64 {
+        1 + self.dice.below(5) as i64
+    }
+
+    fn lease(&mut self) -> Request {
+        let id = self.lease_id();
+        match self.dice.below(10) {
+            0..=3 => Request::LeaseGrant(LeaseGrantRequest { id, ttl: self.dice.pick(&TTLS) }),
+            4 | 5 => Request::LeaseRevoke { id },
+            6 => Request::LeaseKeepAlive { id },
+            7 | 8 => Request::LeaseTimeToLive { id, keys: self.dice.one_in(2) },
+            _ => Request::Leases,
+        }
+    }
+
+    fn alarm(&mut self) -> Request {
+        let action = match self.dice.below(8) {
+            0 => AlarmAction::Activate,
+            1..=3 => AlarmAction::Get,
+            _ => AlarmAction::Deactivate,
+        };
+        let alarm = self.dice.pick(&[None, Some(Alarm::NoSpace), Some(Alarm::NoSpace), Some(Alarm::Corrupt)]);
+        let alarm = if action == AlarmAction::Get { alarm } else { Some(alarm.unwrap_or(Alarm::NoSpace)) };
+        let member = self.dice.pick(&[MEMBER, MEMBER, MemberId::NONE, MemberId(77)]);
+        Request::Alarm(AlarmRequest { action, member, alarm })
+    }
+
+    fn auth_request(&mut self) -> AuthRequest {
+        let (user, role) = (self.dice.pick(&USERS).to_owned(), self.dice.pick(&ROLES).to_owned());
+        let password = self.dice.pick(&PASSWORDS).to_owned();
+        // With auth on, tokens are what everything hangs on; with it off, nobody is given one.
+        let ticket = if self.enabled && self.dice.one_in(2) { 0 } else { self.dice.below(40) };
+        match ticket {
+            0..=2 => AuthRequest::Authenticate { name: user, password },
+            3..=5 => AuthRequest::Enable,
+            6 if self.dice.one_in(3) => AuthRequest::Disable,
+            6 | 7 => AuthRequest::Status,
+            8..=12 => AuthRequest::UserAdd { name: user, password: (!self.dice.one_in(6)).then_some(password) },
+            13 | 14 => AuthRequest::UserGet { name: user },
+            15 => AuthRequest::UserList,
+            16 if self.dice.one_in(2) => AuthRequest::UserDelete { name: user },
+            16 | 17 => AuthRequest::UserChangePassword { name: user, password },
+            18..=22 => AuthRequest::UserGrantRole { user, role },
+            23 => AuthRequest::UserRevokeRole { user, role },
+            24..=27 => AuthRequest::RoleAdd { role },
+            28 | 29 => AuthRequest::RoleGet { role },
+            30 => AuthRequest::RoleList,
+            31 if self.dice.one_in(2) => AuthRequest::RoleDelete { role },
+            31..=36 => {
+                let access = [PermissionType::Read, PermissionType::Write, PermissionType::ReadWrite];
+                let (key, range_end) = self.permission_range();
+                let permission = Permission { access: self.dice.pick(&access), key, range_end };
+                AuthRequest::RoleGrantPermission { role, permission }
+            }
+            _ => {
+                let (key, range_end) = self.permission_range();
+                AuthRequest::RoleRevokePermission { role, key, range_end }
+            }
+        }
+    }
+
+    fn permission_range(&mut self) -> (Bytes, Bytes) {
+        let range = self.key_range();
+        let end = match range.end {
+            RangeEnd::Single => Bytes::new(),
+            RangeEnd::Open => Bytes::from_static(b"\0"),
+            RangeEnd::Before(end) => end,
+        };
+        (range.start, end)
+    }
+}

@@ -1,0 +1,165 @@
+//! A real etcd with an empty data dir, asked over its JSON API: what gRPC says, without a gRPC library to build.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{json, Value};
+
+/// How long a server may take until it answers.
+const START_MAX: Duration = Duration::from_secs(30);
+/// How long it may take for one answer.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// A server that runs. It is killed when it goes, and its data with it.
+pub(super) struct Server {
+    child: Child,
+    folder: PathBuf,
+    address: String,
+    /// The id of its member, as its JSON has it.
+    pub(super) member: String,
+}
+
+/// An answer: the JSON, whatever its status.
+pub(super) struct Answer {
+    /// Whether it is one, and no error.
+    pub(super) ok: bool,
+    /// What it says.
+    pub(super) body: Value,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself, and what is left of it hurts nobody.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Server {
+    /// Starts `binary` and waits until it leads.
+    ///
+    /// # Errors
+    /// It cannot be started, or has ended: the last line of its log.
+    pub(super) fn start(binary: &Path, number: u64) -> Result<Self, String> {
+        let folder = std::env::temp_dir().join(format!("detcd-conform-{}-{number}", std::process::id()));
+        let told = |error: io::Error| format!("{}: {error}", folder.display());
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).map_err(told)?;
+        let log = File::create(folder.join("log")).map_err(told)?;
+        let (client, peer) = (free_port().map_err(told)?, free_port().map_err(told)?);
+        let (client, peer) = (format!("127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        let child = Command::new(binary)
+            .arg("--data-dir")
+            .arg(folder.join("data"))
+            .args(["--listen-client-urls", &format!("http://{client}")])
+            .args(["--advertise-client-urls", &format!("http://{client}")])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &format!("default={peer}")])
+            .args(["--bcrypt-cost", "4", "--unsafe-no-fsync"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(told)?)
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("{}: {error}", binary.display()))?;
+        let mut server = Self { child, folder, address: client, member: String::new() };
+        let deadline = Instant::now() + START_MAX;
+        loop {
+            if let Some(status) = server.child.try_wait().map_err(|error| error.to_string())? {
+                let log = std::fs::read_to_string(server.folder.join("log")).unwrap_or_default();
+                return Err(format!("{} has ended ({status}): {}", binary.display(), log.lines().last().unwrap_or("")));
+            }
+            if let Ok(answer) = server.ask("/v3/maintenance/status", &json!({}), None) {
+                let leads = answer.body["leader"].as_str().is_some_and(|leader| leader != "0");
+                if let (true, Some(member)) = (answer.ok && leads, answer.body["header"]["member_id"].as_str()) {
+                    server.member = member.to_owned();
+                    return Ok(server);
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} gives no answer in {START_MAX:?}", binary.display()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// One call.
+    ///
+    /// # Errors
+    /// The connection fails, or the answer is no JSON.
+    pub(super) fn ask(&self, path: &str, body: &Value, token: Option<&str>) -> Result<Answer, String> {
+        let (status, text) = self.post(path, &body.to_string(), token).map_err(|error| format!("{path}: {error}"))?;
+        // Of a stream of answers the first is the one.
+        let first = text.lines().next().unwrap_or_default();
+        let body = serde_json::from_str(first).map_err(|error| format!("{path}: {status} {text}: {error}"))?;
+        Ok(Answer { ok: status == 200, body })
+    }
+
+    fn post(&self, path: &str, body: &str, token: Option<&str>) -> io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        let token = token.map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: etcd\r\nContent-Type: application/json\r\n");
+        write!(stream, "{head}Content-Length: {length}\r\n{token}Connection: close\r\n\r\n{body}")?;
+        read_answer(BufReader::new(stream))
+    }
+}
+
+/// Status and body of an HTTP/1.1 answer.
+fn read_answer(mut from: impl BufRead) -> io::Result<(u16, String)> {
+    let broken = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut line = String::new();
+    from.read_line(&mut line)?;
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken)?;
+    let mut chunked = false;
+    loop {
+        line.clear();
+        if from.read_line(&mut line)? == 0 {
+            return Err(broken());
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        chunked |= line.to_ascii_lowercase().starts_with("transfer-encoding: chunked");
+    }
+    let mut body = Vec::new();
+    if !chunked {
+        from.read_to_end(&mut body)?;
+    }
+    while chunked {
+        line.clear();
+        from.read_line(&mut line)?;
+        let size = usize::from_str_radix(line.trim(), 16).map_err(|_| broken())?;
+        let start = body.len();
+        body.resize(start + size, 0);
+        from.read_exact(&mut body[start..])?;
+        from.read_line(&mut line)?;
+        chunked = size > 0;
+    }
+    String::from_utf8(body).map(|body| (status, body)).map_err(|_| broken())
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_whole_or_in_chunks() {
+        let whole = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(read_answer(whole.as_bytes()).expect("sound"), (200, "{}".to_owned()));
+        let chunks = "HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n";
+        assert_eq!(read_answer(chunks.as_bytes()).expect("sound"), (400, "{}".to_owned()));
+        for broken in ["", "HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n"] {
+            assert!(read_answer(broken.as_bytes()).is_err());
+        }
+    }
+}
