@@ -543,14 +543,15 @@ fn check_etcd(input: impl BufRead, model: Option<CheckModel>) -> Result<CheckRep
     Ok(CheckReport { model: CheckModel::Etcd, verdict, operations, steps: operations, window })
 }
 
-/// A new member that is alone, of the release that the real etcd of CI has (3.5), with cheap passwords.
+/// A new member of a release that is alone, with cheap passwords.
 ///
 /// # Errors
 /// It does not get to lead itself.
-pub(crate) fn alone(member: MemberId) -> Result<Alone, String> {
+pub(crate) fn alone(member: MemberId, release: detcd_replica::Release, bugs: Bugs) -> Result<Alone, String> {
     let mut config = detcd_replica::Config::etcd(member, vec![member]);
-    config.release = detcd_replica::Release::V3_5;
+    config.release = release;
     config.auth.bcrypt_cost = 4;
+    config.bugs = bugs;
     Alone::boot(config, detcd_replica::DiskImage::default())
 }
 

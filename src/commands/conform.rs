@@ -1,5 +1,7 @@
 //! `detcd conform`: seeded requests to a real etcd and to a member of ours, and each difference between their answers.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -29,6 +31,8 @@ struct Summary<'a> {
     seeds: u64,
     requests: u64,
     differences: u64,
+    /// Answers that differ for a reason that is known, by reason.
+    known: &'a BTreeMap<&'static str, u64>,
     /// Fields and errors of RPCs that were exercised.
     exercised: usize,
     of: usize,
@@ -52,10 +56,14 @@ pub(super) fn execute(args: &ConformArgs) -> Result<Exit, Failure> {
     let (exercised, of, missing) = conformance.coverage();
     if args.output.json {
         let schema = "detcd.conform-summary/1";
-        console::json(&Summary { schema, seeds, requests, differences, exercised, of, missing: &missing })?;
+        let known = &conformance.known;
+        console::json(&Summary { schema, seeds, requests, differences, known, exercised, of, missing: &missing })?;
     } else {
         let percent = exercised * 100 / of;
         console::line(&format!("{requests} requests of {seeds} seeds, {differences} differences"))?;
+        for (reason, count) in &conformance.known {
+            console::line(&format!("  {count} more with a known reason: {reason}"))?;
+        }
         console::line(&format!("{exercised} of {of} fields and errors exercised ({percent} %)"))?;
         for one in &missing {
             console::line(&format!("  not exercised: {one}"))?;

@@ -9,7 +9,7 @@ use detcd_replica::api::{
     DeleteRangeRequest, KeyRange, LeaseGrantRequest, Permission, PermissionType, PutRequest, RangeEnd, RangeRequest,
     Request, RequestOp, SortOrder, SortTarget, TxnRequest,
 };
-use detcd_replica::MemberId;
+use detcd_replica::{MemberId, Release};
 
 use super::MEMBER;
 
@@ -74,13 +74,18 @@ pub(super) struct Generator {
     /// Whether users and roles are part of the run: they make most other requests refusals.
     auth: bool,
     enabled: bool,
+    /// The alarm that is raised in this run.
+    alarm: Alarm,
+    release: Release,
 }
 
 impl Generator {
-    pub(super) fn new(seed: u64) -> Self {
+    /// For a release: some of what older ones have wrong changes the state, and all that follows with it.
+    pub(super) fn new(seed: u64, release: Release) -> Self {
         let mut dice = Dice(seed);
         let auth = dice.one_in(3);
-        Self { dice, newest: 1, auth, enabled: false }
+        let alarm = dice.pick(&[Alarm::NoSpace, Alarm::Corrupt]);
+        Self { dice, newest: 1, auth, enabled: false, alarm, release }
     }
 
     /// The member has reached this revision.
@@ -117,8 +122,9 @@ impl Generator {
     }
 
     fn who(&mut self) -> Who {
-        if !self.auth {
-            return if self.dice.one_in(50) { Who::Stranger } else { Who::Nobody };
+        // With auth off, etcd 3.5.1 refuses a token that it does not know; later releases do not look at it.
+        if !self.enabled {
+            return Who::Nobody;
         }
         match self.dice.below(20) {
             0 => Who::Stranger,
@@ -273,8 +279,13 @@ impl Generator {
             1..=3 => AlarmAction::Get,
             _ => AlarmAction::Deactivate,
         };
-        let alarm = self.dice.pick(&[None, Some(Alarm::NoSpace), Some(Alarm::NoSpace), Some(Alarm::Corrupt)]);
-        let alarm = if action == AlarmAction::Get { alarm } else { Some(alarm.unwrap_or(Alarm::NoSpace)) };
+        let any = self.dice.pick(&[None, Some(Alarm::NoSpace), Some(Alarm::Corrupt)]);
+        let alarm = match action {
+            AlarmAction::Get => any,
+            // Up to 3.5 an alarm that goes takes the effect of the other along.
+            _ if self.release <= Release::V3_5 => Some(self.alarm),
+            _ => Some(any.unwrap_or(self.alarm)),
+        };
         let member = self.dice.pick(&[MEMBER, MEMBER, MemberId::NONE, MemberId(77)]);
         Request::Alarm(AlarmRequest { action, member, alarm })
     }
@@ -314,7 +325,11 @@ impl Generator {
     }
 
     fn permission_range(&mut self) -> (Bytes, Bytes) {
-        let range = self.key_range();
+        let mut range = self.key_range();
+        // Up to 3.5 a permission of a range that is upside down was given like any other.
+        while self.release <= Release::V3_5 && !is_upright(&range) {
+            range = self.key_range();
+        }
         let end = match range.end {
             RangeEnd::Single => Bytes::new(),
             RangeEnd::Open => Bytes::from_static(b"\0"),
@@ -322,4 +337,8 @@ impl Generator {
         };
         (range.start, end)
     }
+}
+
+fn is_upright(range: &KeyRange) -> bool {
+    !range.start.is_empty() && !matches!(&range.end, RangeEnd::Before(end) if *end <= range.start)
 }

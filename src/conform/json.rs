@@ -411,15 +411,13 @@ fn without_headers(value: &mut Value) {
     }
 }
 
-/// What may differ though both are right: the time that a lease has left, and the order of leases, keys of a lease and
-/// alarms.
+/// What may differ though both are right: the time that a lease has left; the order of leases, keys of a lease and alarms,
+/// which etcd takes from a map; and the order of keys that are alike in what they are sorted by, since etcd's sort is not
+/// stable.
 pub(super) fn loosen(request: &Request, answer: &mut Value) {
-    let sort = |list: Option<&mut Value>| {
-        if let Some(Value::Array(list)) = list {
-            list.sort_by_key(Value::to_string);
-        }
-    };
     match request {
+        Request::Range(range) => loosen_range(range, answer),
+        Request::Txn(txn) => loosen_txn(txn, answer),
         Request::LeaseTimeToLive { .. } => {
             // -1 is no time, but that there is no lease.
             if answer.get("TTL").is_some_and(|ttl| ttl != "-1") {
@@ -430,6 +428,49 @@ pub(super) fn loosen(request: &Request, answer: &mut Value) {
         Request::Leases => sort(answer.get_mut("leases")),
         Request::Alarm(_) => sort(answer.get_mut("alarms")),
         _ => {}
+    }
+}
+
+fn sort(list: Option<&mut Value>) {
+    if let Some(Value::Array(list)) = list {
+        list.sort_by_key(Value::to_string);
+    }
+}
+
+fn loosen_txn(txn: &TxnRequest, answer: &mut Value) {
+    let ops = if answer["succeeded"] == Value::Bool(true) { &txn.success } else { &txn.failure };
+    let Some(Value::Array(responses)) = answer.get_mut("responses") else { return };
+    for (op, response) in ops.iter().zip(responses) {
+        match op {
+            RequestOp::Range(range) => loosen_range(range, &mut response["response_range"]),
+            RequestOp::Txn(inner) => loosen_txn(inner, &mut response["response_txn"]),
+            RequestOp::Put(_) | RequestOp::DeleteRange(_) => {}
+        }
+    }
+}
+
+/// Keys with equal values of what they are sorted by go into the order of their text. Where a limit has cut some of those
+/// off, only the values themselves are compared.
+fn loosen_range(range: &RangeRequest, answer: &mut Value) {
+    let field = match range.sort_target {
+        SortTarget::Key => return,
+        SortTarget::Version => "version",
+        SortTarget::Create => "create_revision",
+        SortTarget::Mod => "mod_revision",
+        SortTarget::Value => "value",
+    };
+    let Some(Value::Array(kvs)) = answer.get_mut("kvs") else { return };
+    if range.limit > 0 {
+        // The values were there when it was sorted, and are gone from the answer.
+        let gone = range.keys_only && range.sort_target == SortTarget::Value;
+        kvs.iter_mut().for_each(|kv| *kv = if gone { Value::Null } else { kv[field].take() });
+        return;
+    }
+    if range.keys_only && range.sort_target == SortTarget::Value {
+        return kvs.sort_by_key(Value::to_string);
+    }
+    for run in kvs.chunk_by_mut(|a, b| a[field] == b[field]) {
+        run.sort_by_key(Value::to_string);
     }
 }
 

@@ -7,6 +7,7 @@
 mod coverage;
 mod generate;
 mod json;
+mod known;
 mod server;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use serde_json::Value;
 
 use crate::engine::{self, Alone};
 use crate::output::bytes::quoted;
+use crate::panics::caught;
 use coverage::Coverage;
 use generate::{Generator, Step, Who};
 use server::Server;
@@ -25,7 +27,7 @@ use server::Server;
 /// Our member.
 const MEMBER: MemberId = MemberId(1);
 /// How many shorter sequences are tried, each on servers of its own.
-const SHRINKS: u32 = 60;
+const SHRINKS: u32 = 250;
 /// Bytes of a body that are shown.
 const SHOWN: usize = 600;
 
@@ -59,12 +61,14 @@ pub(crate) struct Outcome {
 pub(crate) struct Conformance {
     options: Options,
     coverage: Coverage,
+    /// How often answers differed for each known reason.
+    pub(crate) known: BTreeMap<&'static str, u64>,
     servers: u64,
 }
 
 impl Conformance {
     pub(crate) fn new(options: Options) -> Self {
-        Self { options, coverage: Coverage::default(), servers: 0 }
+        Self { options, coverage: Coverage::default(), known: BTreeMap::new(), servers: 0 }
     }
 
     /// Compares one seed's sequence.
@@ -72,8 +76,9 @@ impl Conformance {
     /// # Errors
     /// The real etcd cannot be started or reached, or our member ends by itself.
     pub(crate) fn seed(&mut self, seed: u64) -> Result<Outcome, String> {
-        let mut generator = Generator::new(seed);
         let mut pair = self.pair()?;
+        let release = pair.server.release;
+        let mut generator = Generator::new(seed, release);
         let mut steps = Vec::new();
         for done in 0..self.options.requests {
             let step = generator.next();
@@ -81,6 +86,13 @@ impl Conformance {
             self.coverage.note(&step.request, &ours);
             steps.push(step);
             if ours != theirs {
+                if let Some(reason) = known::reason(release, &steps[done as usize].request, &ours, &theirs) {
+                    *self.known.entry(reason).or_default() += 1;
+                    if theirs.get("ended").is_some() {
+                        return Ok(Outcome { requests: done + 1, difference: None });
+                    }
+                    continue;
+                }
                 drop(pair);
                 let difference = self.shrink(steps, ours, theirs)?;
                 return Ok(Outcome { requests: done + 1, difference: Some(difference) });
@@ -131,8 +143,12 @@ impl Conformance {
         let mut pair = self.pair()?;
         for (place, step) in steps.iter().enumerate() {
             let (ours, theirs) = pair.ask(step)?;
-            if ours != theirs {
+            let ended = theirs.get("ended").is_some();
+            if ours != theirs && known::reason(pair.server.release, &step.request, &ours, &theirs).is_none() {
                 return Ok(Some((place, ours, theirs)));
+            }
+            if ended {
+                break;
             }
         }
         Ok(None)
@@ -167,7 +183,7 @@ struct Pair {
 impl Pair {
     fn start(etcd: &Path, number: u64) -> Result<Self, String> {
         let server = Server::start(etcd, number)?;
-        let alone = engine::alone(MEMBER)?;
+        let alone = engine::alone(MEMBER, server.release, known::switches(server.release))?;
         Ok(Self { alone, server, tokens: BTreeMap::new(), enabled: false })
     }
 
@@ -182,9 +198,22 @@ impl Pair {
             Who::Stranger => Some(("stranger.1".to_owned(), "stranger.1".to_owned())),
         };
         let credential = tokens.as_ref().map_or(Credential::None, |(ours, _)| Credential::Token(ours.clone()));
-        let answer = self.alone.ask(credential, step.request.clone())?;
+        let answer = caught(|| self.alone.ask(credential, step.request.clone()));
+        let answer = match answer {
+            Ok(answer) => answer?,
+            Err(panic) => {
+                let panic = serde_json::json!({ "panic": panic.message, "at": panic.place });
+                return Ok((panic, Value::Null));
+            }
+        };
         let mut ours = json::ours(&answer);
-        let real = self.server.ask(path, &body, tokens.as_ref().map(|(_, theirs)| theirs.as_str()))?;
+        let real = match self.server.ask(path, &body, tokens.as_ref().map(|(_, theirs)| theirs.as_str())) {
+            Ok(real) => real,
+            Err(error) => match self.server.ended() {
+                Some(word) => return Ok((ours, serde_json::json!({ "ended": word }))),
+                None => return Err(error),
+            },
+        };
         if let (Request::Auth(AuthRequest::Authenticate { name, .. }), Ok(response)) = (&step.request, &answer) {
             let theirs = real.body["token"].as_str().unwrap_or_default().to_owned();
             if let ResponseBody::Auth(AuthResponse::Token(ours)) = &response.body {

@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use detcd_replica::Release;
 use serde_json::{json, Value};
 
 /// How long a server may take until it answers.
 const START_MAX: Duration = Duration::from_secs(30);
 /// How long it may take for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// How long it may take to be gone.
+const ENDING_MAX: Duration = Duration::from_secs(2);
 
 /// A server that runs. It is killed when it goes, and its data with it.
 pub(super) struct Server {
@@ -21,6 +25,8 @@ pub(super) struct Server {
     address: String,
     /// The id of its member, as its JSON has it.
     pub(super) member: String,
+    /// Its release.
+    pub(super) release: Release,
 }
 
 /// An answer: the JSON, whatever its status.
@@ -66,7 +72,7 @@ impl Server {
             .stderr(log)
             .spawn()
             .map_err(|error| format!("{}: {error}", binary.display()))?;
-        let mut server = Self { child, folder, address: client, member: String::new() };
+        let mut server = Self { child, folder, address: client, member: String::new(), release: Release::default() };
         let deadline = Instant::now() + START_MAX;
         loop {
             if let Some(status) = server.child.try_wait().map_err(|error| error.to_string())? {
@@ -77,6 +83,7 @@ impl Server {
                 let leads = answer.body["leader"].as_str().is_some_and(|leader| leader != "0");
                 if let (true, Some(member)) = (answer.ok && leads, answer.body["header"]["member_id"].as_str()) {
                     server.member = member.to_owned();
+                    server.release = release(answer.body["version"].as_str().unwrap_or_default())?;
                     return Ok(server);
                 }
             }
@@ -99,6 +106,22 @@ impl Server {
         Ok(Answer { ok: status == 200, body })
     }
 
+    /// What it has ended with, if it has: the last word of its log.
+    pub(super) fn ended(&mut self) -> Option<String> {
+        // A server that has closed its connections takes a moment to be gone.
+        let deadline = Instant::now() + ENDING_MAX;
+        while Instant::now() < deadline {
+            if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                let is_word =
+                    |line: &&str| ["\"fatal\"", "\"panic\"", "panic: "].iter().any(|word| line.contains(word));
+                return Some(log.lines().find(is_word).or(log.lines().next_back()).unwrap_or_default().to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+
     fn post(&self, path: &str, body: &str, token: Option<&str>) -> io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
@@ -108,6 +131,12 @@ impl Server {
         write!(stream, "{head}Content-Length: {length}\r\n{token}Connection: close\r\n\r\n{body}")?;
         read_answer(BufReader::new(stream))
     }
+}
+
+/// Which release a version like `3.5.1` is of.
+fn release(version: &str) -> Result<Release, String> {
+    let line = version.rsplit_once('.').map_or(version, |(line, _)| line);
+    Release::parse(line).ok_or_else(|| format!("etcd {version} is of no release that detcd knows"))
 }
 
 /// Status and body of an HTTP/1.1 answer.

@@ -76,6 +76,11 @@ pub(super) fn check_put(space: &impl Keyspace, put: &PutRequest) -> Result<(), E
     if put.lease != 0 && !space.has_lease(put.lease) {
         return Err(Error::LeaseNotFound);
     }
+    check_kept(space, put)
+}
+
+/// Whether the key is there of which something is to be kept.
+pub(super) fn check_kept(space: &impl Keyspace, put: &PutRequest) -> Result<(), Error> {
     if (put.ignore_value || put.ignore_lease) && space.find(&put.key, NEWEST).is_none() {
         return Err(Error::KeyNotFound);
     }

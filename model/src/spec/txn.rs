@@ -9,7 +9,7 @@ use detcd_replica::api::{
     TxnRequest,
 };
 
-use super::rules::{check_key, check_put, check_put_request, write_delete, write_put};
+use super::rules::{check_kept, check_key, check_put, check_put_request, write_delete, write_put};
 use super::{overlap, reads, Keyspace, Record, NEWEST};
 
 pub(super) fn apply(
@@ -22,7 +22,7 @@ pub(super) fn apply(
     writes_of(&txn.success)?;
     writes_of(&txn.failure)?;
     let path = choose(space, txn);
-    check_path(space, txn, &path)?;
+    check_path(space, txn, &path, &mut Vec::new())?;
     Ok(run(space, txn, &path, revision, changed))
 }
 
@@ -122,15 +122,31 @@ fn choose(space: &impl Keyspace, txn: &TxnRequest) -> Path {
     Path { succeeded, inner }
 }
 
-fn check_path(space: &impl Keyspace, txn: &TxnRequest, path: &Path) -> Result<(), Error> {
+/// Every operation on the path must be possible: what is read must be there, what is to be kept of a key, too, and not
+/// deleted by an operation before; and leases must be alive. `deleted` are the ranges deleted so far.
+fn check_path<'t>(
+    space: &impl Keyspace,
+    txn: &'t TxnRequest,
+    path: &Path,
+    deleted: &mut Vec<&'t KeyRange>,
+) -> Result<(), Error> {
     let mut inner_paths = path.inner.iter();
     for op in branch(txn, path.succeeded) {
         match op {
             RequestOp::Range(range) => reads::check(space, range)?,
-            RequestOp::Put(put) => check_put(space, put)?,
-            RequestOp::DeleteRange(_) => {}
+            RequestOp::Put(put) => {
+                let keeps = put.ignore_value || put.ignore_lease;
+                if keeps && deleted.iter().any(|range| range.contains(&put.key)) {
+                    return Err(Error::KeyNotFound);
+                }
+                // Unlike a put alone, which looks for its lease first.
+                check_kept(space, put)?;
+                check_put(space, put)?;
+            }
+            RequestOp::DeleteRange(delete) => deleted.push(&delete.range),
             RequestOp::Txn(inner) => {
-                check_path(space, inner, inner_paths.next().expect("one path was chosen for each inner txn"))?;
+                let path = inner_paths.next().expect("one path was chosen for each inner txn");
+                check_path(space, inner, path, deleted)?;
             }
         }
     }

@@ -35,6 +35,12 @@ pub enum Bug {
     /// F-01, etcd#22442, open in 3.7: entries beyond a snapshot that others had overwritten come back at a boot, when
     /// nothing was written in their places (`reports/overwritten-entry-returns.md`).
     WalOverwrittenReturns,
+    /// F-02, etcd#22376, open in 3.7: a compaction at a revision that deletes a key and puts it again removes what was put
+    /// (`reports/put-lost-by-compaction.md`).
+    CompactLosesPutAfterTombstone,
+    /// F-03, in 3.4 to 3.7: a transaction that deletes a key and then puts it with what it had is not refused, and ends every
+    /// member that applies it (`reports/transaction-ends-the-cluster.md`).
+    TxnKeepsWhatItDeletes,
     /// M-22, etcd#11924: whatever damage there is in a WAL, it is cut off there.
     WalRepairMiddle,
     /// M-23, etcd#13933: after a snapshot is installed the old consistent index is written over the new one.
@@ -123,7 +129,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 59] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -139,6 +145,8 @@ impl Bug {
         Self::WalcutCrcNotChained,
         Self::WalZeroTailKeep,
         Self::WalOverwrittenReturns,
+        Self::CompactLosesPutAfterTombstone,
+        Self::TxnKeepsWhatItDeletes,
         Self::WalRepairMiddle,
         Self::SnapCiOverwritten,
         Self::SnapRenameBeforePersist,
@@ -201,6 +209,8 @@ impl Bug {
             Self::WalcutCrcNotChained => "walcut_crc_not_chained",
             Self::WalZeroTailKeep => "wal_zero_tail_keep",
             Self::WalOverwrittenReturns => "wal_overwritten_returns",
+            Self::CompactLosesPutAfterTombstone => "compact_loses_put_after_tombstone",
+            Self::TxnKeepsWhatItDeletes => "txn_keeps_what_it_deletes",
             Self::WalRepairMiddle => "wal_repair_middle",
             Self::SnapCiOverwritten => "snap_ci_overwritten",
             Self::SnapRenameBeforePersist => "snap_rename_before_persist",
@@ -264,6 +274,8 @@ impl Bug {
             Self::WalcutCrcNotChained => "M-20b",
             Self::WalZeroTailKeep => "M-21",
             Self::WalOverwrittenReturns => "F-01",
+            Self::CompactLosesPutAfterTombstone => "F-02",
+            Self::TxnKeepsWhatItDeletes => "F-03",
             Self::WalRepairMiddle => "M-22",
             Self::SnapCiOverwritten => "M-23",
             Self::SnapRenameBeforePersist => "M-24",

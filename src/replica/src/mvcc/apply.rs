@@ -152,16 +152,24 @@ impl Store {
     fn check_txn(&self, parts: &Parts<'_>, request: &TxnRequest, path: &[bool], reads: Reads) -> Result<(), Error> {
         // Members where nobody waited once left the reads of a transaction out, checks and all (etcd#18667).
         let stripped = reads == Reads::Checked && self.bugs.has(Bug::TxnRangeStrippedUnlessWaiter);
+        // etcd looks at the state before the transaction only. What is put must still be there when it is its turn.
+        let forgets = self.bugs.has(Bug::TxnKeepsWhatItDeletes);
+        let mut deleted: Vec<&KeyRange> = Vec::new();
         for_each_op(request, &mut path.iter().copied(), 0, &mut |op, level| match op {
             RequestOp::Range(_) if stripped && level == 0 => Ok(()),
             RequestOp::Range(range) => self.check_revision(range),
             RequestOp::Put(put) => {
-                if (put.ignore_value || put.ignore_lease) && !self.has(&put.key) {
+                let gone = || deleted.iter().any(|range| range.contains(&put.key)) && !forgets;
+                if (put.ignore_value || put.ignore_lease) && (!self.has(&put.key) || gone()) {
                     return Err(Error::KeyNotFound);
                 }
                 check_lease(parts, put.lease)
             }
-            RequestOp::DeleteRange(_) | RequestOp::Txn(_) => Ok(()),
+            RequestOp::DeleteRange(delete) => {
+                deleted.push(&delete.range);
+                Ok(())
+            }
+            RequestOp::Txn(_) => Ok(()),
         })
     }
 
@@ -231,11 +239,11 @@ fn next_branch(path: &mut dyn Iterator<Item = bool>) -> bool {
 }
 
 /// Shows the operations that run, in order, with how deep they are, until one is refused.
-fn for_each_op(
-    request: &TxnRequest,
+fn for_each_op<'r>(
+    request: &'r TxnRequest,
     path: &mut dyn Iterator<Item = bool>,
     level: usize,
-    visit: &mut dyn FnMut(&RequestOp, usize) -> Result<(), Error>,
+    visit: &mut dyn FnMut(&'r RequestOp, usize) -> Result<(), Error>,
 ) -> Result<(), Error> {
     for op in branch(request, next_branch(path)) {
         match op {

@@ -14,6 +14,7 @@
 use std::collections::BTreeSet;
 
 use super::revision::RevisionKey;
+use crate::{Bug, Bugs};
 
 /// One life of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -144,13 +145,18 @@ impl KeyIndex {
         (place, newest_at(&self.generations[place].revisions, at))
     }
 
-    /// Forgets what compaction at `at` drops, and adds the revision not above `at` that must stay to `keep`.
-    pub(crate) fn compact(&mut self, at: i64, keep: &mut BTreeSet<RevisionKey>) {
+    /// Forgets what compaction at `at` drops, and adds what of it must stay to `keep`: the newest revision not above `at`,
+    /// and with a tombstone at `at` what the same transaction has put after it.
+    pub(crate) fn compact(&mut self, at: i64, bugs: Bugs, keep: &mut BTreeSet<RevisionKey>) {
         let (place, index) = self.compaction_point(at);
         if let Some(index) = index {
             let revisions = &mut self.generations[place].revisions;
             keep.insert(revisions[index]);
             revisions.drain(..index);
+        }
+        if !bugs.has(Bug::CompactLosesPutAfterTombstone) {
+            let later = self.generations[place..].iter().skip(1).flat_map(|generation| &generation.revisions);
+            keep.extend(later.take_while(|revision| revision.main <= at));
         }
         self.generations.drain(..place);
     }
@@ -263,7 +269,7 @@ mod tests {
             let mut index = key(history);
             assert_eq!(index.keep(at).map(|revision| revision.main), hashed, "hash at {at}");
             let mut keep = BTreeSet::new();
-            index.compact(at, &mut keep);
+            index.compact(at, Bugs::NONE, &mut keep);
             assert_eq!(show(&index), left, "compact at {at}");
             let keep: Vec<_> = keep.iter().map(|revision| revision.main.to_string()).collect();
             assert_eq!(keep.join(","), kept, "compact at {at}");
@@ -271,9 +277,27 @@ mod tests {
     }
 
     #[test]
+    fn a_key_deleted_and_put_again_in_the_compacted_revision_stays() {
+        let deleted = |sub| RevisionKey { main: 3, sub };
+        let index = || {
+            let mut index = key("p2");
+            index.tombstone(deleted(0));
+            index.put(deleted(1));
+            index
+        };
+        let buggy = Bugs::NONE.with(Bug::CompactLosesPutAfterTombstone);
+        for (bugs, kept) in [(Bugs::NONE, vec![deleted(0), deleted(1)]), (buggy, vec![deleted(0)])] {
+            let (mut index, mut keep) = (index(), BTreeSet::new());
+            index.compact(3, bugs, &mut keep);
+            assert_eq!(keep.into_iter().collect::<Vec<_>>(), kept);
+            assert_eq!(index.get(3).map(|found| found.modified), Some(deleted(1)), "the index has it in any case");
+        }
+    }
+
+    #[test]
     fn compaction_resets_neither_creation_nor_version() {
         let mut index = key("p2 p3 p4");
-        index.compact(4, &mut BTreeSet::new());
+        index.compact(4, Bugs::NONE, &mut BTreeSet::new());
         assert_eq!(index.get(4), Some(Found { modified: RevisionKey::new(4, 0), created: 2, version: 3 }));
     }
 
@@ -282,9 +306,9 @@ mod tests {
         let mut index = KeyIndex::restored_tombstone(RevisionKey::new(5, 0));
         assert_eq!((index.is_live(), index.is_empty(), index.get(5)), (false, false, None));
         let mut keep = BTreeSet::new();
-        index.compact(5, &mut keep);
+        index.compact(5, Bugs::NONE, &mut keep);
         assert_eq!((keep.len(), index.is_empty()), (1, false));
-        index.compact(6, &mut BTreeSet::new());
+        index.compact(6, Bugs::NONE, &mut BTreeSet::new());
         assert!(index.is_empty());
     }
 

@@ -158,7 +158,7 @@ impl Store {
             || self.bugs.has(Bug::CompactDropsTombstoneAtRev);
         let reset_creation = self.bugs.has(Bug::CompactMetaWrong);
         self.index.retain(|_, key| {
-            key.compact(revision, &mut keep);
+            key.compact(revision, self.bugs, &mut keep);
             if drop_tombstone {
                 key.drop_tombstone_at(revision, &mut keep);
             }
