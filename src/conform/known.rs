@@ -52,6 +52,31 @@ const ALL: &[Known] = &[
         },
     },
     Known {
+        until: Release::V3_5,
+        reason: "3.5.1 lets anybody make a lease, and ask for the time of one, with auth on",
+        is: |request, ours, theirs| {
+            let lease = matches!(request, Request::LeaseGrant(_) | Request::LeaseTimeToLive { .. });
+            let refused = ["user name is empty", "invalid auth token"].iter().any(|what| error(ours).contains(what));
+            lease && refused && !["user name", "auth token"].iter().any(|what| error(theirs).contains(what))
+        },
+    },
+    Known {
+        until: Release::Main,
+        reason: "F-03: a transaction that deletes a key and keeps its value in a put ends the server",
+        is: |request, ours, theirs| {
+            let ended = theirs["ended"].as_str().is_some_and(|word| word.contains("unexpected error during txn"));
+            matches!(request, Request::Txn(_)) && error(ours).contains("key not found") && ended
+        },
+    },
+    Known {
+        until: Release::Main,
+        reason: "whether a range that is upside down is permitted depends on the shape of etcd's tree of permissions",
+        is: |request, ours, theirs| {
+            let denied = |answer| error(answer).contains("permission denied");
+            has_upside_down(request) && denied(ours) != denied(theirs)
+        },
+    },
+    Known {
         until: Release::Main,
         reason:
             "F-02: a compaction at a revision that deletes a key and puts it again removes what was put, and the next \
@@ -83,6 +108,15 @@ fn has_upside_down(request: &Request) -> bool {
 
 fn error(answer: &Value) -> &str {
     answer["error"].as_str().unwrap_or_default()
+}
+
+/// Whether a difference may have left the two in different states: one of them did what the other refused.
+pub(super) fn parts(request: &Request, ours: &Value, theirs: &Value) -> bool {
+    let reads = [Request::Leases, Request::Status].contains(request)
+        || matches!(request, Request::Range(_) | Request::LeaseTimeToLive { .. })
+        || matches!(request, Request::Auth(AuthRequest::RoleGet { .. }));
+    let refused = |answer: &Value| answer.get("error").is_some();
+    theirs.get("ended").is_some() || (!reads && refused(ours) != refused(theirs))
 }
 
 /// Why the two answers may differ, if they may.

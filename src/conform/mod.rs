@@ -88,7 +88,7 @@ impl Conformance {
             if ours != theirs {
                 if let Some(reason) = known::reason(release, &steps[done as usize].request, &ours, &theirs) {
                     *self.known.entry(reason).or_default() += 1;
-                    if theirs.get("ended").is_some() {
+                    if known::parts(&steps[done as usize].request, &ours, &theirs) {
                         return Ok(Outcome { requests: done + 1, difference: None });
                     }
                     continue;
@@ -143,11 +143,11 @@ impl Conformance {
         let mut pair = self.pair()?;
         for (place, step) in steps.iter().enumerate() {
             let (ours, theirs) = pair.ask(step)?;
-            let ended = theirs.get("ended").is_some();
+            let parted = ours != theirs && known::parts(&step.request, &ours, &theirs);
             if ours != theirs && known::reason(pair.server.release, &step.request, &ours, &theirs).is_none() {
                 return Ok(Some((place, ours, theirs)));
             }
-            if ended {
+            if parted {
                 break;
             }
         }
