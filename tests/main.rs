@@ -4,6 +4,8 @@
 mod acceptance;
 #[path = "integration/cli.rs"]
 mod cli;
+#[path = "integration/conform.rs"]
+mod conform;
 #[path = "integration/etcd.rs"]
 mod etcd;
 #[path = "integration/load.rs"]

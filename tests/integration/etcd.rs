@@ -34,6 +34,11 @@ impl Binaries {
         found.map(|folder| Self { folder })
     }
 
+    /// The server.
+    pub(crate) fn etcd(&self) -> PathBuf {
+        self.folder.join("etcd")
+    }
+
     /// `etcdutl snapshot status`, or what it says instead.
     pub(crate) fn snapshot_status(&self, db: &Path) -> Result<Value, String> {
         let mut command = Command::new(self.folder.join("etcdutl"));

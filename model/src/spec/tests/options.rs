@@ -95,6 +95,10 @@ fn a_put_may_keep_value_and_lease() {
     pair.refuses(Request::Put(keep("v", 0)), Error::ValueProvided);
     pair.refuses(Request::Put(keep("", 7)), Error::LeaseProvided);
     pair.refuses(txn(vec![], vec![RequestOp::Put(keep("", 0))], vec![]), Error::KeyNotFound);
+    // Nor of what the transaction itself has deleted, which only a delete without an end can be beside it.
+    let delete = RequestOp::DeleteRange(DeleteRangeRequest { range: KeyRange::prefix(""), prev_kv: false });
+    let kept = RequestOp::Put(PutRequest { ignore_value: true, ..put("a", "") });
+    pair.refuses(txn(vec![], vec![delete, kept], vec![]), Error::KeyNotFound);
 }
 
 #[test]

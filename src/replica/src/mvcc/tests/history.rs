@@ -221,8 +221,8 @@ fn a_transaction_that_fails_leaves_something_only_with_the_bug() {
 
 /// A key is there, and one transaction deletes everything from some key on, then puts it. etcd's check for keys that
 /// are both deleted and put does not see that.
-fn delete_and_put(put: PutRequest) -> (Whole, Applied) {
-    let mut whole = Whole::new(Bugs::NONE);
+fn delete_and_put(bugs: Bugs, put: PutRequest) -> (Whole, Applied) {
+    let mut whole = Whole::new(bugs);
     self::put(&mut whole, "a");
     let delete = DeleteRangeRequest { range: KeyRange::prefix(""), prev_kv: false };
     let request = txn(vec![RequestOp::DeleteRange(delete), RequestOp::Put(put)]);
@@ -231,23 +231,45 @@ fn delete_and_put(put: PutRequest) -> (Whole, Applied) {
     (whole, applied)
 }
 
-/// Whether a key exists of which something is to be kept is asked of the state before the transaction. So etcd learns
-/// in the middle of it, and every member panics, and again when it replays the entry.
 #[test]
-#[should_panic(expected = "unexpected error during txn with writes")]
-fn a_transaction_that_keeps_the_value_of_what_it_deletes_crashes_the_member_as_in_etcd() {
-    delete_and_put(PutRequest { ignore_value: true, ..PutRequest::of("a", "") });
+fn a_transaction_does_not_keep_what_it_deletes() {
+    for (ignore_value, ignore_lease) in [(true, false), (false, true)] {
+        let keep = PutRequest { ignore_value, ignore_lease, ..PutRequest::of("a", "") };
+        let (whole, applied) = delete_and_put(Bugs::NONE, keep);
+        assert_eq!((applied, whole.store.revision()), (Applied::refused(Error::KeyNotFound), 2));
+    }
 }
 
-/// Since etcd#18089 a compaction at that revision keeps the tombstone, takes it for the key's newest revision, and
-/// removes the put after it.
+/// F-03. etcd asks for the key in the state before the transaction. So it learns in the middle of it, and every member
+/// panics, and again when it replays the entry.
 #[test]
-#[should_panic(expected = "the index has RevisionKey { main: 3, sub: 1 }, the backend does not")]
-fn a_compaction_loses_what_its_revision_deleted_and_put_as_in_etcd() {
-    let (mut whole, applied) = delete_and_put(PutRequest::of("a", "new"));
+#[should_panic(expected = "unexpected error during txn with writes")]
+fn with_the_bug_it_ends_the_member() {
+    let bugs = Bugs::NONE.with(Bug::TxnKeepsWhatItDeletes);
+    delete_and_put(bugs, PutRequest { ignore_value: true, ..PutRequest::of("a", "") });
+}
+
+fn deleted_put_and_compacted(bugs: Bugs) -> Whole {
+    let (mut whole, applied) = delete_and_put(bugs, PutRequest::of("a", "new"));
     applied.result.expect("it is applied");
     whole.store.schedule_compaction(&mut whole.batch, 3).expect("there");
     drain(&mut whole, 10);
+    whole
+}
+
+#[test]
+fn a_compaction_keeps_what_its_revision_deleted_and_put() {
+    let whole = deleted_put_and_compacted(Bugs::NONE);
+    let found = whole.store.range(&whole.batch, &everything(0)).expect("it is there");
+    assert_eq!(found.kvs.iter().map(|kv| &kv.value[..]).collect::<Vec<_>>(), [b"new"]);
+}
+
+/// F-02. Since etcd#18089 a compaction at that revision keeps the tombstone, takes it for the key's newest revision, and
+/// removes the put after it.
+#[test]
+#[should_panic(expected = "the index has RevisionKey { main: 3, sub: 1 }, the backend does not")]
+fn with_the_bug_it_is_lost() {
+    let whole = deleted_put_and_compacted(Bugs::NONE.with(Bug::CompactLosesPutAfterTombstone));
     let _ = whole.store.range(&whole.batch, &everything(0));
 }
 
