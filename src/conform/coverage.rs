@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 
 use detcd_replica::api::{
     AlarmAction, AuthRequest, Compare, CompareTarget, DeleteRangeRequest, PutRequest, RangeEnd, RangeRequest, Request,
-    RequestOp, SortOrder, SortTarget, TxnRequest,
+    RequestOp, SortOrder, SortTarget, TxnRequest, WatchCreate,
 };
 use serde_json::Value;
+
+use super::generate::Asked;
 
 const KEY: &str = "etcdserver: key is not provided";
 const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
@@ -44,7 +46,7 @@ const ALL: &[(&str, &[&str], &[&str])] = &[
             "min_create_revision",
             "max_create_revision",
         ],
-        &[KEY, COMPACTED, FUTURE, CORRUPT, DENIED, TOKEN, NO_USER],
+        &[KEY, COMPACTED, FUTURE, DENIED, TOKEN, NO_USER],
     ),
     (
         "Put",
@@ -108,6 +110,11 @@ const ALL: &[(&str, &[&str], &[&str])] = &[
     ("LeaseKeepAlive", &["ID"], &[]),
     ("LeaseTimeToLive", &["ID", "keys"], &[DENIED, TOKEN]),
     ("LeaseLeases", &[], &[TOKEN]),
+    (
+        "Watch",
+        &["key", "range_end", "start_revision", "prev_kv", "filters=NOPUT", "filters=NODELETE"],
+        &["compact_revision", "cancel_reason"],
+    ),
     ("Alarm", &["action=ACTIVATE", "action=DEACTIVATE", "memberID", "alarm"], &[]),
     ("AuthEnable", &[], &["etcdserver: root user does not exist", "etcdserver: root user does not have root role"]),
     ("AuthDisable", &[], &[DENIED, TOKEN]),
@@ -151,8 +158,14 @@ pub(super) struct Coverage {
 
 impl Coverage {
     /// A request and its answer, in the common form.
-    pub(super) fn note(&mut self, request: &Request, answer: &Value) {
-        let (rpc, fields) = fields(request);
+    pub(super) fn note(&mut self, asked: &Asked, answer: &Value) {
+        let (rpc, fields) = match asked {
+            Asked::Request(request) => fields(request),
+            Asked::Watch(create) => ("Watch", watch_fields(create)),
+        };
+        for cancelled in ["compact_revision", "cancel_reason"].iter().filter(|field| answer.get(field).is_some()) {
+            self.seen.insert(format!("{rpc}: {cancelled}"));
+        }
         self.seen.insert(rpc.to_owned());
         self.seen.extend(fields.into_iter().map(|field| format!("{rpc}.{field}")));
         if let Some(error) = answer["error"].as_str() {
@@ -227,6 +240,22 @@ fn fields(request: &Request) -> (&'static str, Vec<&'static str>) {
         _ => "other",
     };
     (rpc, out)
+}
+
+fn watch_fields(create: &WatchCreate) -> Vec<&'static str> {
+    let mut out = Vec::new();
+    given(
+        &mut out,
+        &[
+            (!create.range.start.is_empty(), "key"),
+            (create.range.end != RangeEnd::Single, "range_end"),
+            (create.start_revision != 0, "start_revision"),
+            (create.prev_kv, "prev_kv"),
+            (create.no_put, "filters=NOPUT"),
+            (create.no_delete, "filters=NODELETE"),
+        ],
+    );
+    out
 }
 
 fn given(out: &mut Vec<&'static str>, fields: &[(bool, &'static str)]) {

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use detcd_replica::api::{
     Alarm, AlarmAction, AlarmRequest, AuthRequest, CompactRequest, Compare, CompareResult, CompareTarget,
     DeleteRangeRequest, KeyRange, LeaseGrantRequest, Permission, PermissionType, PutRequest, RangeEnd, RangeRequest,
-    Request, RequestOp, SortOrder, SortTarget, TxnRequest,
+    Request, RequestOp, SortOrder, SortTarget, TxnRequest, WatchCreate,
 };
-use detcd_replica::{MemberId, Release};
+use detcd_replica::{MemberId, Release, WatchId};
 
 use super::MEMBER;
 
@@ -24,11 +24,20 @@ pub(super) enum Who {
     Stranger,
 }
 
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// One answer.
+    Request(Request),
+    /// A watch from a revision of the past, listened to until it has caught up.
+    Watch(WatchCreate),
+}
+
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) who: Who,
-    pub(super) request: Request,
+    pub(super) asked: Asked,
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -99,6 +108,10 @@ impl Generator {
     }
 
     pub(super) fn next(&mut self) -> Step {
+        // Each takes the time that it is listened to.
+        if self.dice.one_in(60) {
+            return Step { who: self.who(), asked: Asked::Watch(self.watch()) };
+        }
         let ticket = self.dice.below(100);
         let request = match ticket {
             0..=29 => Request::Range(self.range()),
@@ -118,7 +131,21 @@ impl Generator {
             true => Request::Auth(self.auth_request()),
             false => request,
         };
-        Step { who: self.who(), request }
+        Step { who: self.who(), asked: Asked::Request(request) }
+    }
+
+    fn watch(&mut self) -> WatchCreate {
+        let back = self.dice.below(30) as i64;
+        let filter = self.dice.below(6);
+        WatchCreate {
+            watch: WatchId(0),
+            range: self.key_range(),
+            start_revision: (self.newest - back).max(1),
+            prev_kv: self.dice.one_in(3),
+            progress_notify: false,
+            no_put: filter == 0,
+            no_delete: filter == 1,
+        }
     }
 
     fn who(&mut self) -> Who {

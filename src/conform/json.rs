@@ -7,7 +7,7 @@
 use detcd_replica::api::{
     Alarm, AlarmAction, AuthRequest, AuthResponse, Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error,
     KeyRange, KeyValue, Permission, PermissionType, PutRequest, RangeEnd, RangeRequest, Request, RequestOp, Response,
-    ResponseBody, SortOrder, SortTarget, TxnRequest,
+    ResponseBody, SortOrder, SortTarget, TxnRequest, WatchBody, WatchCreate, WatchEvent, WatchEventKind, WatchResponse,
 };
 use detcd_replica::MemberId;
 use serde_json::{json, Map, Value};
@@ -259,6 +259,65 @@ fn permission(permission: &Permission) -> Value {
     object.bytes("range_end", &permission.range_end).done()
 }
 
+/// The body of a watch's creation.
+pub(super) fn watch(create: &WatchCreate) -> Value {
+    let filters = [(create.no_put, "NOPUT"), (create.no_delete, "NODELETE")];
+    let filters = filters.into_iter().filter(|(set, _)| *set).map(|(_, name)| Value::from(name)).collect();
+    Object::default()
+        .range(&create.range)
+        .number("start_revision", create.start_revision)
+        .flag("prev_kv", create.prev_kv)
+        .list("filters", filters)
+        .done()
+}
+
+/// What we were told on a watch, in the common form: all events in one list, and how it was cancelled if it was.
+pub(super) fn ours_watched(responses: &[WatchResponse]) -> Value {
+    let (mut events, mut object) = (Vec::new(), Object::default());
+    for response in responses {
+        match &response.body {
+            WatchBody::Events(all) => events.extend(all.iter().map(event)),
+            WatchBody::Cancelled { compact_revision, reason } => {
+                object = object.flag("canceled", true).number("compact_revision", *compact_revision);
+                object = object.text("cancel_reason", if *compact_revision == 0 { reason } else { "" });
+            }
+            WatchBody::Created | WatchBody::Progress => {}
+        }
+    }
+    object.list("events", events).done()
+}
+
+fn event(event: &WatchEvent) -> Value {
+    let kind = if event.kind == WatchEventKind::Delete { "DELETE" } else { "" };
+    let object = Object::default().text("type", kind).value("kv", key_value(&event.kv));
+    match &event.prev_kv {
+        Some(kv) => object.value("prev_kv", key_value(kv)),
+        None => object,
+    }
+    .done()
+}
+
+/// What the real etcd told on a watch, likewise.
+pub(super) fn theirs_watched(messages: Vec<Value>) -> Value {
+    let (mut events, mut object) = (Vec::new(), Object::default());
+    for mut message in messages {
+        let mut result = message["result"].take();
+        if let Some(Value::Array(all)) = result.get_mut("events").map(Value::take) {
+            events.extend(all);
+        }
+        if result["canceled"] == Value::Bool(true) {
+            let revision = result["compact_revision"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
+            object = object.flag("canceled", true).number("compact_revision", revision);
+            let reason = result["cancel_reason"].as_str().unwrap_or_default();
+            object = object.text("cancel_reason", if revision == 0 { reason } else { "" });
+        }
+        if let Some(error) = message.get("error").filter(|error| !error.is_null()) {
+            object = object.value("error", error.clone());
+        }
+    }
+    object.list("events", events).done()
+}
+
 /// Our answer in the common form.
 pub(super) fn ours(answer: &Result<Response, Error>) -> Value {
     match answer {
@@ -297,10 +356,7 @@ fn body(body: &ResponseBody) -> Value {
         ResponseBody::Range { kvs: found, more, count } => {
             object().list("kvs", kvs(found)).flag("more", *more).count("count", *count)
         }
-        ResponseBody::Put { prev_kv } => match prev_kv {
-            Some(kv) => object().value("prev_kv", key_value(kv)),
-            None => object(),
-        },
+        ResponseBody::Put { prev_kv: Some(kv) } => object().value("prev_kv", key_value(kv)),
         ResponseBody::DeleteRange { deleted, prev_kvs } => {
             object().count("deleted", *deleted).list("prev_kvs", kvs(prev_kvs))
         }

@@ -5,6 +5,8 @@ use detcd_replica::api::{AuthRequest, KeyRange, RangeEnd, Request, RequestOp, Tx
 use detcd_replica::{Bug, Bugs, Release};
 use serde_json::Value;
 
+use super::generate::Asked;
+
 /// Known bugs of the release that our member has as switches: with them on there is no difference to excuse.
 pub(super) fn switches(release: Release) -> Bugs {
     if release > Release::V3_6 {
@@ -53,11 +55,21 @@ const ALL: &[Known] = &[
     },
     Known {
         until: Release::V3_5,
-        reason: "3.5.1 lets anybody make a lease, and ask for the time of one, with auth on",
+        reason: "3.5.1 lets anybody compact, make, list and revoke leases, and ask for the time of one, with auth on",
         is: |request, ours, theirs| {
-            let lease = matches!(request, Request::LeaseGrant(_) | Request::LeaseTimeToLive { .. });
-            let refused = ["user name is empty", "invalid auth token"].iter().any(|what| error(ours).contains(what));
-            lease && refused && !["user name", "auth token"].iter().any(|what| error(theirs).contains(what))
+            let lease = matches!(
+                request,
+                Request::LeaseGrant(_)
+                    | Request::LeaseRevoke { .. }
+                    | Request::LeaseTimeToLive { .. }
+                    | Request::Leases
+                    | Request::Compact(_)
+            );
+            let refused = |answer| {
+                let words = ["user name is empty", "auth token", "permission denied"];
+                words.iter().any(|what| error(answer).contains(what))
+            };
+            lease && refused(ours) && !refused(theirs)
         },
     },
     Known {
@@ -111,7 +123,8 @@ fn error(answer: &Value) -> &str {
 }
 
 /// Whether a difference may have left the two in different states: one of them did what the other refused.
-pub(super) fn parts(request: &Request, ours: &Value, theirs: &Value) -> bool {
+pub(super) fn parts(asked: &Asked, ours: &Value, theirs: &Value) -> bool {
+    let Asked::Request(request) = asked else { return theirs.get("ended").is_some() };
     let reads = [Request::Leases, Request::Status].contains(request)
         || matches!(request, Request::Range(_) | Request::LeaseTimeToLive { .. })
         || matches!(request, Request::Auth(AuthRequest::RoleGet { .. }));
@@ -119,8 +132,18 @@ pub(super) fn parts(request: &Request, ours: &Value, theirs: &Value) -> bool {
     theirs.get("ended").is_some() || (!reads && refused(ours) != refused(theirs))
 }
 
-/// Why the two answers may differ, if they may.
-pub(super) fn reason(release: Release, request: &Request, ours: &Value, theirs: &Value) -> Option<&'static str> {
+/// Why the two answers may differ, if they may. `auth` says whether it is on.
+pub(super) fn reason(
+    release: Release,
+    auth: bool,
+    asked: &Asked,
+    ours: &Value,
+    theirs: &Value,
+) -> Option<&'static str> {
+    if release <= Release::V3_5 && !auth && error(theirs).contains("invalid auth token") {
+        return Some("with auth off 3.5.1 refuses a token that it does not know; later releases do not look at it");
+    }
+    let Asked::Request(request) = asked else { return None };
     let known = ALL.iter().filter(|known| release <= known.until);
     known.into_iter().find(|known| (known.is)(request, ours, theirs)).map(|known| known.reason)
 }

@@ -13,15 +13,15 @@ mod server;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use detcd_replica::api::{AuthRequest, AuthResponse, Credential, Request, ResponseBody};
+use detcd_replica::api::{AuthRequest, AuthResponse, Credential, Request, ResponseBody, WatchCreate};
 use detcd_replica::MemberId;
 use serde_json::Value;
 
 use crate::engine::{self, Alone};
 use crate::output::bytes::quoted;
-use crate::panics::caught;
+use crate::panics::{caught, Panic};
 use coverage::Coverage;
-use generate::{Generator, Step, Who};
+use generate::{Asked, Generator, Step, Who};
 use server::Server;
 
 /// Our member.
@@ -83,12 +83,13 @@ impl Conformance {
         for done in 0..self.options.requests {
             let step = generator.next();
             let (ours, theirs) = pair.ask(&step)?;
-            self.coverage.note(&step.request, &ours);
+            self.coverage.note(&step.asked, &ours);
             steps.push(step);
             if ours != theirs {
-                if let Some(reason) = known::reason(release, &steps[done as usize].request, &ours, &theirs) {
+                if let Some(reason) = known::reason(release, pair.enabled, &steps[done as usize].asked, &ours, &theirs)
+                {
                     *self.known.entry(reason).or_default() += 1;
-                    if known::parts(&steps[done as usize].request, &ours, &theirs) {
+                    if known::parts(&steps[done as usize].asked, &ours, &theirs) {
                         return Ok(Outcome { requests: done + 1, difference: None });
                     }
                     continue;
@@ -143,8 +144,9 @@ impl Conformance {
         let mut pair = self.pair()?;
         for (place, step) in steps.iter().enumerate() {
             let (ours, theirs) = pair.ask(step)?;
-            let parted = ours != theirs && known::parts(&step.request, &ours, &theirs);
-            if ours != theirs && known::reason(pair.server.release, &step.request, &ours, &theirs).is_none() {
+            let parted = ours != theirs && known::parts(&step.asked, &ours, &theirs);
+            if ours != theirs && known::reason(pair.server.release, pair.enabled, &step.asked, &ours, &theirs).is_none()
+            {
                 return Ok(Some((place, ours, theirs)));
             }
             if parted {
@@ -158,7 +160,16 @@ impl Conformance {
 /// The steps as commands that anyone can run against a server of theirs.
 fn script(steps: &[Step]) -> Vec<String> {
     let line = |step: &Step| {
-        let (path, body) = json::request(&step.request, "$MEMBER").unwrap_or(("", Value::Null));
+        let (path, body, words) = match &step.asked {
+            Asked::Request(request) => {
+                let (path, body) = json::request(request, "$MEMBER").unwrap_or(("", Value::Null));
+                (path, body, engine::in_words(request, SHOWN))
+            }
+            Asked::Watch(create) => {
+                let body = serde_json::json!({ "create_request": json::watch(create) });
+                ("/v3/watch", body, format!("watch from revision {}", create.start_revision))
+            }
+        };
         let token = match &step.who {
             Who::Nobody => String::new(),
             Who::User(name) => format!(" -H \"Authorization: $TOKEN_{name}\""),
@@ -166,7 +177,7 @@ fn script(steps: &[Step]) -> Vec<String> {
         };
         let body = body.to_string();
         let body = if body.len() > SHOWN { quoted(body.as_bytes(), SHOWN) } else { format!("'{body}'") };
-        format!("curl -s localhost:2379{path}{token} -d {body}   # {}", engine::in_words(&step.request, SHOWN))
+        format!("curl -s localhost:2379{path}{token} -d {body}   # {words}")
     };
     steps.iter().map(line).collect()
 }
@@ -189,45 +200,81 @@ impl Pair {
 
     /// Both answers, in the common form.
     fn ask(&mut self, step: &Step) -> Result<(Value, Value), String> {
-        let Some((path, body)) = json::request(&step.request, &self.server.member) else {
-            return Err(format!("{:?} has no place in the JSON API", step.request));
-        };
         let tokens = match &step.who {
             Who::Nobody => None,
             Who::User(name) => self.tokens.get(*name).cloned(),
             Who::Stranger => Some(("stranger.1".to_owned(), "stranger.1".to_owned())),
         };
         let credential = tokens.as_ref().map_or(Credential::None, |(ours, _)| Credential::Token(ours.clone()));
-        let answer = caught(|| self.alone.ask(credential, step.request.clone()));
-        let answer = match answer {
+        let token = tokens.as_ref().map(|(_, theirs)| theirs.as_str());
+        match &step.asked {
+            Asked::Request(request) => self.request(request, credential, token),
+            Asked::Watch(create) => self.watch(create, credential, token),
+        }
+    }
+
+    fn request(
+        &mut self,
+        request: &Request,
+        credential: Credential,
+        token: Option<&str>,
+    ) -> Result<(Value, Value), String> {
+        let Some((path, body)) = json::request(request, &self.server.member) else {
+            return Err(format!("{request:?} has no place in the JSON API"));
+        };
+        let answer = match caught(|| self.alone.ask(credential, request.clone())) {
             Ok(answer) => answer?,
-            Err(panic) => {
-                let panic = serde_json::json!({ "panic": panic.message, "at": panic.place });
-                return Ok((panic, Value::Null));
-            }
+            Err(panic) => return Ok((panicked(&panic), Value::Null)),
         };
         let mut ours = json::ours(&answer);
-        let real = match self.server.ask(path, &body, tokens.as_ref().map(|(_, theirs)| theirs.as_str())) {
+        let real = match self.server.ask(path, &body, token) {
             Ok(real) => real,
-            Err(error) => match self.server.ended() {
-                Some(word) => return Ok((ours, serde_json::json!({ "ended": word }))),
-                None => return Err(error),
-            },
+            Err(error) => return self.ended(ours, error),
         };
-        if let (Request::Auth(AuthRequest::Authenticate { name, .. }), Ok(response)) = (&step.request, &answer) {
+        if let (Request::Auth(AuthRequest::Authenticate { name, .. }), Ok(response)) = (request, &answer) {
             let theirs = real.body["token"].as_str().unwrap_or_default().to_owned();
             if let ResponseBody::Auth(AuthResponse::Token(ours)) = &response.body {
                 self.tokens.insert(name.clone(), (ours.clone(), theirs));
             }
         }
-        match (&step.request, &answer) {
+        match (request, &answer) {
             (Request::Auth(AuthRequest::Enable), Ok(_)) => self.enabled = true,
             (Request::Auth(AuthRequest::Disable), Ok(_)) => self.enabled = false,
             _ => {}
         }
         let mut theirs = json::theirs(real.ok, real.body, &self.server.member);
-        json::loosen(&step.request, &mut ours);
-        json::loosen(&step.request, &mut theirs);
+        json::loosen(request, &mut ours);
+        json::loosen(request, &mut theirs);
         Ok((ours, theirs))
     }
+
+    fn watch(
+        &mut self,
+        create: &WatchCreate,
+        credential: Credential,
+        token: Option<&str>,
+    ) -> Result<(Value, Value), String> {
+        let heard = match caught(|| self.alone.watch(credential, create.clone())) {
+            Ok(heard) => heard?,
+            Err(panic) => return Ok((panicked(&panic), Value::Null)),
+        };
+        let ours = json::ours_watched(&heard);
+        let events = ours["events"].as_array().map_or(0, Vec::len);
+        match self.server.watch(&json::watch(create), token, events) {
+            Ok(messages) => Ok((ours, json::theirs_watched(messages))),
+            Err(error) => self.ended(ours, error),
+        }
+    }
+
+    /// The real etcd does not answer: because it has ended, which is an answer, too.
+    fn ended(&mut self, ours: Value, error: String) -> Result<(Value, Value), String> {
+        match self.server.ended() {
+            Some(word) => Ok((ours, serde_json::json!({ "ended": word }))),
+            None => Err(error),
+        }
+    }
+}
+
+fn panicked(panic: &Panic) -> Value {
+    serde_json::json!({ "panic": panic.message, "at": panic.place })
 }

@@ -15,6 +15,8 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// How long it may take for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
+/// How long a watch is listened to when nothing more is expected: longer than etcd's loop that brings history waits.
+const QUIET: Duration = Duration::from_millis(150);
 /// How long it may take to be gone.
 const ENDING_MAX: Duration = Duration::from_secs(2);
 
@@ -106,6 +108,47 @@ impl Server {
         Ok(Answer { ok: status == 200, body })
     }
 
+    /// Watches, and gives every message that comes until there are so many events, or the watch is cancelled. Where none
+    /// are expected it only waits for a moment: what does not come cannot be waited for.
+    ///
+    /// # Errors
+    /// The connection fails, or a message is no JSON.
+    pub(super) fn watch(&self, create: &Value, token: Option<&str>, events: usize) -> Result<Vec<Value>, String> {
+        let path = "/v3/watch";
+        let told = |error: io::Error| format!("{path}: {error}");
+        let stream = self.send(path, &json!({ "create_request": create }).to_string(), token).map_err(told)?;
+        let patience = if events > 0 { ANSWER_MAX } else { QUIET };
+        stream.set_read_timeout(Some(patience)).map_err(told)?;
+        let mut from = BufReader::new(stream);
+        read_head(&mut from).map_err(told)?;
+        let (mut messages, mut seen) = (Vec::new(), 0);
+        let mut line = String::new();
+        loop {
+            line.clear();
+            // A chunk is its size, then a message, each on a line.
+            match from.read_line(&mut line) {
+                Ok(0) => return Ok(messages),
+                Ok(_) if !line.starts_with('{') => continue,
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    return Ok(messages);
+                }
+                Err(error) => return Err(told(error)),
+            }
+            let message: Value = serde_json::from_str(&line).map_err(|error| format!("{path}: {line}: {error}"))?;
+            seen += message["result"]["events"].as_array().map_or(0, Vec::len);
+            let ended = message["result"]["canceled"] == Value::Bool(true) || message.get("error").is_some();
+            messages.push(message);
+            if ended {
+                return Ok(messages);
+            }
+            if seen >= events && events > 0 {
+                // One too many would follow soon.
+                from.get_ref().set_read_timeout(Some(QUIET)).map_err(told)?;
+            }
+        }
+    }
+
     /// What it has ended with, if it has: the last word of its log.
     pub(super) fn ended(&mut self) -> Option<String> {
         // A server that has closed its connections takes a moment to be gone.
@@ -123,13 +166,18 @@ impl Server {
     }
 
     fn post(&self, path: &str, body: &str, token: Option<&str>) -> io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(&self.address)?;
+        let stream = self.send(path, body, token)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
+        read_answer(BufReader::new(stream))
+    }
+
+    fn send(&self, path: &str, body: &str, token: Option<&str>) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(&self.address)?;
         let token = token.map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
         let length = body.len();
         let head = format!("POST {path} HTTP/1.1\r\nHost: etcd\r\nContent-Type: application/json\r\n");
         write!(stream, "{head}Content-Length: {length}\r\n{token}Connection: close\r\n\r\n{body}")?;
-        read_answer(BufReader::new(stream))
+        Ok(stream)
     }
 }
 
@@ -139,9 +187,12 @@ fn release(version: &str) -> Result<Release, String> {
     Release::parse(line).ok_or_else(|| format!("etcd {version} is of no release that detcd knows"))
 }
 
-/// Status and body of an HTTP/1.1 answer.
-fn read_answer(mut from: impl BufRead) -> io::Result<(u16, String)> {
-    let broken = || io::Error::from(io::ErrorKind::InvalidData);
+fn broken() -> io::Error {
+    io::Error::from(io::ErrorKind::InvalidData)
+}
+
+/// The head of an HTTP/1.1 answer: its status, and whether the body comes in chunks.
+fn read_head(from: &mut impl BufRead) -> io::Result<(u16, bool)> {
     let mut line = String::new();
     from.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken)?;
@@ -152,10 +203,16 @@ fn read_answer(mut from: impl BufRead) -> io::Result<(u16, String)> {
             return Err(broken());
         }
         if line.trim().is_empty() {
-            break;
+            return Ok((status, chunked));
         }
         chunked |= line.to_ascii_lowercase().starts_with("transfer-encoding: chunked");
     }
+}
+
+/// Status and body of an HTTP/1.1 answer.
+fn read_answer(mut from: impl BufRead) -> io::Result<(u16, String)> {
+    let (status, mut chunked) = read_head(&mut from)?;
+    let mut line = String::new();
     let mut body = Vec::new();
     if !chunked {
         from.read_to_end(&mut body)?;

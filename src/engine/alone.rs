@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use detcd_replica::api::{Credential, Error, Request, Response};
+use detcd_replica::api::{Credential, Error, Request, Response, WatchCreate, WatchRequest, WatchResponse};
 use detcd_replica::time::Monotonic;
 use detcd_replica::{
-    Chance, Config, Dir, DiskCommand, DiskImage, Input, Output, Question, Replica, RequestId, Role, Task,
+    Chance, Config, Dir, DiskCommand, DiskImage, Input, Output, Question, Replica, RequestId, Role, StreamId, Task,
 };
 
 /// How long a member may take until it leads and has applied its log, nanoseconds of its own time.
@@ -18,6 +18,10 @@ const SETTLED: u64 = 5_000_000_000;
 
 /// How long an answer may take, nanoseconds of the member's time.
 const ANSWER_MAX: u64 = 30_000_000_000;
+/// How long a watcher listens, nanoseconds of the member's time: several runs of the loop that brings history.
+const LISTENING: u64 = 500_000_000;
+/// Responses that a watcher takes.
+const WINDOW: u32 = 10_000;
 
 /// A member that runs alone.
 pub(crate) struct Alone {
@@ -29,6 +33,7 @@ pub(crate) struct Alone {
     ended: Option<&'static str>,
     asked: u64,
     answer: Option<Result<Response, Error>>,
+    heard: Vec<WatchResponse>,
 }
 
 impl Alone {
@@ -48,6 +53,7 @@ impl Alone {
             ended: None,
             asked: 0,
             answer: None,
+            heard: Vec::new(),
         };
         alone.perform(&mut outputs);
         while !alone.is_settled() {
@@ -80,6 +86,21 @@ impl Alone {
             }
             self.go_on(self.now)?;
         }
+    }
+
+    /// Watches on a stream of its own, and gives what came until nothing more can.
+    ///
+    /// # Errors
+    /// The member has ended by itself.
+    pub(crate) fn watch(&mut self, credential: Credential, create: WatchCreate) -> Result<Vec<WatchResponse>, String> {
+        self.asked += 1;
+        let stream = StreamId(self.asked);
+        self.heard.clear();
+        self.step(Input::StreamOpen { stream, credential, window: WINDOW });
+        self.step(Input::StreamRequest { stream, request: WatchRequest::Create(create) });
+        self.go_on(self.now + LISTENING)?;
+        self.step(Input::StreamClosed { stream });
+        Ok(std::mem::take(&mut self.heard))
     }
 
     /// The member.
@@ -139,11 +160,8 @@ impl Alone {
                 }
                 Output::Exit { reason } => self.ended = Some(reason),
                 Output::Reply { result, .. } => self.answer = Some(*result),
-                Output::Send(_)
-                | Output::SnapshotReceived { .. }
-                | Output::Stream { .. }
-                | Output::Point(_)
-                | Output::Event(_) => {}
+                Output::Stream { response, .. } => self.heard.push(response),
+                Output::Send(_) | Output::SnapshotReceived { .. } | Output::Point(_) | Output::Event(_) => {}
             }
         }
     }
