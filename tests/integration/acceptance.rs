@@ -21,7 +21,7 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 /// Runs `one` so often as is asked for, each time with choices of its own, and prints what it says.
-fn each(name: &str, one: impl Fn(&Binaries, &Path, &mut Dice) -> String) {
+pub(crate) fn each(name: &str, one: impl Fn(&Binaries, &Path, &mut Dice) -> String) {
     let Some(binaries) = Binaries::find(name) else { return };
     let first = setting("DETCD_ACCEPTANCE_SEED", 1);
     let mut tally = BTreeMap::<String, u64>::new();
@@ -36,8 +36,8 @@ fn each(name: &str, one: impl Fn(&Binaries, &Path, &mut Dice) -> String) {
 }
 
 /// What our own boot of a data dir serves.
-struct Served {
-    summary: Value,
+pub(crate) struct Served {
+    pub(crate) summary: Value,
     /// By revision, from the compaction revision on.
     states: BTreeMap<i64, Vec<Pair>>,
 }
@@ -46,7 +46,7 @@ struct Served {
 ///
 /// # Errors
 /// Its refusal.
-fn import(folder: &Path, dir: &str, flags: &[&str]) -> Result<Served, String> {
+pub(crate) fn import(folder: &Path, dir: &str, flags: &[&str]) -> Result<Served, String> {
     let args = [&["import", dir, "--json", "--quiet", "--states"], flags].concat();
     let output = detcd_in(folder, &args);
     match output.status.code() {
@@ -62,7 +62,7 @@ fn import(folder: &Path, dir: &str, flags: &[&str]) -> Result<Served, String> {
 }
 
 /// Compares what the two serve: every key at every revision that is not compacted, and HashKV.
-fn compare(binaries: &Binaries, server: &Etcd, served: &Served) {
+pub(crate) fn compare(binaries: &Binaries, server: &Etcd, served: &Served) {
     let newest = everything(server, 0).expect("the newest revision is served");
     let revision = number(&newest["header"]["revision"]);
     assert_eq!(revision, number(&served.summary["revision"]), "revision");
