@@ -8,9 +8,10 @@ use std::path::Path;
 
 use serde_json::{json, Value};
 
-use super::cli::{detcd_in, text};
+use super::cli::{detcd_in, refused_in, text};
 use super::etcd::{copy, everything, number, pairs, Binaries, Dice, Etcd, Pair};
 use super::load;
+use super::storage::objects;
 
 /// Comparisons of each kind, where nobody says otherwise.
 const COUNT: u64 = 5;
@@ -218,6 +219,20 @@ fn boots(binaries: &Binaries, folder: &Path, exported: &Value) -> String {
     }
 }
 
+/// A simulated cluster goes on from it, and is judged by what its clients see.
+fn goes_on(folder: &Path, dice: &mut Dice, auth: bool) -> String {
+    let scenario = SCENARIOS[dice.below(SCENARIOS.len() as u64) as usize];
+    let seed = dice.below(1 << 32).to_string();
+    let args = ["import", "data", "--run", scenario, "--seed", &seed, "--json", "--quiet"];
+    if auth {
+        refused_in(folder, &args, &["auth is on"]);
+        return "nobody to go on with auth".to_owned();
+    }
+    let lines = objects(folder, &args);
+    assert_eq!(lines[1]["verdict"], "pass", "{args:?}: {}", lines[1]);
+    format!("{scenario} goes on from it: {} operations", lines[1]["operations"]["ok"])
+}
+
 #[test]
 fn we_boot_what_the_real_etcd_left_behind() {
     each("we_boot_what_the_real_etcd_left_behind", |binaries, folder, dice| {
@@ -249,7 +264,8 @@ fn we_boot_what_the_real_etcd_left_behind() {
         };
         let theirs = ask("/v3/cluster/member/list");
         assert_eq!(members(&theirs["members"], "name"), members(&served.summary["members"], "name"), "members");
-        format!("equal: {} revisions, {}", served.states.len(), left.words)
+        let on = goes_on(folder, dice, left.auth);
+        format!("equal: {} revisions, {}; {on}", served.states.len(), left.words)
     });
 }
 
