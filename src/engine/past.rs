@@ -179,7 +179,7 @@ mod tests {
         for (kept, until) in
             [(kv("a", 2, 3, 3), 9), (kv("a", 1, 3, 2), 9), (kv("a", 2, 9, 2), 8), (kv("a", 3, 3, 2), 9)]
         {
-            made_up(&[kept.clone()], until).expect_err(&format!("{kept:?} at {until}"));
+            made_up(std::slice::from_ref(&kept), until).expect_err(&format!("{kept:?} at {until}"));
         }
         made_up(&[], 2).expect_err("a revision that has left nothing");
     }

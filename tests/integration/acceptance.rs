@@ -119,7 +119,7 @@ fn export(folder: &Path, dice: &mut Dice, damaged: bool) -> Value {
     let line = text(&run.stdout).lines().next().expect("a line").to_owned();
     let run: Value = serde_json::from_str(&line).expect("JSON");
     let event = (1 + dice.below(run["events"].as_u64().expect("events"))).to_string();
-    let member = if damaged { 1 } else { 1 + dice.below(3) }.to_string();
+    let mut member = if damaged { 1 } else { 1 + dice.below(3) }.to_string();
     let mut args = vec!["export", &seed, "--scenario", scenario, "--at", &event, "--to", "data", "--json", "--quiet"];
     args.extend(&of);
     if dice.below(3) == 0 {
@@ -128,7 +128,8 @@ fn export(folder: &Path, dice: &mut Dice, damaged: bool) -> Value {
     let export = |member: &str| detcd_in(folder, &[&args[..], &["--member", member]].concat());
     let mut output = export(&member);
     if text(&output.stderr).contains("the members of this run are") {
-        output = export("1");
+        "1".clone_into(&mut member);
+        output = export(&member);
     }
     assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
     println!("  detcd {} --member {member}", args.join(" "));
