@@ -159,7 +159,7 @@ fn the_real_etcd_takes_damage_as_we_do() {
     });
 }
 
-/// A page in the place of another: bbolt compares the numbers from 1.3.7 on, but 3.5.1 has 1.3.6.
+/// A page in the place of another: 3.6.4 compares the numbers, and so do we; 3.5.1 does not.
 const STRAY_PAGE: &str = "it says that it is page";
 
 /// Boots an export in the real etcd and in ours.
