@@ -6,6 +6,7 @@ mod alone;
 mod database;
 mod evidence;
 mod inspect;
+mod past;
 mod restore;
 
 use std::cell::RefCell;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufRead, Read as _};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use detcd_model::explore;
 use detcd_model::formats::{self, ModelName};
@@ -30,6 +32,7 @@ pub(crate) use alone::Alone;
 pub(crate) use database::{Database, Page};
 pub(crate) use evidence::{disk_of, At, Evidence, FileContent, Kept, Standing};
 pub(crate) use inspect::{found, inspect, Hash, Inspection, LeaseFound, MemberFound, Start, Subject};
+pub(crate) use past::Past;
 pub(crate) use restore::{restored, saved, HashCheck};
 
 /// A scenario as the world reads it.
@@ -95,6 +98,8 @@ pub(crate) struct RunOptions {
     pub(crate) trace: bool,
     /// Decisions that are not drawn but named: label to value.
     pub(crate) overrides: BTreeMap<String, u64>,
+    /// What the cluster is founded on; `None` is an empty store. Then only what clients see is judged.
+    pub(crate) past: Option<Arc<Past>>,
 }
 
 /// How a run ended.
@@ -279,17 +284,19 @@ impl Observer for WhiteBox {
 pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) -> Result<RunReport, EngineError> {
     let (scenario, asked) = settle(world, seed, options)?;
     let invariants = Rc::new(RefCell::new(Invariants::new(&[])));
-    let outcome = detcd_sim::run(&scenario, &asked, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
-        if options.judges == Judges::BlackBox {
+    let mut outcome = detcd_sim::run(&scenario, &asked, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
+        if options.judges == Judges::BlackBox || options.past.is_some() {
             return Box::new(Unobserved);
         }
         invariants.replace(Invariants::new(founders));
         Box::new(WhiteBox(invariants.clone()))
     });
-    let mut checks: Vec<&'static str> = match options.judges {
-        Judges::All => detcd_model::invariants::names().to_vec(),
-        Judges::BlackBox => Vec::new(),
+    let mut checks: Vec<&'static str> = match (options.judges, &options.past) {
+        (Judges::All, None) => detcd_model::invariants::names().to_vec(),
+        _ => Vec::new(),
     };
+    let past = options.past.as_ref().map_or(&[][..], |past| &past.operations);
+    outcome.history.operations.splice(0..0, past.iter().cloned());
     let judgement = judge(&outcome.history, &invariants.borrow());
     checks.extend(judgement.checks);
     checks.extend([detcd_model::effects::CHECK, "liveness"]);
@@ -318,7 +325,7 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
         simulated_ms: outcome.simulated.as_millis(),
         wall_ms: 0,
         operations: Operations {
-            ok: judgement.operations.ok,
+            ok: judgement.operations.ok - past.len() as u64,
             failed: judgement.operations.failed,
             unknown: judgement.operations.unknown,
         },
@@ -351,7 +358,8 @@ fn settle(world: &World, seed: u64, options: &RunOptions) -> Result<(World, detc
         Host::Madsim => detcd_sim::Host::Madsim,
         Host::Bare => detcd_sim::Host::Bare,
     };
-    Ok((scenario, detcd_sim::Options { seed, host, traced: options.trace, overrides }))
+    let database = options.past.as_ref().map(|past| past.database.clone());
+    Ok((scenario, detcd_sim::Options { seed, host, traced: options.trace, overrides, database }))
 }
 
 /// What clients saw decides; only where it leaves too much open is the log heard as a witness.

@@ -2,6 +2,8 @@
 
 #[path = "integration/acceptance.rs"]
 mod acceptance;
+#[path = "integration/blind_spots.rs"]
+mod blind_spots;
 #[path = "integration/cli.rs"]
 mod cli;
 #[path = "integration/conform.rs"]

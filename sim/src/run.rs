@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use detcd_replica::history::{Finding, History, Moment, Side};
 use detcd_replica::time::Span;
 use detcd_replica::MemberId;
@@ -26,6 +27,9 @@ pub struct Options {
     pub traced: bool,
     /// Decisions that are not left to the seed.
     pub overrides: BTreeMap<Label, u64>,
+    /// The database that every founder has on its disk when it first boots, as `etcdutl snapshot restore` leaves it;
+    /// `None` is an empty disk.
+    pub database: Option<Bytes>,
 }
 
 /// How a run ended, before any black-box check has looked at its history.
@@ -87,7 +91,8 @@ pub(crate) fn play(
     let scenario = scenario.drawn(&mut decider);
     let plan = Plan::draw(&scenario, &mut decider);
     let mut observer = observer(&scenario.voters());
-    let mut world = World::new(&scenario, plan, decider, &mut *observer, options.traced, until);
+    let database = options.database.clone();
+    let mut world = World::new(&scenario, plan, decider, &mut *observer, options.traced, until, database);
     let stuck = host(options.host, options.seed, &mut world, |world, advance| acts(&scenario, world, advance));
     let remains = world.finish();
     (scenario, remains, stuck)

@@ -176,7 +176,14 @@ fn batch(name: &'static str, count: u64, jobs: NonZeroUsize) -> Result<(Sums, Ta
 
 fn batch_on(host: Host, name: &'static str, count: u64, jobs: NonZeroUsize) -> Result<(Sums, Taken), Failure> {
     let scenario = engine::load(name, &[])?;
-    let options = RunOptions { bugs: Bugs::NONE, judges: Judges::All, host, trace: false, overrides: BTreeMap::new() };
+    let options = RunOptions {
+        bugs: Bugs::NONE,
+        judges: Judges::All,
+        host,
+        trace: false,
+        overrides: BTreeMap::new(),
+        past: None,
+    };
     let seeds = SeedRange::new(1, count);
     let batch = Batch { scenario: &scenario, seeds: &seeds, options: &options, keep: Keep::None, jobs };
     let mut totals = Totals::default();

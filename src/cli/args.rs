@@ -331,6 +331,20 @@ pub(crate) struct ImportArgs {
     #[arg(long, help_heading = "What")]
     pub(crate) states: bool,
 
+    /// Go on from it: found the cluster of a scenario on its keys, and run its clients and faults
+    ///
+    /// Each member begins with what `etcdutl snapshot restore` would give it: keys with their revisions, and leases.
+    /// Members and log are those of the scenario. Judged is what clients see; what was before counts as seen.
+    #[arg(long, value_name = "SCENARIO", help_heading = "World")]
+    pub(crate) run: Option<String>,
+
+    /// The seed of that run
+    #[arg(long, value_name = "S", value_parser = parse_seed, default_value = "0", help_heading = "World")]
+    pub(crate) seed: u64,
+
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -94,7 +94,7 @@ pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
 fn first(args: &BugsArgs, scenarios: &[&Scenario<World>], bug: Bug, judges: Judges) -> Result<Option<Found>, Failure> {
     let host = if engine::has_madsim() { Host::Madsim } else { Host::Bare };
     let bugs = Bugs::NONE.with(bug);
-    let options = RunOptions { bugs, host, judges, trace: false, overrides: BTreeMap::new() };
+    let options = RunOptions { bugs, host, judges, trace: false, overrides: BTreeMap::new(), past: None };
     for scenario in scenarios {
         let mut from = 0;
         while let Some(report) = first_failure(args, scenario, &options, from)? {

@@ -1,14 +1,25 @@
-//! `detcd import`: what a data dir or a saved database of a real etcd holds, as a member that boots from it serves it.
+//! `detcd import`: what a data dir or a saved database of a real etcd holds, as a member that boots from it serves it;
+//! and a scenario that goes on from there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::ImportArgs;
+use super::{host, quoted, world_flags};
+use crate::cli::{ImportArgs, Keep};
 use crate::datadir;
-use crate::engine::{self, EngineError, HashCheck, Inspection, LeaseFound, MemberFound, Standing, Start, Subject};
+use crate::engine::{
+    self, EngineError, HashCheck, Inspection, Judges, LeaseFound, MemberFound, Past, RunOptions, Standing, Start,
+    Subject, Verdict, World,
+};
 use crate::exit::{Exit, Failure};
 use crate::output::bytes::key_value;
-use crate::output::console;
+use crate::output::lines::RunLine;
+use crate::output::{block, console, human};
+use crate::run::{exit_of, run_one};
+use crate::scenario::Scenario;
 
 /// `detcd.import/1`.
 #[derive(Serialize)]
@@ -41,8 +52,14 @@ struct State {
 
 pub(super) fn execute(args: &ImportArgs) -> Result<Exit, Failure> {
     let refuse = |error| Failure::usage(format!("{}: {error}", args.path.display()));
+    let scenario = match &args.run {
+        Some(scenario) => Some(engine::load(scenario, &args.world.settings)?),
+        None if args.world.settings.is_empty() && args.world.bugs.is_empty() => None,
+        None => return Err(Failure::usage("--set and --bug are for the world of --run")),
+    };
     let subject = if args.path.is_file() { snapshot(args) } else { data_dir(args) };
     let subject = subject?.map_err(refuse)?;
+    let past = scenario.is_some().then(|| Past::of(&subject)).transpose().map_err(refuse)?;
     say(args, &subject.found)?;
     if args.states {
         for revision in subject.revisions() {
@@ -54,7 +71,45 @@ pub(super) fn execute(args: &ImportArgs) -> Result<Exit, Failure> {
             }
         }
     }
-    Ok(Exit::Pass)
+    match (scenario, past) {
+        (Some(scenario), Some(past)) => go_on(args, &scenario, past),
+        _ => Ok(Exit::Pass),
+    }
+}
+
+/// Runs a scenario on a cluster that is founded on what was imported.
+fn go_on(args: &ImportArgs, scenario: &Scenario<World>, past: Past) -> Result<Exit, Failure> {
+    let options = RunOptions {
+        bugs: args.world.bugs.iter().copied().collect(),
+        judges: Judges::BlackBox,
+        host: host(&args.world)?,
+        trace: false,
+        overrides: BTreeMap::new(),
+        past: Some(Arc::new(past)),
+    };
+    let report = run_one(scenario, args.seed, &options, Keep::None)?;
+    let line = RunLine::new(&report, None);
+    if args.output.json {
+        console::json(&line)?;
+    } else if report.verdict == Verdict::Pass {
+        console::line(&format!("{}\n{}", human::heading(), human::run(&line)))?;
+    } else {
+        let bugs: Vec<&str> = options.bugs.iter().map(|bug| bug.name()).collect();
+        let violation = report.violation.as_ref();
+        let details = violation.map_or(&[][..], |violation| &violation.details);
+        let at = violation.and_then(|violation| violation.at);
+        console::line(&block::failure(&line, at, details, &bugs, &again(args)))?;
+    }
+    Ok(exit_of(report.verdict))
+}
+
+/// The command that does it all again.
+fn again(args: &ImportArgs) -> String {
+    let mut words = vec!["detcd import".to_owned(), quoted(&args.path.display().to_string())];
+    words.extend(args.force_new_cluster.then(|| "--force-new-cluster".to_owned()));
+    words.extend(args.skip_hash_check.then(|| "--skip-hash-check".to_owned()));
+    words.extend(args.run.iter().map(|scenario| format!("--run {}", quoted(scenario))));
+    format!("{} --seed {}{}", words.join(" "), args.seed, world_flags(&args.world))
 }
 
 /// A data dir's own member.

@@ -38,6 +38,7 @@ pub(super) fn execute(args: &RunArgs) -> Result<Exit, Failure> {
         host: host(&args.world)?,
         trace: false,
         overrides: BTreeMap::new(),
+        past: None,
     };
     announce(args, &scenario.name, &seeds)?;
     interrupt::watch();

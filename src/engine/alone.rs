@@ -108,6 +108,11 @@ impl Alone {
         &self.replica
     }
 
+    /// What is on its disk.
+    pub(super) fn image(&self) -> &DiskImage {
+        self.files.image()
+    }
+
     fn is_settled(&self) -> bool {
         let view = self.replica.view();
         view.role == Role::Leader && view.applied == view.commit && view.commit == view.log.last_index()

@@ -97,7 +97,7 @@ fn hex<S: serde::Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error>
 
 /// A member that was booted from a data dir, to be asked.
 pub(crate) struct Subject {
-    alone: Alone,
+    pub(super) alone: Alone,
     /// What it is.
     pub(crate) found: Inspection,
 }

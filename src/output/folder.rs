@@ -139,7 +139,7 @@ mod tests {
 
     fn options() -> RunOptions {
         let bugs = Bugs::NONE.with(Bug::MustsyncIgnoresVote);
-        RunOptions { bugs, judges: Judges::All, host: Host::Bare, trace: true, overrides: BTreeMap::new() }
+        RunOptions { bugs, judges: Judges::All, host: Host::Bare, trace: true, overrides: BTreeMap::new(), past: None }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{json, Value};
 
-use super::cli::{detcd_in, text};
+use super::cli::{detcd_in, refused_in, text};
 use super::etcd::{copy, everything, number, pairs, Binaries, Dice, Etcd, Pair};
 use super::load;
 use super::storage::objects;
@@ -21,7 +21,7 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 /// Runs `one` so often as is asked for, each time with choices of its own, and prints what it says.
-fn each(name: &str, one: impl Fn(&Binaries, &Path, &mut Dice) -> String) {
+pub(crate) fn each(name: &str, one: impl Fn(&Binaries, &Path, &mut Dice) -> String) {
     let Some(binaries) = Binaries::find(name) else { return };
     let first = setting("DETCD_ACCEPTANCE_SEED", 1);
     let mut tally = BTreeMap::<String, u64>::new();
@@ -36,8 +36,8 @@ fn each(name: &str, one: impl Fn(&Binaries, &Path, &mut Dice) -> String) {
 }
 
 /// What our own boot of a data dir serves.
-struct Served {
-    summary: Value,
+pub(crate) struct Served {
+    pub(crate) summary: Value,
     /// By revision, from the compaction revision on.
     states: BTreeMap<i64, Vec<Pair>>,
 }
@@ -46,7 +46,7 @@ struct Served {
 ///
 /// # Errors
 /// Its refusal.
-fn import(folder: &Path, dir: &str, flags: &[&str]) -> Result<Served, String> {
+pub(crate) fn import(folder: &Path, dir: &str, flags: &[&str]) -> Result<Served, String> {
     let args = [&["import", dir, "--json", "--quiet", "--states"], flags].concat();
     let output = detcd_in(folder, &args);
     match output.status.code() {
@@ -62,7 +62,7 @@ fn import(folder: &Path, dir: &str, flags: &[&str]) -> Result<Served, String> {
 }
 
 /// Compares what the two serve: every key at every revision that is not compacted, and HashKV.
-fn compare(binaries: &Binaries, server: &Etcd, served: &Served) {
+pub(crate) fn compare(binaries: &Binaries, server: &Etcd, served: &Served) {
     let newest = everything(server, 0).expect("the newest revision is served");
     let revision = number(&newest["header"]["revision"]);
     assert_eq!(revision, number(&served.summary["revision"]), "revision");
@@ -84,26 +84,52 @@ fn compare(binaries: &Binaries, server: &Etcd, served: &Served) {
 /// The scenarios that exports are taken from, with what is set in them.
 const SCENARIOS: [&str; 6] = ["swarm", "power-loss", "etcd-mix", "kubernetes", "compaction-crash", "single-member"];
 
-fn export(folder: &Path, dice: &mut Dice) -> Value {
+/// What breaks a disk's promises: a kind of fault, and what else an episode of it needs.
+const DAMAGE: [&str; 12] = [
+    "kind='sector-loss', file='wal', magnitude=1",
+    "kind='sector-loss', file='db', magnitude=1",
+    "kind='bit-rot', file='wal', magnitude=1",
+    "kind='bit-rot', file='db', magnitude=1",
+    "kind='bit-rot', file='snap', magnitude=1",
+    "kind='record-damage', record='no-length', magnitude=10",
+    "kind='record-damage', record='too-long', magnitude=10",
+    "kind='record-damage', record='data', magnitude=10",
+    "kind='lost-write', file='wal', magnitude=10",
+    "kind='lost-write', file='db', magnitude=10",
+    "kind='misdirected-write', file='wal', magnitude=10",
+    "kind='misdirected-write', file='db', magnitude=10",
+];
+
+/// Exports a member from a random moment of a random run, in which its disk breaks a promise if so asked.
+fn export(folder: &Path, dice: &mut Dice, damaged: bool) -> Value {
     let scenario = SCENARIOS[dice.below(SCENARIOS.len() as u64) as usize];
     let seed = dice.below(1 << 32).to_string();
     // The binaries are of 3.5, and refuse a cluster whose version is above that.
-    let of = ["--set", "replica.release='3.5'"];
+    let mut of = vec!["--set".to_owned(), "replica.release='3.5'".to_owned()];
+    if damaged {
+        let episode = DAMAGE[dice.below(DAMAGE.len() as u64) as usize];
+        let from = 500 + dice.below(2000);
+        let until = from + 500;
+        let episode = format!("{{ {episode}, targets=['n1'], from='{from}ms', until='{until}ms' }}");
+        of.extend(["--set".to_owned(), format!("faults.episodes=[{episode}]")]);
+    }
+    let of: Vec<&str> = of.iter().map(String::as_str).collect();
     let run = ["run", scenario, "--seed", &seed, "--keep", "none", "--json", "--quiet"];
     let run = detcd_in(folder, &[&run[..], &of].concat());
     let line = text(&run.stdout).lines().next().expect("a line").to_owned();
     let run: Value = serde_json::from_str(&line).expect("JSON");
     let event = (1 + dice.below(run["events"].as_u64().expect("events"))).to_string();
-    let member = (1 + dice.below(3)).to_string();
+    let mut member = if damaged { 1 } else { 1 + dice.below(3) }.to_string();
     let mut args = vec!["export", &seed, "--scenario", scenario, "--at", &event, "--to", "data", "--json", "--quiet"];
-    args.extend(of);
+    args.extend(&of);
     if dice.below(3) == 0 {
         args.push("--cached");
     }
     let export = |member: &str| detcd_in(folder, &[&args[..], &["--member", member]].concat());
     let mut output = export(&member);
     if text(&output.stderr).contains("the members of this run are") {
-        output = export("1");
+        "1".clone_into(&mut member);
+        output = export(&member);
     }
     assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
     println!("  detcd {} --member {member}", args.join(" "));
@@ -119,51 +145,93 @@ fn files_of(exported: &Value) -> Vec<String> {
 #[test]
 fn the_real_etcd_boots_what_a_member_left_behind() {
     each("the_real_etcd_boots_what_a_member_left_behind", |binaries, folder, dice| {
-        let exported = export(folder, dice);
-        let data = folder.join("data");
-        let db = data.join("member/snap/db");
-        if db.is_file() {
-            let ours = objects(folder, &["db", "stats", "data", "--json"]).remove(0);
-            match binaries.snapshot_status(&db) {
-                Ok(theirs) => {
-                    for field in ["hash", "revision", "totalKey", "totalSize"] {
-                        assert_eq!(theirs[field], ours[field], "{field} of {theirs} and {ours}");
-                    }
-                }
-                Err(reason) => assert!(exported["booted"].is_null(), "etcdutl refuses the db: {reason}"),
-            }
-        }
-        if !files_of(&exported).iter().any(|path| path.ends_with(".wal")) {
-            // etcd would found a new cluster there.
-            return "empty: the member had nothing on its disk yet".to_owned();
-        }
-        let served = import(folder, "data", &["--force-new-cluster"]);
-        copy(&data, &folder.join("real"));
-        match (Etcd::start(binaries, &folder.join("real"), &["--force-new-cluster"]), served) {
-            (Err(theirs), Err(ours)) => {
-                assert!(exported["faults"] != json!({}), "both refuse, though nothing went wrong: {ours}{theirs}");
-                format!("refused by both: {ours}")
-            }
-            // 3.5.1 asks the database that it has just closed for its index, whenever it takes the one that came with a
-            // snapshot instead.
-            (Err(theirs), Ok(_))
-                if theirs.contains("tx closed")
-                    && files_of(&exported).iter().any(|path| path.ends_with(".snap.db")) =>
-            {
-                "3.5.1 panics: it boots from no database that came with a snapshot".to_owned()
-            }
-            (Err(theirs), Ok(_)) => panic!("the real etcd refuses what we boot: {theirs}"),
-            (Ok(_), Err(ours)) => panic!("the real etcd boots what we refuse: {ours}"),
-            (Ok(server), Ok(served)) => {
-                compare(binaries, &server, &served);
-                let put = server.ask("/v3/kv/put", &json!({ "key": "YWZ0ZXI=", "value": "d2FyZHM=" }));
-                let header = put.expect("it accepts writes");
-                let revision = number(&served.summary["revision"]);
-                assert_eq!(number(&header["header"]["revision"]), revision + 1);
-                format!("equal: {} revisions up to {revision}", served.states.len())
-            }
-        }
+        let exported = export(folder, dice, false);
+        boots(binaries, folder, &exported)
     });
+}
+
+#[test]
+fn the_real_etcd_takes_damage_as_we_do() {
+    each("the_real_etcd_takes_damage_as_we_do", |binaries, folder, dice| {
+        let exported = export(folder, dice, true);
+        let harmed = if exported["harmed"] == true { "harmed" } else { "unharmed" };
+        format!("{harmed}, {}", boots(binaries, folder, &exported))
+    });
+}
+
+/// A page in the place of another: 3.6.4 compares the numbers, and so do we; 3.5.1 does not.
+const STRAY_PAGE: &str = "it says that it is page";
+
+/// Boots an export in the real etcd and in ours.
+fn boots(binaries: &Binaries, folder: &Path, exported: &Value) -> String {
+    let data = folder.join("data");
+    let db = data.join("member/snap/db");
+    if db.is_file() {
+        let ours = detcd_in(folder, &["db", "stats", "data", "--json"]);
+        match (binaries.snapshot_status(&db), ours.status.code()) {
+            (Ok(theirs), Some(0)) => {
+                let ours: Value = serde_json::from_str(&text(&ours.stdout)).expect("JSON");
+                for field in ["hash", "revision", "totalKey", "totalSize"] {
+                    assert_eq!(theirs[field], ours[field], "{field} of {theirs} and {ours}");
+                }
+            }
+            (Ok(theirs), _) => assert!(text(&ours.stderr).contains(STRAY_PAGE), "{}{theirs}", text(&ours.stderr)),
+            (Err(reason), _) => assert!(exported["booted"].is_null(), "etcdutl refuses the db: {reason}"),
+        }
+    }
+    if !files_of(exported).iter().any(|path| path.ends_with(".wal")) {
+        // etcd would found a new cluster there.
+        return "empty: the member had nothing on its disk yet".to_owned();
+    }
+    let served = import(folder, "data", &["--force-new-cluster"]);
+    copy(&data, &folder.join("real"));
+    match (Etcd::start(binaries, &folder.join("real"), &["--force-new-cluster"]), served) {
+        (Err(theirs), Err(ours)) => {
+            assert!(exported["faults"] != json!({}), "both refuse, though nothing went wrong: {ours}{theirs}");
+            format!("refused by both: {ours}")
+        }
+        // 3.5.1 asks the database that it has just closed for its index, whenever it takes the one that came with a
+        // snapshot instead.
+        (Err(theirs), Ok(_))
+            if theirs.contains("tx closed") && files_of(exported).iter().any(|path| path.ends_with(".snap.db")) =>
+        {
+            "3.5.1 panics: it boots from no database that came with a snapshot".to_owned()
+        }
+        (Err(theirs), Ok(_)) => panic!("the real etcd refuses what we boot: {theirs}"),
+        (_, Err(ours)) if ours.contains(STRAY_PAGE) => format!("3.5.1 does not look at the numbers of pages: {ours}"),
+        // 3.5.1 forgets that the database knows more of what is committed than the log; later it does not start.
+        (Ok(_), Err(ours)) if ours.contains("state.commit") && exported["harmed"] == true => {
+            format!("3.5.1 commits less than its database has, and boots: {ours}")
+        }
+        (Ok(_), Err(ours)) => panic!("the real etcd boots what we refuse: {ours}"),
+        (Ok(server), Ok(served)) => {
+            compare(binaries, &server, &served);
+            // Entries that the database seems to have are passed over, and nobody is answered.
+            if number(&served.summary["consistent_index"]) > number(&served.summary["applied"]) {
+                assert_eq!(exported["harmed"], true, "a log has lost what its database has: {}", served.summary);
+                return format!("equal, and behind their database: {} revisions", served.states.len());
+            }
+            let put = server.ask("/v3/kv/put", &json!({ "key": "YWZ0ZXI=", "value": "d2FyZHM=" }));
+            let header = put.expect("it accepts writes");
+            let revision = number(&served.summary["revision"]);
+            assert_eq!(number(&header["header"]["revision"]), revision + 1);
+            format!("equal: {} revisions up to {revision}", served.states.len())
+        }
+    }
+}
+
+/// A simulated cluster goes on from it, and is judged by what its clients see.
+fn goes_on(folder: &Path, dice: &mut Dice, auth: bool) -> String {
+    let scenario = SCENARIOS[dice.below(SCENARIOS.len() as u64) as usize];
+    let seed = dice.below(1 << 32).to_string();
+    let args = ["import", "data", "--run", scenario, "--seed", &seed, "--json", "--quiet"];
+    if auth {
+        refused_in(folder, &args, &["auth is on"]);
+        return "nobody to go on with auth".to_owned();
+    }
+    let lines = objects(folder, &args);
+    assert_eq!(lines[1]["verdict"], "pass", "{args:?}: {}", lines[1]);
+    format!("{scenario} goes on from it: {} operations", lines[1]["operations"]["ok"])
 }
 
 #[test]
@@ -197,7 +265,8 @@ fn we_boot_what_the_real_etcd_left_behind() {
         };
         let theirs = ask("/v3/cluster/member/list");
         assert_eq!(members(&theirs["members"], "name"), members(&served.summary["members"], "name"), "members");
-        format!("equal: {} revisions, {}", served.states.len(), left.words)
+        let on = goes_on(folder, dice, left.auth);
+        format!("equal: {} revisions, {}; {on}", served.states.len(), left.words)
     });
 }
 

@@ -282,6 +282,34 @@ fn a_data_dir_is_what_its_member_serves() {
 }
 
 #[test]
+fn a_scenario_goes_on_from_a_data_dir() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // With a compaction in it, of which nobody can read what was before.
+    export(folder.path(), &["1", "--scenario", "etcd-mix", "--member", "1"], "data");
+    let before = tree(folder.path());
+    let go_on = ["import", "data", "--run", "etcd-mix", "--seed", "1", "--json", "--quiet"];
+    let lines = objects(folder.path(), &go_on);
+    assert_eq!(lines[1]["digest"], objects(folder.path(), &go_on)[1]["digest"]);
+    let [found, run] = &lines[..] else { panic!("two lines: {lines:?}") };
+    assert!(found["compact_revision"].as_i64() > Some(1), "{found}");
+    assert_eq!((&run["schema"], &run["verdict"]), (&Value::from("detcd.run/1"), &Value::from("pass")));
+    let ok = run["operations"]["ok"].as_u64().expect("a number");
+    assert!((500..=1500).contains(&ok), "what was before is not counted: {run}");
+
+    // What was there before is what answers are held against: a bug is found, and so is a read that knows too much.
+    let output = detcd_in(folder.path(), &[&go_on[..], &["--bug", "M-34"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    let run = text(&output.stdout).lines().last().map(str::to_owned).expect("a line");
+    let run: Value = serde_json::from_str(&run).expect("JSON");
+    assert_eq!((&run["violation"]["side"], &run["verdict"]), (&Value::from("black-box"), &Value::from("violation")));
+
+    refused_in(folder.path(), &["import", "data", "--bug", "M-34"], &["--bug", "--run"]);
+    refused_in(folder.path(), &["import", "data", "--run", "nonesuch"], &["nonesuch"]);
+    refused_in(folder.path(), &["import", "data", "--run", "quiet", "--set", "cluster.memers=1"], &["memers"]);
+    assert_eq!(tree(folder.path()), before, "nothing is changed");
+}
+
+#[test]
 fn what_cannot_be_imported_is_located() {
     let folder = tempfile::tempdir().expect("a folder");
     export(folder.path(), &["7", "--scenario", "single-member", "--member", "1"], "data");

@@ -30,7 +30,7 @@ use crate::decide::{Decider, Site, Subject};
 use crate::distribution::{Below, Ratio, Weighted};
 use device::{Device, Work, NOTHING};
 use failure::Failures;
-use file::File;
+use file::{Fate, File};
 
 pub use failure::{concerns, CommandKind, Failure, FileKind, SyncFailure};
 pub use fio::{fio, sync_latencies, FioReport, FIO_PERCENTILES};
@@ -235,6 +235,17 @@ impl Disk {
             harmed: false,
             tally: DiskTally::default(),
         }
+    }
+
+    /// Puts a file on it that has always been there: it lasts.
+    pub fn hold(&mut self, name: FileName, data: Bytes) {
+        let (id, mut file) = (self.files_made, File::default());
+        self.files_made += 1;
+        file.write(self.sequence, 0, data, Fate::Lands);
+        file.persist(self.sequence, &mut self.tally);
+        self.files.insert(id, file);
+        self.names.insert(name, id);
+        self.durable_names.insert(name, id);
     }
 
     /// Does what a replica wants done. A write to a file that is not there is a bug of the replica, and panics.

@@ -15,9 +15,10 @@ mod traffic;
 use std::collections::BTreeMap;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
+use bytes::Bytes;
 use detcd_replica::history::{Finding, History, Moment};
 use detcd_replica::time::{Monotonic, Span};
-use detcd_replica::{Chance, Input, MemberId, OpId, Output, PeerMessage, Replica, Role, Task};
+use detcd_replica::{Chance, FileName, Input, MemberId, OpId, Output, PeerMessage, Replica, Role, Task};
 
 use crate::clock::Clock;
 use crate::decide::{Decider, Site, Subject};
@@ -102,7 +103,8 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// A world at the beginning of time: every member is about to start. Nothing happens after `until`.
+    /// A world at the beginning of time: every member is about to start, from `database` if there is one. Nothing happens
+    /// after `until`.
     pub(crate) fn new(
         scenario: &'a Scenario,
         plan: Plan,
@@ -110,10 +112,14 @@ impl<'a> World<'a> {
         observer: &'a mut dyn Observer,
         traced: bool,
         until: Until,
+        database: Option<Bytes>,
     ) -> Self {
         let count = scenario.cluster.members as usize;
         let network = network(scenario, count, &mut decider);
-        let nodes = (0..count).map(|place| node(scenario, place, 0, &mut decider)).collect();
+        let mut nodes: Vec<Node> = (0..count).map(|place| node(scenario, place, 0, &mut decider)).collect();
+        if let Some(database) = database {
+            nodes.iter_mut().for_each(|node| node.disk.hold(FileName::Db, database.clone()));
+        }
         let mut world = Self {
             scenario,
             now: 0,

@@ -13,7 +13,7 @@ use crate::scenario::{Mix, Retention, Scenario};
 
 fn play(scenario: &Scenario, seed: u64, host: Host) -> Outcome {
     assert_eq!(scenario.validate(), Ok(()));
-    let options = Options { seed, host, traced: false, overrides: BTreeMap::new() };
+    let options = Options { seed, host, traced: false, overrides: BTreeMap::new(), database: None };
     run(scenario, &options, &mut |_| Box::new(Unobserved))
 }
 

@@ -63,6 +63,10 @@ pub(super) fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> 
         entries.retain(|entry| entry.index <= hard_state.commit);
         let changes = changes_to_one_member(config.member, &conf_state, &entries, &mut hard_state)?;
         entries.extend_from_slice(&changes);
+        // A log that damage has cut short may end before the database does: what is left of it is committed.
+        if let Some(last) = entries.last() {
+            hard_state.commit = last.index;
+        }
         // The hard state is not saved with them: the next one that changes is.
         unsaved = (!changes.is_empty()).then_some((None, changes));
     }

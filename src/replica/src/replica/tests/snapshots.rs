@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::api::{Credential, KeyRange, PutRequest, RangeRequest, Request, ResponseBody};
 use crate::time::{Monotonic, Span};
 use crate::wal::testing::{Dice, Disk};
-use crate::wal::Commands;
+use crate::wal::{self, Commands};
 use crate::{
     BootError, Bug, Bugs, Chance, Config, Dir, DiskCommand, Event, FileName, Input, MemberId, Output, PeerMessage,
     Release, Replica, RequestId, Role, Task,
@@ -335,6 +335,29 @@ fn a_member_is_forced_to_be_a_cluster_of_its_own() {
     rig.settle(|rig| rig.leader() == Some(who));
     rig.rest(Span::millis(300));
     assert_eq!(rig.keys(who), 30);
+}
+
+#[test]
+fn a_member_whose_log_has_lost_its_end_can_be_forced() {
+    let mut rig = Rig::new(1, |config| config.wal_segment_bytes = 1 << 20);
+    rig.put(0..8);
+    rig.rest(Span::millis(300));
+    rig.nodes[0].replica = None;
+    // A record without a length is the end of the log. The database has all that came behind it.
+    let records = wal::dump(&rig.nodes[0].disk.image()).records;
+    let lost = &records[records.len() - 5];
+    let zeros = DiskCommand::Write { file: lost.file, offset: lost.offset, data: vec![0; 8].into() };
+    rig.nodes[0].disk.issue(zeros);
+    rig.nodes[0].disk.issue(DiskCommand::Sync { file: lost.file });
+    while rig.nodes[0].disk.end_sync().is_some() {}
+    rig.crash(0);
+    let from = records.iter().filter(|record| matches!(record.content, wal::Content::Entry(_))).count() as u64;
+    rig.nodes[0].config.force_new_cluster = true;
+    rig.boot(0).expect("as etcd does");
+    let commit = rig.nodes[0].replica.as_ref().expect("it runs").view().commit;
+    assert!(commit < from, "commit {commit} of {from} entries");
+    rig.settle(|rig| rig.leader() == Some(0));
+    assert_eq!(rig.keys(0), 8, "the database has them");
 }
 
 #[test]
