@@ -143,7 +143,11 @@ pub(super) fn reason(
     if release <= Release::V3_5 && !auth && error(theirs).contains("invalid auth token") {
         return Some("with auth off 3.5.1 refuses a token that it does not know; later releases do not look at it");
     }
-    let Asked::Request(request) = asked else { return None };
+    let Asked::Request(request) = asked else {
+        let refused = |answer: &Value| answer.get("cancel_reason").is_some();
+        let says = "3.5.1 has one word for whoever may not watch, permission denied; later releases say why";
+        return (release <= Release::V3_5 && refused(ours) && refused(theirs)).then_some(says);
+    };
     let known = ALL.iter().filter(|known| release <= known.until);
     known.into_iter().find(|known| (known.is)(request, ours, theirs)).map(|known| known.reason)
 }
