@@ -1,6 +1,7 @@
 //! The WAL's blind spots in the real etcd: it boots the damage that a scenario does, and loses what our member loses.
 //!
-//! Belongs here: what etcd starts on although acknowledged writes are gone. `reports/wal-blind-spots.md` has it in words.
+//! Belongs here: what etcd starts on although acknowledged writes are gone. `reports/wal-blind-spots.md` says it in
+//! words.
 
 use std::path::Path;
 

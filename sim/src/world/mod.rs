@@ -103,8 +103,8 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// A world at the beginning of time: every member is about to start, from `database` if there is one. Nothing happens
-    /// after `until`.
+    /// A world at the beginning of time: every member is about to start, from `database` if there is one. Nothing
+    /// happens after `until`.
     pub(crate) fn new(
         scenario: &'a Scenario,
         plan: Plan,
