@@ -1,7 +1,7 @@
 //! Requests for a conformance run: every RPC that one member serves alone, with every field, mostly near an edge.
 //!
-//! A step depends on the seed and on the revision that the member had reached, so that reads of the past, compactions and
-//! compares hit what is there, just gone, or not yet there.
+//! A step depends on the seed and on the revision that the member had reached, so that reads of the past, compactions
+//! and compares hit what is there, just gone, or not yet there.
 
 use bytes::Bytes;
 use detcd_replica::api::{

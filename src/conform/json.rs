@@ -1,8 +1,8 @@
 //! Requests and answers as etcd's JSON API has them (the gateway's form of protobuf: what is zero or empty is left out,
 //! numbers of 64 bits are text, bytes are base64).
 //!
-//! Answers are brought to one form before they are compared: ids of the cluster and the member, Raft terms, tokens and the
-//! time that a lease has left may differ, and so may the order of what etcd takes from a map.
+//! Answers are brought to one form before they are compared: ids of the cluster and the member, Raft terms, tokens and
+//! the time that a lease has left may differ, and so may the order of what etcd takes from a map.
 
 use detcd_replica::api::{
     Alarm, AlarmAction, AuthRequest, AuthResponse, Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error,
@@ -467,9 +467,9 @@ fn without_headers(value: &mut Value) {
     }
 }
 
-/// What may differ though both are right: the time that a lease has left; the order of leases, keys of a lease and alarms,
-/// which etcd takes from a map; and the order of keys that are alike in what they are sorted by, since etcd's sort is not
-/// stable.
+/// What may differ though both are right: the time that a lease has left; the order of leases, keys of a lease and
+/// alarms, which etcd takes from a map; and the order of keys that are alike in what they are sorted by, since etcd's
+/// sort is not stable.
 pub(super) fn loosen(request: &Request, answer: &mut Value) {
     match request {
         Request::Range(range) => loosen_range(range, answer),
@@ -505,8 +505,8 @@ fn loosen_txn(txn: &TxnRequest, answer: &mut Value) {
     }
 }
 
-/// Keys with equal values of what they are sorted by go into the order of their text. Where a limit has cut some of those
-/// off, only the values themselves are compared.
+/// Keys with equal values of what they are sorted by go into the order of their text. Where a limit has cut some of
+/// those off, only the values themselves are compared.
 fn loosen_range(range: &RangeRequest, answer: &mut Value) {
     let field = match range.sort_target {
         SortTarget::Key => return,
@@ -556,7 +556,8 @@ mod tests {
             "responses": [{ "response_put": { "header": { "revision": "3" } } }],
         });
         assert_eq!(ours(&Ok(response)), theirs(true, real, "8"));
-        let real = json!({ "error": "etcdserver: key is not provided", "code": 3, "message": "etcdserver: key is not provided" });
+        let words = "etcdserver: key is not provided";
+        let real = json!({ "error": words, "code": 3, "message": words });
         assert_eq!(ours(&Err(Error::EmptyKey)), theirs(false, real, "8"));
     }
 }

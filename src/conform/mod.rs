@@ -1,8 +1,8 @@
 //! The same requests to a real etcd and to a member of ours: do they answer alike?
 //!
-//! Each seed is a sequence of requests to a fresh real etcd and to one simulated member that is alone. Each pair of answers
-//! is brought to one form and compared; at the first difference the sequence is shrunk, by leaving out what is not needed
-//! for any difference at all. Knows nothing of worlds and faults: what etcd says is the only judge here.
+//! Each seed is a sequence of requests to a fresh real etcd and to one simulated member that is alone. Each pair of
+//! answers is brought to one form and compared; at the first difference the sequence is shrunk, by leaving out what is
+//! not needed for any difference at all. Knows nothing of worlds and faults: what etcd says is the only judge here.
 
 mod coverage;
 mod generate;

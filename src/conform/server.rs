@@ -108,8 +108,8 @@ impl Server {
         Ok(Answer { ok: status == 200, body })
     }
 
-    /// Watches, and gives every message that comes until there are so many events, or the watch is cancelled. Where none
-    /// are expected it only waits for a moment: what does not come cannot be waited for.
+    /// Watches, and gives every message that comes until there are so many events, or the watch is cancelled. Where
+    /// none are expected it only waits for a moment: what does not come cannot be waited for.
     ///
     /// # Errors
     /// The connection fails, or a message is no JSON.

@@ -34,8 +34,8 @@ pub(super) struct Durable {
     pub(super) hard_state: (u64, MemberId),
     /// The same, save that what a boot has found counts only after a sync.
     pub(super) synced_hard_state: (u64, MemberId),
-    /// A snapshot that is to replace the log, whose record lasts: the log is read as if it were not there, as long as no
-    /// hard state has committed its index.
+    /// A snapshot that is to replace the log, whose record lasts: the log is read as if it were not there, as long as
+    /// no hard state has committed its index.
     installing: Option<u64>,
     pending: VecDeque<Save>,
     pending_terms: VecDeque<u64>,

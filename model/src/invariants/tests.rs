@@ -235,7 +235,8 @@ impl Story {
         self.step(number, &[Output::Send(sent)]);
     }
 
-    /// A snapshot at `index` takes the place of the log, and its record is synced; so is the hard state, if `committed`.
+    /// A snapshot at `index` takes the place of the log, and its record is synced; so is the hard state, if
+    /// `committed`.
     fn receive(&mut self, number: u64, index: u64, term: u64, committed: bool) {
         self.event(number, Event::DatabaseReceived { index });
         let member = self.member(number);

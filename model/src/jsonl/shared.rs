@@ -1,5 +1,5 @@
-//! Keys and values that are repeated are kept once: a value is written once and listed many times, so that a long history
-//! takes half the memory.
+//! Keys and values that are repeated are kept once: a value is written once and listed many times, so that a long
+//! history takes half the memory.
 
 use bytes::Bytes;
 use detcd_replica::api::{KeyRange, KeyValue, PutRequest, RangeEnd, Request, RequestOp, ResponseBody, TxnRequest};

@@ -1,8 +1,8 @@
-//! Where the log may be wrong: from a revision that may be another write's, until a read has shown what all those writes
-//! could have touched.
+//! Where the log may be wrong: from a revision that may be another write's, until a read has shown what all those
+//! writes could have touched.
 //!
-//! A read that was held against the log and fits makes its keys certain, whoever wrote them. Which of the writes was taken
-//! stays open, so that once one choice was doubtful, so is every later one.
+//! A read that was held against the log and fits makes its keys certain, whoever wrote them. Which of the writes was
+//! taken stays open, so that once one choice was doubtful, so is every later one.
 
 use detcd_replica::api::{KeyRange, Request, Revision};
 use detcd_replica::history::Operation;
@@ -22,7 +22,8 @@ pub(crate) struct Doubts {
 }
 
 impl Doubts {
-    /// Of choices, in the order of their revisions: revision, the keys that the choice was about, whether there was another.
+    /// Of choices, in the order of their revisions: revision, the keys that the choice was about, whether there was
+    /// another.
     pub(super) fn of<'c>(
         choices: impl Iterator<Item = (Revision, &'c [KeyRange], bool)>,
         lost: Option<Revision>,

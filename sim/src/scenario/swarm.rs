@@ -89,7 +89,8 @@ fn constants(draw: &mut Draw<'_>) {
     draw!(draw, replica.watch_sync_batch, "swarm.watch_sync", [512, 16, 2], Some);
     draw!(draw, replica.watch_progress_interval, "swarm.progress_interval", [100, 500, 2_000], millis);
     draw!(draw, replica.purge_interval, "swarm.purge_interval", [1_000, 5_000, 30_000], millis);
-    draw!(draw, replica.purge_keep, "swarm.purge_keep", [5, 2, 1], Some);
+    // With one file a purge may take the only snapshot that the log names, when a newer one has not got its record yet.
+    draw!(draw, replica.purge_keep, "swarm.purge_keep", [5, 3, 2], Some);
 }
 
 fn surroundings(draw: &mut Draw<'_>) {

@@ -35,11 +35,11 @@ pub enum Bug {
     /// F-01, etcd#22442, open in 3.7: entries beyond a snapshot that others had overwritten come back at a boot, when
     /// nothing was written in their places (`reports/overwritten-entry-returns.md`).
     WalOverwrittenReturns,
-    /// F-02, etcd#22376, open in 3.7: a compaction at a revision that deletes a key and puts it again removes what was put
-    /// (`reports/put-lost-by-compaction.md`).
+    /// F-02, etcd#22376, open in 3.7: a compaction at a revision that deletes a key and puts it again removes what was
+    /// put (`reports/put-lost-by-compaction.md`).
     CompactLosesPutAfterTombstone,
-    /// F-03, in 3.4 to 3.7: a transaction that deletes a key and then puts it with what it had is not refused, and ends every
-    /// member that applies it (`reports/transaction-ends-the-cluster.md`).
+    /// F-03, in 3.4 to 3.7: a transaction that deletes a key and then puts it with what it had is not refused, and ends
+    /// every member that applies it (`reports/transaction-ends-the-cluster.md`).
     TxnKeepsWhatItDeletes,
     /// M-22, etcd#11924: whatever damage there is in a WAL, it is cut off there.
     WalRepairMiddle,

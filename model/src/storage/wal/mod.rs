@@ -49,8 +49,8 @@ pub struct Log {
     pub snapshots: Vec<Snapshot>,
     /// Where a torn record was, if one was.
     pub torn: Option<(FileName, u64)>,
-    /// The index of a snapshot record that the entry at its index contradicts: if it counts, it came from another member
-    /// in place of this log, and nothing behind it is left.
+    /// The index of a snapshot record that the entry at its index contradicts: if it counts, it came from another
+    /// member in place of this log, and nothing behind it is left.
     replacing: Option<u64>,
 }
 

@@ -145,8 +145,8 @@ impl KeyIndex {
         (place, newest_at(&self.generations[place].revisions, at))
     }
 
-    /// Forgets what compaction at `at` drops, and adds what of it must stay to `keep`: the newest revision not above `at`,
-    /// and with a tombstone at `at` what the same transaction has put after it.
+    /// Forgets what compaction at `at` drops, and adds what of it must stay to `keep`: the newest revision not above
+    /// `at`, and with a tombstone at `at` what the same transaction has put after it.
     pub(crate) fn compact(&mut self, at: i64, bugs: Bugs, keep: &mut BTreeSet<RevisionKey>) {
         let (place, index) = self.compaction_point(at);
         if let Some(index) = index {

@@ -264,8 +264,8 @@ fn a_compaction_keeps_what_its_revision_deleted_and_put() {
     assert_eq!(found.kvs.iter().map(|kv| &kv.value[..]).collect::<Vec<_>>(), [b"new"]);
 }
 
-/// F-02. Since etcd#18089 a compaction at that revision keeps the tombstone, takes it for the key's newest revision, and
-/// removes the put after it.
+/// F-02. Since etcd#18089 a compaction at that revision keeps the tombstone, takes it for the key's newest revision,
+/// and removes the put after it.
 #[test]
 #[should_panic(expected = "the index has RevisionKey { main: 3, sub: 1 }, the backend does not")]
 fn with_the_bug_it_is_lost() {
