@@ -9,11 +9,16 @@ use super::generate::Asked;
 
 /// Known bugs of the release that our member has as switches: with them on there is no difference to excuse.
 pub(super) fn switches(release: Release) -> Bugs {
-    if release > Release::V3_6 {
-        return Bugs::NONE;
+    let mut bugs = Vec::new();
+    if release <= Release::V3_6 {
+        // A transaction inside a transaction costs nothing, so that it is applied though there is no space.
+        bugs.push(Bug::NestedTxnFree);
     }
-    // A transaction inside a transaction costs nothing, so that it is applied though there is no space.
-    [Bug::NestedTxnFree].into_iter().collect()
+    if release <= Release::V3_5 {
+        // Before 3.5.16 a watch from the compacted revision did not see what was deleted there.
+        bugs.push(Bug::CompactDropsTombstoneAtRev);
+    }
+    bugs.into_iter().collect()
 }
 
 /// One difference that may be.

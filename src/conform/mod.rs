@@ -12,6 +12,7 @@ mod server;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use detcd_replica::api::{AuthRequest, AuthResponse, Credential, Request, ResponseBody, WatchCreate};
 use detcd_replica::MemberId;
@@ -28,6 +29,8 @@ use server::Server;
 const MEMBER: MemberId = MemberId(1);
 /// How many shorter sequences are tried, each on servers of its own.
 const SHRINKS: u32 = 250;
+/// And how long that may take.
+const SHRINKING_MAX: Duration = Duration::from_secs(120);
 /// Bytes of a body that are shown.
 const SHOWN: usize = 600;
 
@@ -116,12 +119,12 @@ impl Conformance {
 
     /// Leaves out parts of the sequence, halves first, as long as what is left still ends in a difference.
     fn shrink(&mut self, mut steps: Vec<Step>, mut ours: Value, mut theirs: Value) -> Result<Difference, String> {
-        let mut tries = SHRINKS;
+        let (mut tries, deadline) = (SHRINKS, Instant::now() + SHRINKING_MAX);
         let mut size = (steps.len() / 2).max(1);
         loop {
             let mut start = 0;
             while start + size < steps.len() && tries > 0 {
-                tries -= 1;
+                tries = if Instant::now() < deadline { tries - 1 } else { 0 };
                 let mut fewer = steps.clone();
                 fewer.drain(start..start + size);
                 match self.first_difference(&fewer)? {

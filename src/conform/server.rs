@@ -15,6 +15,8 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// How long it may take for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
+/// How long it may take for the events of a watch.
+const EVENTS_MAX: Duration = Duration::from_secs(5);
 /// How long a watch is listened to when nothing more is expected: longer than etcd's loop that brings history waits.
 const QUIET: Duration = Duration::from_millis(150);
 /// How long it may take to be gone.
@@ -117,7 +119,7 @@ impl Server {
         let path = "/v3/watch";
         let told = |error: io::Error| format!("{path}: {error}");
         let stream = self.send(path, &json!({ "create_request": create }).to_string(), token).map_err(told)?;
-        let patience = if events > 0 { ANSWER_MAX } else { QUIET };
+        let patience = if events > 0 { EVENTS_MAX } else { QUIET };
         stream.set_read_timeout(Some(patience)).map_err(told)?;
         let mut from = BufReader::new(stream);
         read_head(&mut from).map_err(told)?;
