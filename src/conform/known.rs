@@ -60,12 +60,13 @@ const ALL: &[Known] = &[
     },
     Known {
         until: Release::V3_5,
-        reason: "3.5.1 lets anybody compact, make, list and revoke leases, and ask for the time of one, with auth on",
+        reason: "3.5.1 lets anybody compact, and do with leases what they like, with auth on",
         is: |request, ours, theirs| {
             let lease = matches!(
                 request,
                 Request::LeaseGrant(_)
                     | Request::LeaseRevoke { .. }
+                    | Request::LeaseKeepAlive { .. }
                     | Request::LeaseTimeToLive { .. }
                     | Request::Leases
                     | Request::Compact(_)
