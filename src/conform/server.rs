@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use detcd_replica::Release;
 use serde_json::{json, Value};
 
+/// How often a server is started before it is given up.
+const STARTS: u32 = 3;
 /// How long a server may take until it answers.
 const START_MAX: Duration = Duration::from_secs(30);
 /// How long it may take for one answer.
@@ -51,11 +53,23 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts `binary` and waits until it leads.
+    /// Starts `binary` and waits until it leads. Another process may take one of its ports before it does; so it is
+    /// tried again.
     ///
     /// # Errors
     /// It cannot be started, or has ended: the last line of its log.
     pub(super) fn start(binary: &Path, number: u64) -> Result<Self, String> {
+        let mut last = Self::try_start(binary, number);
+        for _ in 1..STARTS {
+            if last.is_ok() {
+                break;
+            }
+            last = Self::try_start(binary, number);
+        }
+        last
+    }
+
+    fn try_start(binary: &Path, number: u64) -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("detcd-conform-{}-{number}", std::process::id()));
         let told = |error: io::Error| format!("{}: {error}", folder.display());
         let _ = std::fs::remove_dir_all(&folder);
