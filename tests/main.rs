@@ -10,6 +10,8 @@ mod cli;
 mod conform;
 #[path = "integration/etcd.rs"]
 mod etcd;
+#[path = "../src/conform/http.rs"]
+mod http;
 #[path = "integration/load.rs"]
 mod load;
 #[path = "integration/storage.rs"]

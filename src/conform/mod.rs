@@ -6,6 +6,7 @@
 
 mod coverage;
 mod generate;
+mod http;
 mod json;
 mod known;
 mod server;

@@ -3,13 +3,15 @@
 //! Belongs here: whatever drives the real thing. The binaries are those of `DETCD_ETCD_DIR`, or else of `PATH`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{json, Value};
+
+use super::http::read_answer;
 
 /// How long a server may take until it answers.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -211,40 +213,6 @@ impl Client {
         )?;
         read_answer(BufReader::new(stream))
     }
-}
-
-/// Status and body of an HTTP/1.1 answer.
-fn read_answer(mut from: impl BufRead) -> std::io::Result<(u16, String)> {
-    let broken = || std::io::Error::from(std::io::ErrorKind::InvalidData);
-    let mut line = String::new();
-    from.read_line(&mut line)?;
-    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken)?;
-    let mut chunked = false;
-    loop {
-        line.clear();
-        if from.read_line(&mut line)? == 0 {
-            return Err(broken());
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        chunked |= line.to_ascii_lowercase().starts_with("transfer-encoding: chunked");
-    }
-    let mut body = Vec::new();
-    if !chunked {
-        from.read_to_end(&mut body)?;
-    }
-    while chunked {
-        line.clear();
-        from.read_line(&mut line)?;
-        let size = usize::from_str_radix(line.trim(), 16).map_err(|_| broken())?;
-        let start = body.len();
-        body.resize(start + size, 0);
-        from.read_exact(&mut body[start..])?;
-        from.read_line(&mut line)?;
-        chunked = size > 0;
-    }
-    String::from_utf8(body).map(|body| (status, body)).map_err(|_| broken())
 }
 
 fn free_port() -> u16 {
