@@ -31,7 +31,7 @@ use crate::scenario::{Scenario, Setting};
 pub(crate) use alone::Alone;
 pub(crate) use database::{Database, Page};
 pub(crate) use evidence::{disk_of, At, Evidence, FileContent, Kept, Standing};
-pub(crate) use inspect::{found, inspect, Hash, Inspection, LeaseFound, MemberFound, Start, Subject};
+pub(crate) use inspect::{found, identity, inspect, Hash, Inspection, LeaseFound, MemberFound, Start, Subject};
 pub(crate) use past::Past;
 pub(crate) use restore::{restored, saved, HashCheck};
 

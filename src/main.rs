@@ -17,6 +17,7 @@ mod output;
 mod panics;
 mod run;
 mod scenario;
+mod serve;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,7 @@
 
 mod args;
 mod seeds;
+mod serve;
 
 use std::ffi::OsString;
 
@@ -16,6 +17,7 @@ pub(crate) use args::{
     ExportArgs, ImportArgs, Keep, ModelArgs, OutputArgs, ReplayArgs, RunArgs, ScenariosArgs, WalArgs, WorldArgs,
 };
 pub(crate) use seeds::{parse_seed, SeedRange};
+pub(crate) use serve::ServeArgs;
 
 use crate::exit::{suggestion, Failure, EXIT_CODES};
 
@@ -54,6 +56,15 @@ EXAMPLES
     detcd conform --etcd /usr/bin/etcd                     10,000 requests over ten seeds
     detcd conform --etcd ./etcd --seed 7 --requests 5000   one seed
     detcd conform --etcd ./etcd --seeds 0..100 --json      a line of JSON a seed, then what was exercised";
+
+const SERVE_EXAMPLES: &str = "\
+EXAMPLES
+    detcd serve --data-dir data                                one member at localhost:2379
+    etcdctl put greeting hello; etcdctl watch --rev 1 greeting  as with any etcd
+    detcd serve --name a --listen-client-urls http://:12379 --listen-peer-urls http://127.0.0.1:12380 \\
+        --initial-advertise-peer-urls http://127.0.0.1:12380 \\
+        --initial-cluster a=http://127.0.0.1:12380,b=http://127.0.0.1:22380,c=http://127.0.0.1:32380
+It is a proof of fidelity, not a product: members of a real etcd cannot join, and all data is in memory.";
 
 const BUGS_EXAMPLES: &str = "\
 EXAMPLES
@@ -129,6 +140,9 @@ pub(crate) enum Command {
     /// Is it etcd? Asks a real etcd and a member of ours the same, and shows each difference between their answers.
     #[command(after_long_help = CONFORM_EXAMPLES)]
     Conform(ConformArgs),
+    /// Convince yourself: serves the very member that is simulated, on real files and sockets, with etcd's flags.
+    #[command(after_long_help = SERVE_EXAMPLES)]
+    Serve(Box<ServeArgs>),
     /// Does it hold in every small world? Explores one exhaustively, with the same replica code.
     Model(ModelArgs),
     /// How fast is it? Runs, events and operations per CPU-second, against the bare Raft loop as the limit.

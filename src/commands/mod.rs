@@ -12,6 +12,7 @@ mod model;
 mod replay;
 mod run;
 mod scenarios;
+mod serve;
 mod target;
 mod wal;
 
@@ -33,6 +34,7 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Wal(args) => wal::execute(&args),
         Command::Check(args) => check::execute(&args),
         Command::Conform(args) => conform::execute(&args),
+        Command::Serve(args) => serve::execute(&args),
         Command::Model(args) => model::execute(&args),
         Command::Bench(args) => bench::execute(&args),
         Command::Disk(args) => disk::execute(&args),

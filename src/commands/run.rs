@@ -53,11 +53,12 @@ pub(super) fn execute(args: &RunArgs) -> Result<Exit, Failure> {
         totals: Totals::default(),
         worst: Exit::Pass,
     };
-    let started = (Instant::now(), cpu::process_time());
+    // `cargo run` becomes this process, and leaves it the time of its compilers.
+    let started = (Instant::now(), cpu::process_time(), cpu::children_time());
     let result = if args.check_determinism { session.compare_processes(&seeds) } else { session.run_batch(&seeds) };
     session.progress.finish();
     let wall = started.0.elapsed();
-    let cpu = cpu::process_time() - started.1 + cpu::children_time();
+    let cpu = cpu::process_time() - started.1 + cpu::children_time() - started.2;
     session.summarise(wall, cpu, result)
 }
 

@@ -187,7 +187,7 @@ pub(crate) fn found(database: Bytes) -> Result<Subject, EngineError> {
 }
 
 /// Whose data dir it is: member and cluster, as the WAL says.
-fn identity(image: &DiskImage) -> Result<(u64, u64), String> {
+pub(crate) fn identity(image: &DiskImage) -> Result<(u64, u64), String> {
     let dump = wal::dump(image);
     let metadata = dump.records.iter().find_map(|record| match &record.content {
         wal::Content::Metadata(metadata) => Some(metadata),

@@ -44,6 +44,11 @@ impl Binaries {
         self.folder.join("etcd")
     }
 
+    /// The client.
+    pub(crate) fn etcdctl_path(&self) -> PathBuf {
+        self.folder.join("etcdctl")
+    }
+
     /// `etcdutl snapshot status`, or what it says instead.
     pub(crate) fn snapshot_status(&self, db: &Path) -> Result<Value, String> {
         let mut command = Command::new(self.folder.join("etcdutl"));
@@ -229,7 +234,7 @@ impl Client {
 }
 
 /// A port that no other test of this process gets, and that no system gives to whoever asks for any.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = (std::process::id() % 97) as u16 * 100;
     loop {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::api::{Error, RangeRequest, Revision};
+use crate::api::{Error, Header, Member, RangeRequest, Revision};
 use crate::mvcc::{Bucket, RangeResult};
 
 use super::Replica;
@@ -22,6 +22,32 @@ impl Replica {
     /// The revision is compacted, or does not exist yet.
     pub fn look_hash(&self, revision: Revision) -> Result<(u32, Revision), Error> {
         self.store.hash_kv(&self.backend, revision)
+    }
+
+    /// The members that it knows of, whatever the cluster has decided meanwhile.
+    pub fn look_members(&self) -> Vec<Member> {
+        self.membership.members().cloned().collect()
+    }
+
+    /// What an answer of this moment begins with.
+    pub fn look_header(&self) -> Header {
+        self.header()
+    }
+
+    /// Bytes of the database's file, and of those what is in use.
+    pub fn look_size(&self) -> (u64, u64) {
+        let size = self.backend.size();
+        (size.total, size.in_use)
+    }
+
+    /// The database as a file, as if its batch had just been committed: what `Maintenance/Snapshot` gives.
+    pub fn look_database(&self) -> Bytes {
+        self.backend.snapshot()
+    }
+
+    /// The hash of the whole backend: what `Maintenance/Hash` gives.
+    pub fn look_hash_all(&self) -> u32 {
+        self.backend.hash_all()
     }
 
     /// The pairs of a bucket in byte order, those of the open batch included.

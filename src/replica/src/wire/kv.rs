@@ -24,20 +24,35 @@ pub(super) fn depth(txn: &api::TxnRequest) -> usize {
     deepest
 }
 
-fn parse_key_range(key: Bytes, range_end: Bytes) -> Result<KeyRange, String> {
+pub(super) fn parse_key_range(key: Bytes, range_end: Bytes) -> KeyRange {
     let end = match &range_end[..] {
         [] => RangeEnd::Single,
         [0] => RangeEnd::Open,
         _ => RangeEnd::Before(range_end),
     };
-    Ok(KeyRange { start: parse_key(key)?, end })
+    KeyRange { start: key, end }
 }
 
-fn parse_key(key: Bytes) -> Result<Bytes, String> {
-    if key.is_empty() {
-        return Err("the key is empty".into());
+/// Whether each key that a request names is one: the empty one is none, and no member proposes it.
+pub(super) fn names_keys(request: &api::Request) -> bool {
+    match request {
+        api::Request::Range(range) => !range.range.start.is_empty(),
+        api::Request::Put(put) => !put.key.is_empty(),
+        api::Request::DeleteRange(delete) => !delete.range.start.is_empty(),
+        api::Request::Txn(txn) => txn_names_keys(txn),
+        _ => true,
     }
-    Ok(key)
+}
+
+fn txn_names_keys(txn: &api::TxnRequest) -> bool {
+    let op_names_keys = |op: &api::RequestOp| match op {
+        api::RequestOp::Range(range) => !range.range.start.is_empty(),
+        api::RequestOp::Put(put) => !put.key.is_empty(),
+        api::RequestOp::DeleteRange(delete) => !delete.range.start.is_empty(),
+        api::RequestOp::Txn(inner) => txn_names_keys(inner),
+    };
+    let compares = txn.compare.iter().all(|compare| !compare.range.start.is_empty());
+    compares && txn.success.iter().chain(&txn.failure).all(op_names_keys)
 }
 
 pub(super) fn parse_range(range: RangeRequest) -> Result<api::RangeRequest, String> {
@@ -56,7 +71,7 @@ pub(super) fn parse_range(range: RangeRequest) -> Result<api::RangeRequest, Stri
         other => return Err(format!("sort target {other} does not exist")),
     };
     Ok(api::RangeRequest {
-        range: parse_key_range(range.key, range.range_end)?,
+        range: parse_key_range(range.key, range.range_end),
         // etcd takes every limit below 1 as "none".
         limit: u64::try_from(range.limit).unwrap_or(0),
         revision: range.revision,
@@ -72,19 +87,19 @@ pub(super) fn parse_range(range: RangeRequest) -> Result<api::RangeRequest, Stri
     })
 }
 
-pub(super) fn parse_put(put: PutRequest) -> Result<api::PutRequest, String> {
-    Ok(api::PutRequest {
-        key: parse_key(put.key)?,
+pub(super) fn parse_put(put: PutRequest) -> api::PutRequest {
+    api::PutRequest {
+        key: put.key,
         value: put.value,
         lease: put.lease,
         prev_kv: put.prev_kv,
         ignore_value: put.ignore_value,
         ignore_lease: put.ignore_lease,
-    })
+    }
 }
 
-pub(super) fn parse_delete(delete: DeleteRangeRequest) -> Result<api::DeleteRangeRequest, String> {
-    Ok(api::DeleteRangeRequest { range: parse_key_range(delete.key, delete.range_end)?, prev_kv: delete.prev_kv })
+pub(super) fn parse_delete(delete: DeleteRangeRequest) -> api::DeleteRangeRequest {
+    api::DeleteRangeRequest { range: parse_key_range(delete.key, delete.range_end), prev_kv: delete.prev_kv }
 }
 
 pub(super) fn parse_txn(txn: TxnRequest, level: usize) -> Result<api::TxnRequest, String> {
@@ -105,8 +120,8 @@ fn parse_op(op: RequestOp, level: usize) -> Result<api::RequestOp, String> {
     match op.request {
         None => Err("an operation of a transaction is empty".into()),
         Some(request_op::Request::Range(range)) => Ok(api::RequestOp::Range(parse_range(range)?)),
-        Some(request_op::Request::Put(put)) => Ok(api::RequestOp::Put(parse_put(put)?)),
-        Some(request_op::Request::DeleteRange(delete)) => Ok(api::RequestOp::DeleteRange(parse_delete(delete)?)),
+        Some(request_op::Request::Put(put)) => Ok(api::RequestOp::Put(parse_put(put))),
+        Some(request_op::Request::DeleteRange(delete)) => Ok(api::RequestOp::DeleteRange(parse_delete(delete))),
         Some(request_op::Request::Txn(txn)) => Ok(api::RequestOp::Txn(Box::new(parse_txn(txn, level + 1)?))),
     }
 }
@@ -134,7 +149,7 @@ fn parse_compare(compare: Compare) -> Result<api::Compare, String> {
         (4, _) => CompareTarget::Lease(0),
         (other, _) => return Err(format!("compare target {other} does not exist")),
     };
-    Ok(api::Compare { range: parse_key_range(compare.key, compare.range_end)?, result, target })
+    Ok(api::Compare { range: parse_key_range(compare.key, compare.range_end), result, target })
 }
 
 fn range_end(end: &RangeEnd) -> Bytes {

@@ -10,6 +10,8 @@ mod auth;
 mod kv;
 mod look;
 pub(crate) mod message;
+pub mod peer;
+pub mod rpc;
 #[cfg(test)]
 mod tests;
 
@@ -162,12 +164,14 @@ pub(crate) fn decode(data: &Bytes) -> Result<Entry, String> {
         return Ok(of_old(*old));
     }
     let header = message.header.take().unwrap_or_default();
-    Ok(Entry {
-        id: if message.id == 0 { header.id } else { message.id },
-        username: header.username,
-        auth_revision: header.auth_revision,
-        command: take_command(message)?,
-    })
+    let id = if message.id == 0 { header.id } else { message.id };
+    let command = take_command(message)?;
+    if let Command::Request(request) = &command {
+        if !kv::names_keys(request) {
+            return Err("the key is empty".into());
+        }
+    }
+    Ok(Entry { id, username: header.username, auth_revision: header.auth_revision, command })
 }
 
 fn of_old(old: message::entry::Request) -> Entry {
@@ -192,10 +196,10 @@ fn take_command(mut message: InternalRaftRequest) -> Result<Command, String> {
         return Ok(Command::Request(Request::Range(kv::parse_range(range)?)));
     }
     if let Some(put) = message.put {
-        return Ok(Command::Request(Request::Put(kv::parse_put(put)?)));
+        return Ok(Command::Request(Request::Put(kv::parse_put(put))));
     }
     if let Some(delete) = message.delete_range {
-        return Ok(Command::Request(Request::DeleteRange(kv::parse_delete(delete)?)));
+        return Ok(Command::Request(Request::DeleteRange(kv::parse_delete(delete))));
     }
     if let Some(txn) = message.txn {
         return Ok(Command::Request(Request::Txn(kv::parse_txn(txn, 1)?)));

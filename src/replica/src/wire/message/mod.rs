@@ -7,3 +7,4 @@ pub(crate) mod entry;
 pub(crate) mod kv;
 pub(crate) mod lease;
 pub(crate) mod membership;
+pub(crate) mod rpc;

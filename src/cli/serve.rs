@@ -1,0 +1,241 @@
+//! The flags of `detcd serve`: those of etcd that it knows, by their names and with their defaults, and from the same
+//! environment.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use detcd_replica::time::Span;
+use detcd_replica::{Release, TokenKind};
+
+use crate::exit::Failure;
+use crate::serve::{Founder, Options, TlsFiles, Url};
+
+/// `detcd serve`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The member's name
+    #[arg(long, env = "ETCD_NAME", default_value = "default", help_heading = "Member")]
+    name: String,
+
+    /// Its data dir [default: NAME.etcd]
+    #[arg(long, env = "ETCD_DATA_DIR", value_name = "DIR", help_heading = "Member")]
+    data_dir: Option<PathBuf>,
+
+    /// Where clients are listened to
+    #[arg(long, env = "ETCD_LISTEN_CLIENT_URLS", value_name = "URLS", default_value = "http://localhost:2379")]
+    #[arg(value_delimiter = ',', value_parser = Url::parse, help_heading = "Member")]
+    listen_client_urls: Vec<Url>,
+
+    /// Where other members are listened to
+    #[arg(long, env = "ETCD_LISTEN_PEER_URLS", value_name = "URLS", default_value = "http://localhost:2380")]
+    #[arg(value_delimiter = ',', value_parser = Url::parse, help_heading = "Member")]
+    listen_peer_urls: Vec<Url>,
+
+    /// One tick, which is the time between heartbeats, in milliseconds
+    #[arg(long, env = "ETCD_HEARTBEAT_INTERVAL", value_name = "MS", default_value = "100", help_heading = "Member")]
+    heartbeat_interval: u64,
+
+    /// How long a follower waits for its leader, in milliseconds
+    #[arg(long, env = "ETCD_ELECTION_TIMEOUT", value_name = "MS", default_value = "1000", help_heading = "Member")]
+    election_timeout: u64,
+
+    /// Applied entries between two snapshots
+    #[arg(long, env = "ETCD_SNAPSHOT_COUNT", value_name = "N", default_value = "10000", help_heading = "Member")]
+    snapshot_count: u64,
+
+    /// Size of the database beyond which writes are refused, in bytes; 0 is etcd's 2 GiB
+    #[arg(long, env = "ETCD_QUOTA_BACKEND_BYTES", value_name = "BYTES", default_value = "0", help_heading = "Member")]
+    quota_backend_bytes: u64,
+
+    /// Operations in one transaction
+    #[arg(long, env = "ETCD_MAX_TXN_OPS", value_name = "N", default_value = "128", help_heading = "Member")]
+    max_txn_ops: usize,
+
+    /// Size of one request, in bytes
+    #[arg(long, env = "ETCD_MAX_REQUEST_BYTES", value_name = "BYTES", default_value = "1572864")]
+    #[arg(help_heading = "Member")]
+    max_request_bytes: usize,
+
+    /// Ask before campaigning
+    #[arg(long, env = "ETCD_PRE_VOTE", default_value = "true", action = clap::ArgAction::Set, help_heading = "Member")]
+    pre_vote: bool,
+
+    /// Seconds between progress notifications of watches
+    #[arg(long, env = "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL", value_name = "S", default_value = "600")]
+    #[arg(help_heading = "Member")]
+    watch_progress_notify_interval: u64,
+
+    /// Whose ways it follows: 3.4, 3.5, 3.6 or main
+    #[arg(long, value_name = "RELEASE", value_parser = parse_release, default_value = "3.6", help_heading = "Member")]
+    release: Release,
+
+    /// Where the other members reach it
+    #[arg(long, env = "ETCD_INITIAL_ADVERTISE_PEER_URLS", value_name = "URLS")]
+    #[arg(default_value = "http://localhost:2380", value_delimiter = ',', value_parser = Url::parse)]
+    #[arg(help_heading = "Cluster")]
+    initial_advertise_peer_urls: Vec<Url>,
+
+    /// Where clients reach it [default: where they are listened to]
+    #[arg(long, env = "ETCD_ADVERTISE_CLIENT_URLS", value_name = "URLS", value_delimiter = ',')]
+    #[arg(value_parser = Url::parse, help_heading = "Cluster")]
+    advertise_client_urls: Vec<Url>,
+
+    /// The members that found the cluster, NAME=URL,NAME=URL [default: this one]
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER", value_name = "MEMBERS", help_heading = "Cluster")]
+    initial_cluster: Option<String>,
+
+    /// `new`, or `existing` for a member that was added to a cluster
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER_STATE", value_name = "STATE", default_value = "new")]
+    #[arg(value_parser = ["new", "existing"], help_heading = "Cluster")]
+    initial_cluster_state: String,
+
+    /// What tells this cluster apart from others
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER_TOKEN", value_name = "TOKEN", default_value = "etcd-cluster")]
+    #[arg(help_heading = "Cluster")]
+    initial_cluster_token: String,
+
+    /// Refuse changes of the membership that could cost the quorum
+    #[arg(long, env = "ETCD_STRICT_RECONFIG_CHECK", default_value = "true", action = clap::ArgAction::Set)]
+    #[arg(help_heading = "Cluster")]
+    strict_reconfig_check: bool,
+
+    /// Start as the only member of a new cluster, with the data that is there
+    #[arg(long, env = "ETCD_FORCE_NEW_CLUSTER", help_heading = "Cluster")]
+    force_new_cluster: bool,
+
+    /// The certificate for clients, and its key
+    #[arg(long, env = "ETCD_CERT_FILE", value_name = "FILE", help_heading = "Security")]
+    cert_file: Option<PathBuf>,
+    /// The key of it
+    #[arg(long, env = "ETCD_KEY_FILE", value_name = "FILE", help_heading = "Security")]
+    key_file: Option<PathBuf>,
+    /// Who may sign the certificates of clients
+    #[arg(long, env = "ETCD_TRUSTED_CA_FILE", value_name = "FILE", help_heading = "Security")]
+    trusted_ca_file: Option<PathBuf>,
+    /// Clients must have a certificate
+    #[arg(long, env = "ETCD_CLIENT_CERT_AUTH", help_heading = "Security")]
+    client_cert_auth: bool,
+    /// The certificate for other members
+    #[arg(long, env = "ETCD_PEER_CERT_FILE", value_name = "FILE", help_heading = "Security")]
+    peer_cert_file: Option<PathBuf>,
+    /// The key of it
+    #[arg(long, env = "ETCD_PEER_KEY_FILE", value_name = "FILE", help_heading = "Security")]
+    peer_key_file: Option<PathBuf>,
+    /// Who may sign the certificates of other members
+    #[arg(long, env = "ETCD_PEER_TRUSTED_CA_FILE", value_name = "FILE", help_heading = "Security")]
+    peer_trusted_ca_file: Option<PathBuf>,
+    /// Other members must have a certificate
+    #[arg(long, env = "ETCD_PEER_CLIENT_CERT_AUTH", help_heading = "Security")]
+    peer_client_cert_auth: bool,
+
+    /// What an authenticated client is given: `simple`, or `jwt,sign-method=HS256,priv-key=FILE[,ttl=SECONDSs]`
+    #[arg(long, env = "ETCD_AUTH_TOKEN", value_name = "KIND", default_value = "simple", help_heading = "Security")]
+    auth_token: String,
+
+    /// Seconds that a simple token lives after its last use
+    #[arg(long, env = "ETCD_AUTH_TOKEN_TTL", value_name = "S", default_value = "300", help_heading = "Security")]
+    auth_token_ttl: u64,
+
+    /// Work for one password, 4 to 31
+    #[arg(long, env = "ETCD_BCRYPT_COST", value_name = "N", default_value = "10", help_heading = "Security")]
+    bcrypt_cost: u32,
+}
+
+fn parse_release(text: &str) -> Result<Release, String> {
+    Release::parse(text).ok_or_else(|| "a release is 3.4, 3.5, 3.6 or main".to_owned())
+}
+
+impl ServeArgs {
+    /// What they mean.
+    ///
+    /// # Errors
+    /// Flags that cannot be together: exit 2.
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
+        let flag = |name: &'static str| move |reason: String| Failure::usage(format!("--{name}: {reason}"));
+        if self.heartbeat_interval == 0 {
+            return Err(flag("heartbeat-interval")("must be more than 0".into()));
+        }
+        // As etcd: a follower must miss some heartbeats before it may campaign.
+        if self.election_timeout < 5 * self.heartbeat_interval || self.election_timeout > 50_000 {
+            let least = 5 * self.heartbeat_interval;
+            return Err(flag("election-timeout")(format!("must be {least} (5 heartbeat intervals) to 50000")));
+        }
+        let ticks = self.election_timeout / self.heartbeat_interval;
+        let own = || Founder {
+            name: self.name.clone(),
+            peer_urls: self.initial_advertise_peer_urls.iter().map(ToString::to_string).collect(),
+        };
+        let founders = match &self.initial_cluster {
+            Some(text) => Founder::parse_all(text).map_err(flag("initial-cluster"))?,
+            None => vec![own()],
+        };
+        let tls = |cert: &Option<PathBuf>, key: &Option<PathBuf>, ca: &Option<PathBuf>, client_cert_auth| TlsFiles {
+            cert: cert.clone(),
+            key: key.clone(),
+            trusted_ca: ca.clone(),
+            client_cert_auth,
+        };
+        Ok(Options {
+            name: self.name.clone(),
+            data_dir: self.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", self.name).into()),
+            listen_client: self.listen_client_urls.clone(),
+            advertise_client: match self.advertise_client_urls.is_empty() {
+                true => self.listen_client_urls.clone(),
+                false => self.advertise_client_urls.clone(),
+            },
+            listen_peer: self.listen_peer_urls.clone(),
+            advertise_peer: self.initial_advertise_peer_urls.clone(),
+            founders,
+            existing: self.initial_cluster_state == "existing",
+            token: self.initial_cluster_token.clone(),
+            force_new_cluster: self.force_new_cluster,
+            release: self.release,
+            heartbeat_interval: Span::millis(self.heartbeat_interval),
+            election_ticks: u32::try_from(ticks).expect("at most 50000"),
+            snapshot_count: self.snapshot_count,
+            quota_backend_bytes: if self.quota_backend_bytes == 0 { 2 << 30 } else { self.quota_backend_bytes },
+            max_txn_ops: self.max_txn_ops,
+            max_request_bytes: self.max_request_bytes,
+            strict_reconfig_check: self.strict_reconfig_check,
+            pre_vote: self.pre_vote,
+            watch_progress_interval: Span::secs(self.watch_progress_notify_interval),
+            auth_token: parse_token(&self.auth_token).map_err(flag("auth-token"))?,
+            auth_token_ttl: Span::secs(self.auth_token_ttl),
+            bcrypt_cost: self.bcrypt_cost,
+            client_tls: tls(&self.cert_file, &self.key_file, &self.trusted_ca_file, self.client_cert_auth),
+            peer_tls: tls(
+                &self.peer_cert_file,
+                &self.peer_key_file,
+                &self.peer_trusted_ca_file,
+                self.peer_client_cert_auth,
+            ),
+        })
+    }
+}
+
+fn parse_token(text: &str) -> Result<TokenKind, String> {
+    let mut parts = text.split(',');
+    match parts.next() {
+        Some("simple") => Ok(TokenKind::Simple),
+        Some("jwt") => {
+            let (mut key, mut ttl) = (None, 300);
+            for part in parts {
+                match part.split_once('=') {
+                    Some(("sign-method", "HS256")) => {}
+                    Some(("sign-method", other)) => return Err(format!("{other} is not known here, only HS256")),
+                    Some(("priv-key" | "pub-key", file)) => {
+                        key = Some(std::fs::read(file).map_err(|error| format!("{file}: {error}"))?);
+                    }
+                    Some(("ttl", time)) => {
+                        let seconds = time.strip_suffix('s').and_then(|seconds| seconds.parse().ok());
+                        ttl = seconds.ok_or_else(|| format!("ttl={time}: a time is a number of seconds, like 300s"))?;
+                    }
+                    _ => return Err(format!("{part} is no option of jwt")),
+                }
+            }
+            let key = key.ok_or("jwt needs priv-key=FILE")?;
+            Ok(TokenKind::Jwt { key, ttl: Span::secs(ttl) })
+        }
+        _ => Err(format!("{text}: a token is simple or jwt")),
+    }
+}

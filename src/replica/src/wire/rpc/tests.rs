@@ -1,0 +1,141 @@
+//! Messages of etcd's gRPC API, there and back.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::*;
+use crate::api::{
+    self, Header, KeyRange, KeyValue, RangeEnd, Request, Response, ResponseBody, WatchBody, WatchEvent, WatchEventKind,
+    WatchRequest, WatchResponse,
+};
+use crate::wire::message::{kv, rpc};
+use crate::{MemberId, WatchId};
+
+const HEADER: Header = Header { member: MemberId(2), revision: 7, raft_term: 3 };
+
+fn asks(method: Method, body: impl Message) -> Result<Request, Refusal> {
+    request(method, body.encode_to_vec().into(), &|urls| MemberId(urls.len() as u64))
+}
+
+#[test]
+fn each_method_is_found_by_its_path() {
+    for method in Method::ALL {
+        assert_eq!(Method::parse(&format!("/etcdserverpb.{}", method.name())), Some(method));
+    }
+    assert_eq!(Method::parse("/etcdserverpb.KV/Sing"), None);
+    assert_eq!(Method::parse("/grpc.health.v1.Health/Check"), None);
+}
+
+#[test]
+fn every_method_takes_an_empty_message_and_refuses_what_is_none() {
+    for method in Method::ALL {
+        // A permission must be given; nothing else is looked at here.
+        let expect = if method == Method::RoleGrantPermission { Some(3) } else { None };
+        let asked = request(method, Bytes::new(), &|_| MemberId(1));
+        assert_eq!(asked.err().map(|refusal| refusal.code), expect, "{method:?}");
+        // Field 1 of wire type 7, which there is not.
+        let refused = request(method, Bytes::from_static(&[0x0f]), &|_| MemberId(1));
+        let takes_nothing = refused.is_ok();
+        let empty = [Method::LeaseLeases, Method::Status, Method::Defragment, Method::AuthEnable];
+        let empty =
+            [&empty[..], &[Method::AuthDisable, Method::AuthStatus, Method::UserList, Method::RoleList]].concat();
+        assert_eq!(takes_nothing, empty.contains(&method), "{method:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn ranges_and_members_are_what_their_fields_say() {
+    let range = kv::RangeRequest { key: "a".into(), range_end: "c".into(), limit: 3, ..Default::default() };
+    let Ok(Request::Range(asked)) = asks(Method::Range, range.clone()) else { panic!("it is a range") };
+    assert_eq!(asked.range, KeyRange { start: "a".into(), end: RangeEnd::Before("c".into()) });
+    assert_eq!(asked.limit, 3);
+    let refused = asks(Method::Range, kv::RangeRequest { sort_order: 9, ..range });
+    assert_eq!(refused, Err(api::Error::InvalidSortOption.into()));
+    let add = rpc::MemberAddRequest { peer_urls: vec!["u".into(), "v".into()], is_learner: true };
+    let expect = Request::MemberAdd { id: MemberId(2), peer_urls: add.peer_urls.clone(), is_learner: true };
+    assert_eq!(asks(Method::MemberAdd, add), Ok(expect));
+    let removed = asks(Method::MemberRemove, rpc::Named { id: -1, more: false });
+    assert_eq!(removed, Ok(Request::MemberRemove { id: MemberId(u64::MAX) }));
+}
+
+#[test]
+fn a_transaction_is_refused_in_etcds_words() {
+    let nothing = kv::RequestOp { request: None };
+    let empty = kv::TxnRequest { success: vec![nothing], ..Default::default() };
+    assert_eq!(asks(Method::Txn, empty), Err(api::Error::KeyNotFound.into()));
+    let mut deep = kv::TxnRequest::default();
+    for _ in 0..crate::wire::TXN_DEPTH_MAX {
+        let op = kv::RequestOp { request: Some(kv::request_op::Request::Txn(deep)) };
+        deep = kv::TxnRequest { success: vec![op], ..Default::default() };
+    }
+    assert_eq!(asks(Method::Txn, deep), Err(api::Error::TooManyOps.into()));
+    // An empty key is for the member to refuse.
+    assert!(asks(Method::Txn, kv::TxnRequest { compare: vec![kv::Compare::default()], ..Default::default() }).is_ok());
+}
+
+#[test]
+fn answers_have_etcds_fields() {
+    let pair =
+        KeyValue { key: "k".into(), create_revision: 2, mod_revision: 3, version: 2, value: "v".into(), lease: 9 };
+    let inner = ResponseBody::Range { kvs: vec![pair], more: true, count: 5 };
+    let body = ResponseBody::Txn { succeeded: true, responses: vec![inner] };
+    let bytes = response(Method::Txn, 1, &Response { header: HEADER, body }, None);
+    // Header {1, 2, 7, 3}, succeeded, one range with a header of its own, the pair, more and the count.
+    let pair = [10, 1, b'k', 16, 2, 24, 3, 32, 2, 42, 1, b'v', 48, 9];
+    let range = [&[10, 2, 24, 7, 18, 14][..], &pair, &[24, 1, 32, 5]].concat();
+    let op = [&[10, range.len() as u8][..], &range].concat();
+    let expect = [&[10, 8, 8, 1, 16, 2, 24, 7, 32, 3, 16, 1, 26, op.len() as u8][..], &op].concat();
+    assert_eq!(bytes, expect);
+    let members = ResponseBody::Members(vec![api::Member { id: MemberId(4), ..Default::default() }]);
+    let bytes = response(Method::MemberAdd, 1, &Response { header: HEADER, body: members }, Some(MemberId(4)));
+    let added = rpc::MemberAddResponse::decode(bytes).expect("its message");
+    assert_eq!((added.member.expect("the new one").id, added.members.len()), (4, 1));
+}
+
+#[test]
+fn watches_of_a_stream_have_names() {
+    let mut watching = Watching::default();
+    let mut create = |watch_id, fragment| {
+        let create = rpc::WatchCreateRequest { key: "a".into(), watch_id, fragment, ..Default::default() };
+        let union = Some(rpc::watch_request::Union::Create(create));
+        let body = rpc::WatchRequest { union }.encode_to_vec().into();
+        match watch_request(&mut watching, 1, HEADER, body).expect("a message") {
+            Ok(WatchRequest::Create(create)) => Ok(create.watch.0),
+            Ok(other) => panic!("{other:?}"),
+            Err(answer) => Err(rpc::WatchResponse::decode(answer.expect("an answer")).expect("its message")),
+        }
+    };
+    assert_eq!(create(0, false), Ok(0));
+    assert_eq!(create(1, true), Ok(1));
+    assert_eq!(create(0, false), Ok(2), "1 is taken");
+    let refused = create(1, false).expect_err("it is taken");
+    assert!(refused.canceled && refused.created && refused.watch_id == -1);
+    let event = |key: &str| WatchEvent {
+        kind: WatchEventKind::Put,
+        kv: KeyValue {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            create_revision: 7,
+            mod_revision: 7,
+            version: 1,
+            value: vec![0; 100].into(),
+            lease: 0,
+        },
+        prev_kv: None,
+    };
+    let events = WatchBody::Events(["a", "b", "c"].map(event).to_vec());
+    for (watch, parts) in [(0, 1), (1, 2)] {
+        let response = WatchResponse { watch: Some(WatchId(watch)), header: HEADER, body: events.clone() };
+        let messages = watch_responses(&mut watching, 1, &response, 280);
+        let messages: Vec<_> =
+            messages.into_iter().map(|bytes| rpc::WatchResponse::decode(bytes).expect("its message")).collect();
+        assert_eq!(messages.len(), parts);
+        assert_eq!(messages.iter().map(|message| message.events.len()).sum::<usize>(), 3);
+        assert!(messages.iter().rev().skip(1).all(|message| message.fragment) && !messages[parts - 1].fragment);
+    }
+    let cancelled = WatchBody::Cancelled { compact_revision: 5, reason: "" };
+    let response = WatchResponse { watch: Some(WatchId(1)), header: HEADER, body: cancelled };
+    watch_responses(&mut watching, 1, &response, 280);
+    let body = rpc::WatchRequest { union: Some(rpc::watch_request::Union::Cancel(rpc::Named { id: 1, more: false })) };
+    let again = watch_request(&mut watching, 1, HEADER, body.encode_to_vec().into());
+    assert_eq!(again, Ok(Err(None)), "it is gone");
+}

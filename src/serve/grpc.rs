@@ -1,0 +1,200 @@
+//! The client's side: HTTP/2 with etcd's gRPC services, and HTTP/1.1 with `/health`, `/version` and `/metrics`, at
+//! the same address.
+//!
+//! Messages come and go as bytes; what they mean is in [`detcd_replica::wire::rpc`]. What is served here is only
+//! which path is which call.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes};
+use detcd_replica::api::{self, Credential};
+use detcd_replica::wire::rpc::{Method, Refusal};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+use tonic::body::Body;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
+use tonic::metadata::MetadataMap;
+use tonic::server::{Grpc, ServerStreamingService, StreamingService, UnaryService};
+use tonic::{Request, Response, Status};
+
+use super::net::{Tls, Url};
+use super::{calls, http, streams, State};
+
+/// What a message may be longer than the largest request, for what is around it.
+const OVERHEAD: usize = 512 << 10;
+
+/// Messages on their way to a client.
+pub(super) type Outgoing = tokio_stream::wrappers::ReceiverStream<Result<Bytes, Status>>;
+
+/// Takes every connection made to `url`, for ever.
+pub(super) async fn serve(state: Arc<State>, tls: Tls, url: Url, listener: TcpListener) {
+    loop {
+        let Ok((tcp, _)) = listener.accept().await else {
+            // Too many files are open, most likely.
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            continue;
+        };
+        let (state, tls, url) = (state.clone(), tls.clone(), url.clone());
+        tokio::spawn(async move {
+            let Ok(connection) = tls.accepted(&url, tcp).await else { return };
+            let service = hyper::service::service_fn(|request| answer(state.clone(), request));
+            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            // It ends with the connection, however that ends.
+            let _ = builder.serve_connection(TokioIo::new(connection), service).await;
+        });
+    }
+}
+
+async fn answer(state: Arc<State>, request: hyper::Request<Incoming>) -> Result<hyper::Response<Body>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let mut grpc = Grpc::new(Raw).max_decoding_message_size(state.max_request_bytes + OVERHEAD);
+    let caller = Caller::of(&MetadataMap::from_headers(request.headers().clone()));
+    Ok(match &path[..] {
+        "/etcdserverpb.Watch/Watch" => {
+            grpc.streaming(Both(move |asked| streams::watch(state, caller, asked)), request).await
+        }
+        "/etcdserverpb.Lease/LeaseKeepAlive" => {
+            grpc.streaming(Both(move |asked| streams::keep_alive(state, caller, asked)), request).await
+        }
+        "/etcdserverpb.Maintenance/Snapshot" => {
+            grpc.server_streaming(Many(move |_| streams::snapshot(state, caller)), request).await
+        }
+        "/etcdserverpb.Maintenance/Hash" => grpc.unary(One(move |_| calls::hash(state, caller)), request).await,
+        "/v3lockpb.Lock/Lock" => grpc.unary(One(move |body| calls::lock(state, caller, body)), request).await,
+        "/v3lockpb.Lock/Unlock" => grpc.unary(One(move |body| calls::unlock(state, caller, body)), request).await,
+        path => match Method::parse(path) {
+            Some(method) => grpc.unary(One(move |body| calls::call(state, caller, method, body)), request).await,
+            None if request
+                .headers()
+                .get("content-type")
+                .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) =>
+            {
+                Status::unimplemented(format!("unknown method {path}")).into_http()
+            }
+            None => http::answer(&state, path).await,
+        },
+    })
+}
+
+/// Who calls, and what the call is to be done with.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) credential: Credential,
+    /// The client does not want to be served by a member that is cut off.
+    pub(super) needs_leader: bool,
+}
+
+impl Caller {
+    fn of(metadata: &MetadataMap) -> Self {
+        let word = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
+        let token = word("token").or(word("authorization"));
+        Self {
+            credential: token.map_or(Credential::None, |token| Credential::Token(token.to_owned())),
+            needs_leader: word("hasleader") == Some("true"),
+        }
+    }
+}
+
+/// The status of a refusal.
+pub(super) fn status(refusal: impl Into<Refusal>) -> Status {
+    let Refusal { code, message } = refusal.into();
+    Status::new(code.into(), message)
+}
+
+/// The status of a member's refusal.
+pub(super) fn refused(error: api::Error) -> Status {
+    status(error)
+}
+
+/// Messages as the bytes that they are.
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+/// A call with one message and one answer.
+struct One<F>(F);
+
+impl<F, G> UnaryService<Bytes> for One<F>
+where
+    F: FnOnce(Bytes) -> G + Clone,
+    G: Future<Output = Result<Bytes, Status>> + Send + 'static,
+{
+    type Response = Bytes;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<Bytes>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let answer = self.0.clone()(request.into_inner());
+        Box::pin(async { answer.await.map(Response::new) })
+    }
+}
+
+/// A call with one message and many answers.
+struct Many<F>(F);
+
+impl<F, G> ServerStreamingService<Bytes> for Many<F>
+where
+    F: FnOnce(Bytes) -> G + Clone,
+    G: Future<Output = Result<Outgoing, Status>> + Send + 'static,
+{
+    type Response = Bytes;
+    type ResponseStream = Outgoing;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<Outgoing>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let answers = self.0.clone()(request.into_inner());
+        Box::pin(async { answers.await.map(Response::new) })
+    }
+}
+
+/// A call with many messages, and many answers.
+struct Both<F>(F);
+
+impl<F, G> StreamingService<Bytes> for Both<F>
+where
+    F: FnOnce(Streaming<Bytes>) -> G + Clone,
+    G: Future<Output = Result<Outgoing, Status>> + Send + 'static,
+{
+    type Response = Bytes;
+    type ResponseStream = Outgoing;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<Outgoing>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        let answers = self.0.clone()(request.into_inner());
+        Box::pin(async { answers.await.map(Response::new) })
+    }
+}
