@@ -35,6 +35,9 @@ pub(crate) use inspect::{found, identity, inspect, Hash, Inspection, LeaseFound,
 pub(crate) use past::Past;
 pub(crate) use restore::{restored, saved, HashCheck};
 
+/// How long things took in a run.
+pub(crate) use detcd_sim::measure::{Measures, Times};
+
 /// A scenario as the world reads it.
 pub(crate) type World = detcd_sim::scenario::Scenario;
 
@@ -190,6 +193,8 @@ pub(crate) struct RunReport {
     pub(crate) violation: Option<Violation>,
     /// What the cluster lived through.
     pub(crate) stats: Stats,
+    /// How long things took.
+    pub(crate) measures: Measures,
     /// The trace, a JSON object a line; empty unless asked for.
     pub(crate) trace: Vec<String>,
     /// The history, a JSON object a line; empty unless asked for.
@@ -340,6 +345,7 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
             crashes: count("crashes"),
             recoveries: count("recoveries"),
         },
+        measures: outcome.measures,
         trace: outcome.trace,
         history: String::from_utf8(history).expect("JSON is UTF-8"),
     })

@@ -16,6 +16,7 @@ pub mod distribution;
 pub mod fault;
 mod halt;
 mod host;
+pub mod measure;
 pub mod net;
 mod observer;
 pub mod queue;

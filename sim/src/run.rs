@@ -12,6 +12,7 @@ use crate::decide::{Decider, Label};
 use crate::fault::Plan;
 use crate::halt::Until;
 use crate::host::{host, Host};
+use crate::measure::Measures;
 use crate::observer::Observer;
 use crate::scenario::Scenario;
 use crate::world::{Refusal, Remains, Stop, Tally, World};
@@ -53,6 +54,8 @@ pub struct Outcome {
     pub faults: Tally,
     /// Members that did not start, or could not go on, because of what their disks had done.
     pub refusals: Vec<Refusal>,
+    /// How long things took.
+    pub measures: Measures,
     /// What stopped it, or that the cluster did not settle.
     pub failure: Option<Failure>,
     /// A line of JSON an event, when traced.
@@ -165,6 +168,7 @@ fn outcome(scenario: Scenario, remains: Remains, stuck: Option<String>) -> Outco
         tally: remains.tally,
         faults: remains.faults,
         refusals: remains.refusals,
+        measures: remains.measures,
         failure: failure(remains.events, remains.stop, stuck),
         trace: remains.trace,
     }

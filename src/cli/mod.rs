@@ -6,6 +6,7 @@
 mod args;
 mod seeds;
 mod serve;
+mod sweep;
 
 use std::ffi::OsString;
 
@@ -18,6 +19,7 @@ pub(crate) use args::{
 };
 pub(crate) use seeds::{parse_seed, SeedRange};
 pub(crate) use serve::ServeArgs;
+pub(crate) use sweep::{Axis, SweepArgs};
 
 use crate::exit::{suggestion, Failure, EXIT_CODES};
 
@@ -56,6 +58,12 @@ EXAMPLES
     detcd conform --etcd /usr/bin/etcd                     10,000 requests over ten seeds
     detcd conform --etcd ./etcd --seed 7 --requests 5000   one seed
     detcd conform --etcd ./etcd --seeds 0..100 --json      a line of JSON a seed, then what was exercised";
+
+const SWEEP_EXAMPLES: &str = "\
+EXAMPLES
+    detcd sweep write-latency --over disk.profile=nvme,ebs-gp3,io2 --histogram wal_syncs
+    detcd sweep leader-failover --over replica.election_ticks=5,10,20 --measures leaderless
+    detcd sweep etcd-mix --over disk.profile=nvme,hdd --over replica.heartbeat_interval=50ms,100ms --json";
 
 const SERVE_EXAMPLES: &str = "\
 EXAMPLES
@@ -140,6 +148,9 @@ pub(crate) enum Command {
     /// Is it etcd? Asks a real etcd and a member of ours the same, and shows each difference between their answers.
     #[command(after_long_help = CONFORM_EXAMPLES)]
     Conform(ConformArgs),
+    /// What does a timeout or a disk do to a cluster? The same seeds in every cell of a table of settings.
+    #[command(after_long_help = SWEEP_EXAMPLES)]
+    Sweep(SweepArgs),
     /// Convince yourself: serves the very member that is simulated, on real files and sockets, with etcd's flags.
     #[command(after_long_help = SERVE_EXAMPLES)]
     Serve(Box<ServeArgs>),

@@ -13,6 +13,7 @@ mod replay;
 mod run;
 mod scenarios;
 mod serve;
+mod sweep;
 mod target;
 mod wal;
 
@@ -35,6 +36,7 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Check(args) => check::execute(&args),
         Command::Conform(args) => conform::execute(&args),
         Command::Serve(args) => serve::execute(&args),
+        Command::Sweep(args) => sweep::execute(&args),
         Command::Model(args) => model::execute(&args),
         Command::Bench(args) => bench::execute(&args),
         Command::Disk(args) => disk::execute(&args),

@@ -126,6 +126,7 @@ impl Session<'_> {
         };
         let line = RunLine::new(report, repro);
         self.totals.add_stats(&report.stats);
+        self.totals.add_measures(&report.measures);
         let (at, details) = match &report.violation {
             Some(violation) => (violation.at, &violation.details[..]),
             None => (None, &[][..]),

@@ -1,6 +1,7 @@
 //! Lines for people: aligned, so that the eye can run down a column. Scripts read the JSON instead.
 
 use super::lines::{RunLine, SummaryLine};
+use super::measures::{time as time_of, TimesLine};
 use crate::engine::Verdict;
 
 /// The line above the runs.
@@ -57,10 +58,21 @@ pub(crate) fn summary(summary: &SummaryLine) -> String {
         scaled(summary.simulated_per_wall),
         scaled(summary.operations_per_cpu_s),
     ));
+    if !summary.measures.is_empty() {
+        lines.push(format!("  simulated {}", measured(summary)));
+    }
     if !summary.never_fired.is_empty() && summary.seeds > 0 {
         lines.push(format!("  never fired: {}", summary.never_fired.join(", ")));
     }
     lines.join("\n")
+}
+
+/// `writes 3.1 ms, p99 9.7 ms` and so on.
+fn measured(summary: &SummaryLine) -> String {
+    let one = |(name, times): (&&str, &TimesLine)| {
+        format!("{} {}, p99 {}", name.replace('_', " "), time_of(times.p50_us), time_of(times.p99_us))
+    };
+    summary.measures.iter().map(one).collect::<Vec<_>>().join(" · ")
 }
 
 /// A verdict as one word.

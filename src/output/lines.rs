@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::per_second;
-use crate::engine::{Operations, RunReport, Stats, Verdict};
+use crate::engine::{Measures, Operations, RunReport, Stats, Verdict};
+use crate::output::measures::{self, TimesLine};
 
 /// The schema of [`RunLine`].
 pub(crate) const RUN_SCHEMA: &str = "detcd.run/1";
@@ -124,6 +125,8 @@ pub(crate) struct SummaryLine {
     /// What the clusters lived through.
     #[serde(flatten)]
     pub(crate) stats: Stats,
+    /// How long things took, by measure; not known where runs were compared between processes.
+    pub(crate) measures: BTreeMap<&'static str, TimesLine>,
     /// Real time.
     pub(crate) wall_ms: u64,
     /// CPU time of the process, and in a check of determinism of its two children.
@@ -147,6 +150,7 @@ pub(crate) struct Totals {
     operations: Operations,
     faults: BTreeMap<String, u64>,
     stats: Stats,
+    measures: Measures,
 }
 
 impl Totals {
@@ -171,6 +175,11 @@ impl Totals {
         self.stats.snapshots_installed += stats.snapshots_installed;
         self.stats.crashes += stats.crashes;
         self.stats.recoveries += stats.recoveries;
+    }
+
+    /// Adds how long things took in a run, which its line does not say either.
+    pub(crate) fn add_measures(&mut self, measures: &Measures) {
+        self.measures.merge(measures);
     }
 
     /// The last line. `known` are all kinds of fault there are.
@@ -200,6 +209,7 @@ impl Totals {
             operations_per_cpu_s: round(per_second(operations, cpu)),
             faults: self.faults,
             stats: self.stats,
+            measures: measures::lines(&self.measures),
             wall_ms: millis(wall),
             cpu_ms: millis(cpu),
             interrupted,
@@ -239,6 +249,7 @@ pub(crate) mod tests {
                 details: (0..40).map(|n| format!("fact {n}")).collect(),
             }),
             stats: Stats { leader_changes: 1, snapshots_installed: 0, crashes: 2, recoveries: 2 },
+            measures: Measures::default(),
             trace: vec![r#"{"n":650,"t":21000000000,"node":2,"kind":"fault.crash"}"#.to_owned()],
             history: "{\"call\":690,\"client\":2,\"request\":\"get a\"}\n".to_owned(),
         }

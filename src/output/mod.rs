@@ -10,6 +10,7 @@ pub(crate) mod entry;
 pub(crate) mod folder;
 pub(crate) mod human;
 pub(crate) mod lines;
+pub(crate) mod measures;
 pub(crate) mod pair;
 pub(crate) mod progress;
 mod report;

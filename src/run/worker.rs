@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::cli::Keep;
-use crate::engine::{self, EngineError, Operations, RunOptions, RunReport, Stats, Verdict, Violation, World};
+use crate::engine::{self, EngineError, Measures, Operations, RunOptions, RunReport, Stats, Verdict, Violation, World};
 use crate::panics::{caught, Panic};
 use crate::scenario::Scenario;
 
@@ -76,6 +76,7 @@ fn panicked(scenario: &str, seed: u64, panic: Panic) -> RunReport {
             details: vec![format!("at {}", panic.place)],
         }),
         stats: Stats::default(),
+        measures: Measures::default(),
         trace: Vec::new(),
         history: String::new(),
     }

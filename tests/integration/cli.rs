@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "run",
     "replay",
     "bugs",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 15] = [
     "wal",
     "check",
     "conform",
+    "sweep",
     "serve",
     "model",
     "bench",

@@ -5,6 +5,7 @@
 //! history, and folds everything that means something into a [`Digest`].
 
 mod faults;
+mod measuring;
 mod node;
 mod operator;
 mod perform;
@@ -27,12 +28,14 @@ use crate::disk::{self, Disk, Episodes, Loss};
 use crate::distribution;
 use crate::fault::Plan;
 use crate::halt::{Standing, Until};
+use crate::measure::Measures;
 use crate::net::{self, Network};
 use crate::observer::Observer;
 use crate::queue::Queue;
 use crate::scenario::Scenario;
 
 use faults::Faults;
+use measuring::Measuring;
 use node::{Down, Node};
 use operator::Operator;
 use streams::Streams;
@@ -92,6 +95,7 @@ pub(crate) struct World<'a> {
     faults: Faults,
     operator: Operator,
     refusals: Vec<Refusal>,
+    measuring: Measuring,
     digest: Digest,
     observer: &'a mut dyn Observer,
     tally: Tally,
@@ -133,6 +137,7 @@ impl<'a> World<'a> {
             faults: Faults::new(plan),
             operator: Operator::default(),
             refusals: Vec::new(),
+            measuring: Measuring::default(),
             digest: Digest::new(),
             observer,
             tally: Tally::new(),
@@ -511,6 +516,7 @@ impl<'a> World<'a> {
             tally: self.tally,
             faults,
             refusals: self.refusals,
+            measures: self.measuring.into_measures(),
             stop: self.stop,
             trace: self.trace.unwrap_or_default(),
             members: self.nodes.into_iter().map(Node::remains).collect(),
@@ -528,6 +534,7 @@ pub(crate) struct Remains {
     pub(crate) tally: Tally,
     pub(crate) faults: Tally,
     pub(crate) refusals: Vec<Refusal>,
+    pub(crate) measures: Measures,
     pub(crate) stop: Option<Stop>,
     pub(crate) trace: Vec<String>,
     pub(crate) members: Vec<Standing>,

@@ -57,8 +57,8 @@ pub(super) struct Node {
     /// Watch streams, and whose they are.
     pub(super) streams: BTreeMap<StreamId, (usize, u64)>,
     pub(super) next_stream: u64,
-    /// Syncs under way, for the observer.
-    pub(super) syncs: BTreeMap<OpId, Option<FileName>>,
+    /// Syncs under way, and since when.
+    pub(super) syncs: BTreeMap<OpId, (Option<FileName>, u64)>,
     /// Commands that failed at once, until the member is told.
     pub(super) failed: BTreeMap<OpId, DiskError>,
 }

@@ -121,7 +121,7 @@ impl World<'_> {
         let syncs = file.is_some() || matches!(command, DiskCommand::SyncDir { .. });
         let performed = self.nodes[node].disk.perform(self.now, op, command, &mut self.decider);
         if syncs {
-            self.nodes[node].syncs.insert(op, file);
+            self.nodes[node].syncs.insert(op, (file, self.now));
         }
         let incarnation = self.nodes[node].incarnation;
         if let Some(error) = performed.error {
@@ -145,7 +145,11 @@ impl World<'_> {
             },
         };
         self.look_for_harm(node);
-        let file = self.nodes[node].syncs.remove(&op).flatten();
+        let sync = self.nodes[node].syncs.remove(&op);
+        let file = sync.and_then(|(file, _)| file);
+        if let (Ok(()), Some((Some(file), from))) = (result, sync) {
+            self.measuring.synced(self.now, from, file);
+        }
         if let (Ok(()), Some(file)) = (result, file) {
             let member = self.nodes[node].config.member;
             let finding = self.observer.synced(self.moment, member, file, op);
@@ -172,7 +176,10 @@ impl World<'_> {
 
     fn happened(&mut self, node: usize, event: &Event) {
         let name = match event {
-            Event::RoleChanged { role: detcd_replica::Role::Leader, .. } => "leader_changes",
+            Event::RoleChanged { role: detcd_replica::Role::Leader, .. } => {
+                self.measuring.elected(self.now);
+                "leader_changes"
+            }
             Event::SnapshotInstalled { .. } => "snapshots_installed",
             Event::SnapshotCreated { .. } => "snapshots_created",
             Event::CompactionFinished { .. } => "compactions",

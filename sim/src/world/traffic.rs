@@ -237,28 +237,35 @@ impl World<'_> {
                 }
                 self.stream_gets(slot, node, number, what);
             }
-            Happening::ToClient { slot, what } => self.client_turn(slot, |actor, shared, turn| match *what {
-                ToClient::Reply { number, result } => {
-                    with_client(actor, shared, |client, workload| client.on_reply(number, result, workload, turn));
-                }
-                ToClient::Refused { number } => {
-                    with_client(actor, shared, |client, _| client.on_refused(number, turn));
-                }
-                ToClient::Disconnected { member } => {
-                    with_client(actor, shared, |client, workload| client.on_disconnect(member, workload, turn));
-                }
-                ToClient::Response { number, response } => {
-                    if let Actor::Watcher(watcher) = actor {
-                        watcher.on_response(number, response, turn);
-                    }
-                }
-                ToClient::StreamLost { number } => {
-                    if let Actor::Watcher(watcher) = actor {
-                        watcher.on_disconnect(number, turn);
-                    }
-                }
-            }),
+            Happening::ToClient { slot, what } => self.comes_to_client(slot, *what),
         }
+    }
+
+    fn comes_to_client(&mut self, slot: usize, what: ToClient) {
+        if let ToClient::Reply { number, result } = &what {
+            self.measuring.answered(self.now, slot, *number, result.is_ok());
+        }
+        self.client_turn(slot, |actor, shared, turn| match what {
+            ToClient::Reply { number, result } => {
+                with_client(actor, shared, |client, workload| client.on_reply(number, result, workload, turn));
+            }
+            ToClient::Refused { number } => {
+                with_client(actor, shared, |client, _| client.on_refused(number, turn));
+            }
+            ToClient::Disconnected { member } => {
+                with_client(actor, shared, |client, workload| client.on_disconnect(member, workload, turn));
+            }
+            ToClient::Response { number, response } => {
+                if let Actor::Watcher(watcher) = actor {
+                    watcher.on_response(number, response, turn);
+                }
+            }
+            ToClient::StreamLost { number } => {
+                if let Actor::Watcher(watcher) = actor {
+                    watcher.on_disconnect(number, turn);
+                }
+            }
+        });
     }
 
     fn stream_gets(&mut self, slot: usize, node: usize, number: u64, what: ToStream) {
@@ -301,6 +308,7 @@ impl World<'_> {
                     return self.tell_client(slot, ToClient::Refused { number: request_no });
                 }
                 let incarnation = self.nodes[node].incarnation;
+                self.measuring.asked(self.now, slot, request_no, workload::writes(&request));
                 let request = Box::new(request);
                 let at = self.client_arrival(slot, true);
                 let happening = Happening::Request { slot, node, incarnation, number: request_no, request };
@@ -370,6 +378,7 @@ impl World<'_> {
 
     /// Everybody connected to a member finds out that it is gone.
     pub(super) fn disconnect(&mut self, node: usize) {
+        self.measure_loss(node);
         let member = self.nodes[node].config.member;
         let slots: std::collections::BTreeSet<usize> =
             self.nodes[node].requests.values().map(|(slot, _)| *slot).collect();
