@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use detcd_replica::api::{AlarmMember, Header, LeaseId, Response, ResponseBody};
 use detcd_replica::raftpb::{Entry, Message, MessageType};
+use detcd_replica::time::Span;
 use detcd_replica::{DiskCommand, Event, Lease, LogView, PeerMessage, RequestId};
 
 use super::*;
@@ -75,6 +76,8 @@ impl Fake {
             state_hash: self.state_hash,
             leases: &NO_LEASES,
             is_primary_lessor: false,
+            election_timeout: Span::secs(1),
+            lease_revoke_rate: 1_000,
             alarms: &NO_ALARMS,
             consistent_index: self.consistent_index,
         }

@@ -215,6 +215,14 @@ impl Replica {
                     Err(error) => return self.finish_call(number, Err(error)),
                     Ok(_) => return,
                 },
+                // etcd does not look again whether it still leads, the lease still lives and its checkpoint is gone.
+                Stage::Renewing { .. } if !self.renewable(now, call.ask.id()) => {
+                    match self.lessor.may_renew(call.ask.id(), now) {
+                        Ok(Renewal::Ended) => Stage::Ended,
+                        _ if self.is_client(number) => Stage::Leader { until: now + FORWARD_PAUSE },
+                        _ => return self.finish_call(number, Err(Error::NotPrimary)),
+                    }
+                }
                 Stage::Renewing { ttl } => {
                     let result = self.lessor.renew(call.ask.id(), now);
                     let result = match self.config.bugs.has(Bug::RenewOkAfterRevoke) {
@@ -223,7 +231,7 @@ impl Replica {
                     };
                     return self.finish_call(number, result.map(|ttl| LeaseAnswer::KeptAlive { ttl }));
                 }
-                Stage::Leader { .. } if call.give_up <= now => {
+                Stage::Leader { .. } | Stage::Answer { .. } if call.give_up <= now => {
                     return self.finish_call(number, Err(Error::Timeout));
                 }
                 Stage::Leader { until } | Stage::Answer { until, .. } if until > now => {
@@ -255,6 +263,14 @@ impl Replica {
     /// What is committed now must be applied first: a lease granted before must be found.
     fn wait_applied(&self, now: Monotonic) -> Stage {
         Stage::Applied { index: self.raft.raft.raft_log.committed, until: now + self.config.lease_apply_timeout }
+    }
+
+    /// Whether the lease, if it is there, would be kept alive for its whole time.
+    fn renewable(&self, now: Monotonic, id: LeaseId) -> bool {
+        match self.lessor.may_renew(id, now) {
+            Ok(Renewal::Possible { checkpointed: false }) | Err(Error::LeaseNotFound) => true,
+            _ => self.config.bugs.has(Bug::KeepAliveIgnoresCheckpoint),
+        }
     }
 
     fn is_client(&self, number: u64) -> bool {
@@ -441,12 +457,24 @@ impl Replica {
                 }
                 return;
             };
+            if !self.may_revoke(now, id) {
+                continue;
+            }
             // One that cannot be proposed is found again after the retry interval.
             if self.propose_internal(now, &Request::LeaseRevoke { id }, Internal::Revoked { look: number }).is_ok() {
                 let look = self.leasing.looks.get_mut(&number).expect("it was there a moment ago");
                 look.pending += 1;
             }
         }
+    }
+
+    /// Whether the lease has ended, here and now. etcd does not look again when the turn of a lease has come, and a
+    /// revocation that finds no leader waits for the next one, who may have kept the lease alive.
+    fn may_revoke(&self, now: Monotonic, id: LeaseId) -> bool {
+        let leads = self.raft.raft.leader_id == self.config.member.0;
+        let ended = || self.lessor.lookup(id).and_then(|lease| lease.remaining(now)).is_some_and(|left| left <= 0);
+        let blind = [Bug::RevocationWaitsForLeader, Bug::OldLeaderRevokes].map(|bug| self.config.bugs.has(bug));
+        (leads && ended()) || blind.contains(&true)
     }
 
     // ---- Checkpoints.
