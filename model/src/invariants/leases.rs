@@ -18,6 +18,12 @@ use super::Invariants;
 use crate::storage::entry::{self, Command};
 
 const SECOND: u64 = 1_000_000_000;
+/// The rate of a clock is measured over at least so long, in nanoseconds.
+const CLOCK_SPAN: u64 = 10_000_000;
+/// An old leader steps down at its second look at the quorum after it was cut off, two election timeouts later at most; a
+/// new one may be there one election timeout after its last heartbeat, which may have been sent an interval before that.
+/// The election timeout that it adds falls short of that interval, and of the ticks in which both count.
+const GRACE_TICKS: u64 = 2;
 /// Parts in the rate of a clock.
 const BILLION: u64 = 1_000_000_000;
 
@@ -45,11 +51,15 @@ pub(super) struct Leases {
     now: u64,
     /// What the clock of the member that goes next shows.
     local: Monotonic,
+    /// For each member that runs, an earlier moment, in true time and on its clock.
+    seen: BTreeMap<MemberId, (u64, Monotonic)>,
     /// Who took itself for the primary lessor when it was last seen.
     primaries: BTreeSet<MemberId>,
     /// How much faster than true time the fastest clock has run, in billionths.
     fastest: u64,
     lives: BTreeMap<LeaseId, Life>,
+    /// How much too early a lease may end, nanoseconds.
+    grace: u64,
     /// Keep-alives that a member has forwarded, by its name for them.
     forwarded: BTreeMap<(MemberId, u64), LeaseId>,
     early: Vec<Early>,
@@ -62,9 +72,29 @@ impl Leases {
         self.fastest = self.fastest.max(u64::try_from(rate_ppb).unwrap_or(0));
     }
 
+    /// The member that goes is this one. A clock that was fast while it did nothing counts as well.
+    pub(super) fn goes(&mut self, view: &View<'_>) {
+        self.grace = view.heartbeat_interval.as_nanos() * GRACE_TICKS;
+        self.runs(view.member);
+    }
+
+    fn runs(&mut self, member: MemberId) {
+        let (now, local) = (self.now, self.local);
+        let (then, shown) = *self.seen.entry(member).or_insert((now, local));
+        // Over less the clock's own grain would matter.
+        if now < then + CLOCK_SPAN {
+            return;
+        }
+        self.seen.insert(member, (now, local));
+        let passed = u128::from(local.since(shown).as_nanos()) * u128::from(BILLION) / u128::from(now - then);
+        let fast = passed.saturating_sub(u128::from(BILLION));
+        self.fastest = self.fastest.max(u64::try_from(fast).unwrap_or(u64::MAX / 2));
+    }
+
     /// The member is gone, and whatever it took itself for.
     pub(super) fn crashed(&mut self, member: MemberId) {
         self.primaries.remove(&member);
+        self.seen.remove(&member);
     }
 
     /// E4: a lease whose time its new primary does not count from its last checkpoint, with how many seconds it should
@@ -109,7 +139,7 @@ impl Leases {
                 let Some(life) = self.lives.remove(&id) else { return };
                 let ttl = u64::try_from(life.ttl).unwrap_or(0);
                 let least = u128::from(ttl) * u128::from(SECOND) * u128::from(BILLION);
-                let lived = u128::from(self.now - life.since) * u128::from(BILLION + self.fastest);
+                let lived = u128::from(self.now - life.since + self.grace) * u128::from(BILLION + self.fastest);
                 if lived < least {
                     let details = vec![
                         format!("its time to live is {ttl} s, of the fastest clock, {} ppb too fast", self.fastest),
@@ -248,6 +278,16 @@ mod tests {
             let numbered = [&[0x08, 0x85, 0x01][..], &data].concat();
             assert_eq!(is_about_leases(entry::NORMAL, &numbered), is);
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_fast_between_two_steps_counts() {
+        let mut leases = Leases::default();
+        for (now_ms, local_ms) in [(0, 1_000), (500, 1_560), (505, 1_900)] {
+            leases.clock(now_ms * 1_000_000, Monotonic(local_ms * 1_000_000), 0);
+            leases.runs(MemberId(1));
+        }
+        assert_eq!(leases.fastest, 120_000_000);
     }
 
     #[test]

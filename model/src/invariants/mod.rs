@@ -40,6 +40,7 @@
 //! is checked.
 
 mod alarms;
+mod cluster;
 mod commits;
 mod database;
 mod durable;
@@ -60,6 +61,7 @@ use detcd_replica::history::{Finding, Moment};
 use detcd_replica::{FileName, MemberId, OpId, Output, Role, View};
 
 use alarms::Alarms;
+use cluster::Cluster;
 use commits::Committed;
 use durable::Durable;
 use elections::{Leaders, Votes};
@@ -73,7 +75,10 @@ use states::{Progress, States};
 
 /// The names of all checks.
 pub fn names() -> &'static [&'static str] {
-    &["R1", "R2", "R3", "R4", "R5", "R6", "R7", "P1", "P2", "P3", "P4", "M1", "M2", "M3", "E1", "E3", "E4", "Q1"]
+    &[
+        "R1", "R2", "R3", "R4", "R5", "R6", "R7", "P1", "P2", "P3", "P4", "M1", "M2", "M3", "E1", "E3", "E4", "A1",
+        "G1", "Q1",
+    ]
 }
 
 /// What all members have shown so far.
@@ -93,6 +98,7 @@ pub struct Invariants {
     reference: Reference,
     leases: Leases,
     alarms: Alarms,
+    cluster: Cluster,
     premise_lost: bool,
 }
 
@@ -171,6 +177,7 @@ impl Invariants {
             reference: Reference::default(),
             leases: Leases::default(),
             alarms: Alarms::default(),
+            cluster: Cluster::default(),
             premise_lost: false,
         }
     }

@@ -1,6 +1,7 @@
 //! Tiny hand-made histories: for each check one where it holds, and one where it must speak.
 
 mod images;
+mod leases;
 mod states;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,6 +78,7 @@ impl Fake {
             leases: &NO_LEASES,
             is_primary_lessor: false,
             election_timeout: Span::secs(1),
+            heartbeat_interval: Span::millis(100),
             lease_revoke_rate: 1_000,
             alarms: &NO_ALARMS,
             consistent_index: self.consistent_index,

@@ -458,7 +458,9 @@ impl<'a> World<'a> {
         if let Some(reason) = self.operator_pending() {
             return Some(reason);
         }
-        let live: Vec<_> = self.nodes.iter().filter(|node| !node.down.is_final()).collect();
+        // Who was removed may never hear of it.
+        let counts = |node: &&Node| !node.down.is_final() && !self.is_removed(node.config.member);
+        let live: Vec<_> = self.nodes.iter().filter(counts).collect();
         let mut applied = None;
         let mut leaders = 0;
         for node in &live {

@@ -68,7 +68,8 @@ pub enum Bug {
     /// M-35: a compaction forgets when a key was created, and its version.
     CompactMetaWrong,
     /// F-04, in 3.4 to 3.7 with checkpoints: a keep-alive that waits for its lease's checkpoint to be cleared succeeds
-    /// though that has failed, its member leads no more, or the lease has ended (`reports/leases-that-end-early.md`).
+    /// though that has failed, its member leads no more, the lease has ended, or another checkpoint is on its way
+    /// (`reports/leases-that-end-early.md`).
     KeepAliveIgnoresCheckpoint,
     /// F-05, in 3.4 to 3.7: the revocation of a lease that has ended waits while nobody leads, and is done by the next
     /// leader, though the lease was kept alive meanwhile (`reports/leases-that-end-early.md`).

@@ -18,7 +18,7 @@ use detcd_replica::raftpb;
 use crate::spec::{self, Keyspace, Record, NEWEST};
 use crate::storage::entry::{self, Command};
 use auth::{Auth, Caller};
-use members::Members;
+pub(super) use members::Members;
 
 /// What is remembered of an entry.
 #[derive(Clone, Debug)]

@@ -6,9 +6,9 @@
 //! etcd's members forward over HTTP, here the call travels beside Raft's messages and is sent again when no answer
 //! comes, as TCP would.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::api::{Error, Header, LeaseId, Request, Response, ResponseBody};
+use crate::api::{Error, Header, LeaseCheckpoint, LeaseId, Request, Response, ResponseBody};
 use crate::lease::{Renewal, CHECKPOINT_BATCH};
 use crate::time::{Monotonic, Span};
 use crate::{Bug, LeaseAnswer, LeaseAsk, LeaseMessage, MemberId, PeerMessage, RequestId, Task};
@@ -32,6 +32,8 @@ pub(super) struct Leasing {
     checked: Vec<(LeadershipCheck, bool)>,
     /// A checkpoint is on its way.
     checkpointing: bool,
+    /// Leases of which one is proposed and not applied yet: it knows nothing of keep-alives since.
+    outdated: BTreeSet<LeaseId>,
     /// The next look for what has ended is scheduled.
     look_scheduled: bool,
     /// The last number of a call or a look.
@@ -107,7 +109,7 @@ impl Leasing {
 
     /// What influences the future of a member, but for the moments in it.
     pub(super) fn say(&self) -> impl std::fmt::Debug + '_ {
-        (&self.calls, &self.looks, &self.checked, self.checkpointing, self.look_scheduled)
+        (&self.calls, &self.looks, &self.checked, self.checkpointing, &self.outdated, self.look_scheduled)
     }
 
     fn number(&mut self) -> u64 {
@@ -284,9 +286,11 @@ impl Replica {
                 let ttl = self.lessor.lookup(id).map_or(0, |lease| lease.ttl);
                 match self.lessor.may_renew(id, now)? {
                     Renewal::Ended => Ok(Some(Stage::Ended)),
-                    Renewal::Possible { checkpointed: false } => Ok(Some(Stage::Renewing { ttl })),
-                    Renewal::Possible { checkpointed: true } => {
-                        let clear = [crate::api::LeaseCheckpoint { id, remaining_ttl: 0 }];
+                    Renewal::Possible { checkpointed } if !checkpointed && !self.leasing.outdated.contains(&id) => {
+                        Ok(Some(Stage::Renewing { ttl }))
+                    }
+                    Renewal::Possible { .. } => {
+                        let clear = [LeaseCheckpoint { id, remaining_ttl: 0 }];
                         match self.propose_checkpoints(now, &clear, Internal::Cleared { call: number }) {
                             Ok(()) => Ok(Some(Stage::Cleared)),
                             Err(_) => Ok(Some(Stage::Renewing { ttl })),
@@ -405,6 +409,7 @@ impl Replica {
     pub(super) fn lessor_follows_role(&mut self) {
         if !self.leads() && self.lessor.is_primary() {
             self.lessor.demote();
+            self.leasing.outdated.clear();
         }
         self.wake_lease_calls();
     }
@@ -488,10 +493,26 @@ impl Replica {
             self.leasing.checkpointing = true;
             return self.read(now, Read::Leadership(LeadershipCheck::Checkpoint));
         }
-        let due = self.lessor.due_checkpoints(now);
+        let mut due = self.lessor.due_checkpoints(now);
         let more = due.len() == CHECKPOINT_BATCH;
+        // etcd makes them also of leases that are being kept alive, and puts the time they had before in their way.
+        let blind = self.config.bugs.has(Bug::KeepAliveIgnoresCheckpoint);
+        due.retain(|checkpoint| blind || !self.is_being_cleared(checkpoint.id));
         if !due.is_empty() && self.propose_checkpoints(now, &due, Internal::Checkpointed { more }).is_ok() {
             self.leasing.checkpointing = true;
+            self.leasing.outdated.extend(due.iter().map(|checkpoint| checkpoint.id).filter(|_| !blind));
+        }
+    }
+
+    /// Whether a keep-alive waits for the end of the lease's checkpoint.
+    fn is_being_cleared(&self, id: LeaseId) -> bool {
+        self.leasing.calls.values().any(|call| call.stage == Stage::Cleared && call.ask.id() == id)
+    }
+
+    /// A checkpoint is applied.
+    pub(super) fn checkpoint_applied(&mut self, checkpoint: LeaseCheckpoint) {
+        if checkpoint.remaining_ttl > 0 {
+            self.leasing.outdated.remove(&checkpoint.id);
         }
     }
 
