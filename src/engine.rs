@@ -21,6 +21,7 @@ use detcd_model::formats::{self, ModelName};
 use detcd_model::invariants::Invariants;
 use detcd_model::{jsonl, JudgeOptions, Judgement};
 use detcd_replica::history::{Finding, History, Moment, Side};
+use detcd_replica::time::Monotonic;
 use detcd_replica::{Bugs, DiskImage, FileName, MemberId, OpId, Output, View};
 use detcd_sim::decide::Label;
 use detcd_sim::{disk, fault, Failure, Observer, Unobserved};
@@ -253,8 +254,8 @@ pub(crate) fn fault_kinds(world: &World) -> Vec<&'static str> {
 struct WhiteBox(Rc<RefCell<Invariants>>);
 
 impl Observer for WhiteBox {
-    fn clock(&mut self, now: u64, rate_ppb: i64) {
-        self.0.borrow_mut().on_clock(now, rate_ppb);
+    fn clock(&mut self, now: u64, local: Monotonic, rate_ppb: i64) {
+        self.0.borrow_mut().on_clock(now, local, rate_ppb);
     }
 
     fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {

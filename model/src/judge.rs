@@ -3,7 +3,7 @@
 use detcd_replica::history::{Finding, History, Outcome};
 
 use crate::linearizability::{examine, LinearizabilityVerdict, Window};
-use crate::{leases, serializable, watch};
+use crate::{alarms, leases, locks, serializable, watch};
 
 /// How much work the judge may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +70,11 @@ pub fn judge(history: &History, options: &JudgeOptions) -> Judgement {
     findings.extend(serializable::check(history, &truth));
     findings.extend(watch::check(history, &truth));
     findings.extend(leases::check(history));
+    findings.extend(alarms::check(history));
+    findings.extend(locks::check(history, &truth));
     let mut checks = vec!["linearizability", serializable::CHECK];
     checks.extend(watch::CHECKS);
     checks.extend(leases::CHECKS);
+    checks.extend([alarms::CHECK, locks::CHECK]);
     Judgement { findings, undecided, window: left, checks, operations }
 }

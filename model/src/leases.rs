@@ -2,6 +2,9 @@
 //!
 //! Between revocations and expiries of one lease nothing is known here: that a lease must not end too early, and must
 //! end at last, needs clocks, which a history does not have. A lease that was granted twice under one id is left aside.
+//!
+//! Keep-alives do not go through the log. A leader that has lost its leadership unseen may answer one as of its own,
+//! older term; so their answers count only from the term on in which the other fact was known.
 
 use std::collections::BTreeMap;
 
@@ -62,12 +65,13 @@ enum Word {
 
 /// Holds what was answered about each lease against what had been answered before the question.
 pub(crate) fn check(history: &History) -> Option<Finding> {
-    // By lease, when it was granted; `None` when that happened twice.
-    let mut granted: BTreeMap<LeaseId, Option<Moment>> = BTreeMap::new();
+    // By lease, when and in which term it was granted; `None` when that happened twice.
+    let mut granted: BTreeMap<LeaseId, Option<(Moment, u64)>> = BTreeMap::new();
     for operation in &history.operations {
         if let Outcome::Ok { at, response } = &operation.outcome {
             if let ResponseBody::LeaseGrant { id, .. } = response.body {
-                granted.entry(id).and_modify(|known| *known = None).or_insert(Some(*at));
+                let now = (*at, response.header.raft_term);
+                granted.entry(id).and_modify(|known| *known = None).or_insert(Some(now));
             }
         }
     }
@@ -75,7 +79,8 @@ pub(crate) fn check(history: &History) -> Option<Finding> {
     let mut gone: BTreeMap<LeaseId, &Operation> = BTreeMap::new();
     for operation in &history.operations {
         said(operation, &mut |id, word| {
-            let after_grant = matches!(granted.get(&id), Some(Some(at)) if *at < operation.call);
+            let Some(Some((at, term))) = granted.get(&id) else { return };
+            let after_grant = *at < operation.call && counts_from(operation, *term);
             if word == Word::Gone && after_grant {
                 let known = gone.entry(id).or_insert(operation);
                 if end(operation) < end(known) {
@@ -93,7 +98,8 @@ pub(crate) fn check(history: &History) -> Option<Finding> {
             if word != Word::Alive || found.is_some() {
                 return;
             }
-            let Some(ended) = gone.get(&id).filter(|ended| end(ended) < operation.call) else { return };
+            let before = |ended: &&&Operation| end(ended) < operation.call && counts_from(operation, term(ended));
+            let Some(ended) = gone.get(&id).filter(before) else { return };
             let kept = matches!(operation.request, Request::LeaseKeepAlive { .. });
             let (asked, ended_by) = (words::request(&operation.request), words::request(&ended.request));
             let summary = format!("`{asked}` found lease {id:x}, which was gone since `{ended_by}`");
@@ -101,6 +107,19 @@ pub(crate) fn check(history: &History) -> Option<Finding> {
         });
         found
     })
+}
+
+/// The term of the member that answered; 0 when none did.
+fn term(operation: &Operation) -> u64 {
+    match &operation.outcome {
+        Outcome::Ok { response, .. } => response.header.raft_term,
+        Outcome::Failed { .. } | Outcome::Unknown { .. } => 0,
+    }
+}
+
+/// Whether the answer is held to what was known in a term: a keep-alive's is not, when it is of an earlier one.
+fn counts_from(operation: &Operation, known: u64) -> bool {
+    !matches!(operation.request, Request::LeaseKeepAlive { .. }) || term(operation) >= known
 }
 
 /// What the answer to an operation says of leases. The time that a lease has left may be told by a leader that is none
@@ -204,6 +223,22 @@ mod tests {
         assert!(begun().count(4, 1).is_linearizable());
         assert!(!begun().count(4, 2).is_linearizable());
         assert!(!begun().count(5, 0).is_linearizable());
+    }
+
+    #[test]
+    fn a_leader_that_is_none_any_more_says_nothing_for_certain() {
+        let of_term = |mut story: Story, raft_term| {
+            if let Some(Operation { outcome: Outcome::Ok { response, .. }, .. }) = story.0.operations.last_mut() {
+                response.header.raft_term = raft_term;
+            }
+            story
+        };
+        let granted = || of_term(Story::default().grant(1), 3);
+        assert_eq!(of_term(granted().keep_alive(0), 2).put(2, "a", 7).found(), None);
+        assert_eq!(of_term(granted().keep_alive(0), 3).put(2, "a", 7).found(), Some("E2"));
+        let revoked = || of_term(granted().revoke(1), 3);
+        assert_eq!(of_term(revoked().keep_alive(5), 2).found(), None);
+        assert_eq!(of_term(revoked().keep_alive(5), 3).found(), Some("E3"));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! This crate does not know how a replica works, where its evidence comes from, or who reads the verdict. Only
 //! [`explore`] runs replicas: it searches every run of a small world, and judges by invariants of its own.
 
+mod alarms;
 pub mod effects;
 pub mod explore;
 pub mod formats;
@@ -16,6 +17,7 @@ pub mod jsonl;
 mod judge;
 mod leases;
 pub mod linearizability;
+mod locks;
 pub mod search;
 mod serializable;
 pub mod spec;

@@ -1,13 +1,14 @@
 //! Who watches the members while they run. The world gathers this evidence; it does not know what is made of it.
 
 use detcd_replica::history::{Finding, Moment};
+use detcd_replica::time::Monotonic;
 use detcd_replica::{DiskImage, FileName, MemberId, OpId, Output, View};
 
 /// A judge's eyes inside the world. A finding ends the run.
 pub trait Observer {
-    /// It is this late, in nanoseconds since the run began, and the clock of the member that boots or steps next runs
-    /// so many billionths faster.
-    fn clock(&mut self, now: u64, rate_ppb: i64);
+    /// It is this late, in nanoseconds since the run began; the clock of the member that boots or steps next shows
+    /// `local` and runs so many billionths faster.
+    fn clock(&mut self, now: u64, local: Monotonic, rate_ppb: i64);
 
     /// A member took a step; these outputs of it were performed.
     fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding>;
@@ -34,7 +35,7 @@ pub trait Observer {
 pub struct Unobserved;
 
 impl Observer for Unobserved {
-    fn clock(&mut self, _: u64, _: i64) {}
+    fn clock(&mut self, _: u64, _: Monotonic, _: i64) {}
 
     fn stepped(&mut self, _: Moment, _: &View<'_>, _: &[Output]) -> Option<Finding> {
         None

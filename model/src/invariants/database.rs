@@ -25,6 +25,10 @@ pub(super) enum Fault {
     Pages(Damage),
     /// It does not hold what it should: which, and the facts.
     Content(String, Vec<String>),
+    /// Nor does it say of users and roles what it should.
+    Auth(String, Vec<String>),
+    /// Nor of the cluster.
+    Cluster(String, Vec<String>),
 }
 
 fn content(reason: impl Into<String>) -> Fault {
@@ -229,7 +233,7 @@ impl Content {
             let words = |on: bool, revision: u64| format!("{} at revision {revision}", if on { "on" } else { "off" });
             let facts =
                 vec![words(enabled, revision), format!("should be: {}", words(should.enabled, should.revision))];
-            return Err(Fault::Content("auth is not as in the log".to_owned(), facts));
+            return Err(Fault::Auth("auth is not as in the log".to_owned(), facts));
         }
         let mut users = 0;
         for (name, value) in self.other("authUsers") {
@@ -242,7 +246,7 @@ impl Content {
                 && user.password.as_ref().is_none_or(|password| *password == found.password);
             if !alike {
                 let facts = vec![format!("it has roles {:?}", found.roles), format!("the log says: {:?}", user.roles)];
-                return Err(Fault::Content(format!("user {} is not as in the log", found.name), facts));
+                return Err(Fault::Auth(format!("user {} is not as in the log", found.name), facts));
             }
             users += 1;
         }
@@ -254,7 +258,7 @@ impl Content {
             let role = role.ok_or_else(|| wrong("it is not in the log, or was deleted"))?;
             if found.permissions != *role {
                 let facts = vec![format!("it has {:?}", found.permissions), format!("the log says: {role:?}")];
-                return Err(Fault::Content(format!("role {} is not as in the log", found.name), facts));
+                return Err(Fault::Auth(format!("role {} is not as in the log", found.name), facts));
             }
             roles += 1;
         }
@@ -282,7 +286,7 @@ impl Content {
                 format!("it holds: {:?}, removed {removed:x?}", present.values()),
                 format!("the log says: {:?}, removed {:x?}", should.present.values(), should.removed),
             ];
-            return Err(Fault::Content("its members are not those of the log".to_owned(), facts));
+            return Err(Fault::Cluster("its members are not those of the log".to_owned(), facts));
         }
         self.compare_cluster(fold)?;
         // Before all founders are applied Raft already counts with them.

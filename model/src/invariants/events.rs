@@ -18,6 +18,7 @@ impl Invariants {
         outputs: &[Output],
         committed: u64,
     ) -> Result<(), Finding> {
+        self.leases.goes(view);
         let mut answered = false;
         for (number, output) in outputs.iter().enumerate() {
             match output {
@@ -39,6 +40,9 @@ impl Invariants {
                 _ => {}
             }
         }
+        self.ends_leases(at, view)?;
+        self.knows_alarms(at, place, view)?;
+        self.knows_cluster(at, place, view)?;
         let member = &mut self.members[place];
         let progress = member.progress.follow(view);
         if member.tainted {
@@ -107,7 +111,14 @@ impl Invariants {
             Event::Applied { index, term, entry_hash, state_hash, revision } => {
                 if *index == self.reference.last() + 1 {
                     if let Some(entry) = view.log.entry(*index) {
-                        self.leases.applied(at, entry.entry_type as i32, &entry.data);
+                        let kind = entry.entry_type as i32;
+                        self.leases.applied(at, kind, &entry.data);
+                        self.cluster.applied(kind, &entry.data);
+                        if let Some(what) = self.alarms.applied(kind, &entry.data, (*state_hash, *revision)) {
+                            if !self.premise_lost && !self.members[place].tainted {
+                                return Err(finding("Q1", at, what, vec![format!("applied at index {index}")]));
+                            }
+                        }
                         self.reference.note(entry);
                     }
                 }

@@ -168,17 +168,21 @@ impl Invariants {
         others.map(|(_, member)| member.progress.committed_index()).collect()
     }
 
+    /// P1 and P3; A1 where it is about users and roles, G1 where it is about the cluster.
     fn database_finding(&self, at: Moment, place: usize, name: FileName, fault: Fault) -> Finding {
         let id = self.members[place].id;
+        let differs = |check, reason: String, facts| {
+            let summary = format!("{id}'s {name} is not what its log leads to: {reason}");
+            finding(check, at, summary, facts)
+        };
         match fault {
             Fault::Pages(damage) => {
                 let summary = format!("{id}'s {name} is no sound bbolt file");
                 finding("P3", at, summary, vec![damage.to_string()])
             }
-            Fault::Content(reason, facts) => {
-                let summary = format!("{id}'s {name} is not what its log leads to: {reason}");
-                finding("P1", at, summary, facts)
-            }
+            Fault::Content(reason, facts) => differs("P1", reason, facts),
+            Fault::Auth(reason, facts) => differs("A1", reason, facts),
+            Fault::Cluster(reason, facts) => differs("G1", reason, facts),
         }
     }
 

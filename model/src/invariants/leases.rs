@@ -1,15 +1,16 @@
-//! E1, E3 and Q1 from inside: a lease does not end before its time, and what a member holds of leases and alarms in
-//! memory is what its log leads to.
+//! E1, E3 and E4 from inside: a lease does not end before its time, no change of leaders gives it more time than its last
+//! checkpoint and an election timeout, and what a member holds of leases in memory is what its log leads to.
 //!
 //! Time here is true time, which no member knows. A lease lives for its time on the clock of whoever leads; clocks may
 //! be fast, so in true time it lives at least that, divided by the fastest clock there was. A revocation that a client
 //! asked for may come at any time; who asked for what is only known when the run is over, so early ones are kept until
 //! then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use detcd_replica::api::{LeaseId, Request, ResponseBody};
 use detcd_replica::history::{Finding, History, Moment};
+use detcd_replica::time::Monotonic;
 use detcd_replica::{Event, LeaseAnswer, LeaseAsk, LeaseMessage, MemberId, Output, View};
 
 use super::findings::finding;
@@ -17,6 +18,12 @@ use super::Invariants;
 use crate::storage::entry::{self, Command};
 
 const SECOND: u64 = 1_000_000_000;
+/// The rate of a clock is measured over at least so long, in nanoseconds.
+const CLOCK_SPAN: u64 = 10_000_000;
+/// An old leader steps down at its second look at the quorum after it was cut off, two election timeouts later at most; a
+/// new one may be there one election timeout after its last heartbeat, which may have been sent an interval before that.
+/// The election timeout that it adds falls short of that interval, and of the ticks in which both count.
+const GRACE_TICKS: u64 = 2;
 /// Parts in the rate of a clock.
 const BILLION: u64 = 1_000_000_000;
 
@@ -42,9 +49,17 @@ struct Early {
 pub(super) struct Leases {
     /// True time.
     now: u64,
+    /// What the clock of the member that goes next shows.
+    local: Monotonic,
+    /// For each member that runs, an earlier moment, in true time and on its clock.
+    seen: BTreeMap<MemberId, (u64, Monotonic)>,
+    /// Who took itself for the primary lessor when it was last seen.
+    primaries: BTreeSet<MemberId>,
     /// How much faster than true time the fastest clock has run, in billionths.
     fastest: u64,
     lives: BTreeMap<LeaseId, Life>,
+    /// How much too early a lease may end, nanoseconds.
+    grace: u64,
     /// Keep-alives that a member has forwarded, by its name for them.
     forwarded: BTreeMap<(MemberId, u64), LeaseId>,
     early: Vec<Early>,
@@ -52,9 +67,56 @@ pub(super) struct Leases {
 
 impl Leases {
     /// It is this late, and a clock runs at this rate.
-    pub(super) fn clock(&mut self, now: u64, rate_ppb: i64) {
-        self.now = now;
+    pub(super) fn clock(&mut self, now: u64, local: Monotonic, rate_ppb: i64) {
+        (self.now, self.local) = (now, local);
         self.fastest = self.fastest.max(u64::try_from(rate_ppb).unwrap_or(0));
+    }
+
+    /// The member that goes is this one. A clock that was fast while it did nothing counts as well.
+    pub(super) fn goes(&mut self, view: &View<'_>) {
+        self.grace = view.heartbeat_interval.as_nanos() * GRACE_TICKS;
+        self.runs(view.member);
+    }
+
+    fn runs(&mut self, member: MemberId) {
+        let (now, local) = (self.now, self.local);
+        let (then, shown) = *self.seen.entry(member).or_insert((now, local));
+        // Over less the clock's own grain would matter.
+        if now < then + CLOCK_SPAN {
+            return;
+        }
+        self.seen.insert(member, (now, local));
+        let passed = u128::from(local.since(shown).as_nanos()) * u128::from(BILLION) / u128::from(now - then);
+        let fast = passed.saturating_sub(u128::from(BILLION));
+        self.fastest = self.fastest.max(u64::try_from(fast).unwrap_or(u64::MAX / 2));
+    }
+
+    /// The member is gone, and whatever it took itself for.
+    pub(super) fn crashed(&mut self, member: MemberId) {
+        self.primaries.remove(&member);
+        self.seen.remove(&member);
+    }
+
+    /// E4: a lease whose time its new primary does not count from its last checkpoint, with how many seconds it should
+    /// have at most and what it has, in nanoseconds.
+    fn prolonged(&mut self, view: &View<'_>) -> Option<(LeaseId, i64, i64)> {
+        if !view.is_primary_lessor {
+            self.primaries.remove(&view.member);
+            return None;
+        }
+        if !self.primaries.insert(view.member) {
+            return None;
+        }
+        // Many that end together are spread, to three quarters of the rate.
+        let count = view.leases.len() as u64;
+        let spread = if count < view.lease_revoke_rate { 0 } else { 2 + count * 4 / (3 * view.lease_revoke_rate) };
+        let grace = view.election_timeout.as_nanos() + spread * SECOND;
+        view.leases.iter().find_map(|(id, lease)| {
+            let seconds = if lease.remaining_ttl > 0 { lease.remaining_ttl } else { lease.ttl };
+            let left = lease.remaining(self.local)?;
+            let most = i128::from(seconds) * i128::from(SECOND) + i128::from(grace);
+            (i128::from(left) > most).then_some((*id, seconds, left))
+        })
     }
 
     fn kept_alive(&mut self, id: LeaseId, ttl: i64) {
@@ -77,7 +139,7 @@ impl Leases {
                 let Some(life) = self.lives.remove(&id) else { return };
                 let ttl = u64::try_from(life.ttl).unwrap_or(0);
                 let least = u128::from(ttl) * u128::from(SECOND) * u128::from(BILLION);
-                let lived = u128::from(self.now - life.since) * u128::from(BILLION + self.fastest);
+                let lived = u128::from(self.now - life.since + self.grace) * u128::from(BILLION + self.fastest);
                 if lived < least {
                     let details = vec![
                         format!("its time to live is {ttl} s, of the fastest clock, {} ppb too fast", self.fastest),
@@ -91,28 +153,32 @@ impl Leases {
     }
 }
 
-/// Whether the entry is a grant or a revocation, at little cost: the fields of the union come in order, and before
-/// these two there is at most the entry's own number.
+/// Whether the entry is a grant or a revocation.
 fn is_about_leases(kind: i32, data: &[u8]) -> bool {
-    const ID: u8 = 0x08;
     const GRANT: u8 = 8 << 3 | 2;
     const REVOKE: u8 = 9 << 3 | 2;
-    if kind != entry::NORMAL {
-        return false;
-    }
-    let mut rest = data;
-    if let [ID, number @ ..] = rest {
-        let length = number.iter().position(|byte| *byte < 0x80).map_or(number.len(), |last| last + 1);
-        rest = &number[length..];
-    }
-    matches!(rest.first(), Some(&(GRANT | REVOKE)))
+    matches!(entry::union_tag(kind, data), Some(GRANT | REVOKE))
 }
 
 impl Invariants {
-    /// It is this late, in nanoseconds of true time, and the clock of the member that goes next runs so many billionths
-    /// faster than that.
-    pub fn on_clock(&mut self, now: u64, rate_ppb: i64) {
-        self.leases.clock(now, rate_ppb);
+    /// It is this late, in nanoseconds of true time; the clock of the member that goes next shows `local`, and runs so
+    /// many billionths faster than that.
+    pub fn on_clock(&mut self, now: u64, local: Monotonic, rate_ppb: i64) {
+        self.leases.clock(now, local, rate_ppb);
+    }
+
+    /// E4: a member that has become the primary lessor goes by the last checkpoints.
+    pub(super) fn ends_leases(&mut self, at: Moment, view: &View<'_>) -> Result<(), Finding> {
+        let Some((id, seconds, left)) = self.leases.prolonged(view).filter(|_| !self.premise_lost) else {
+            return Ok(());
+        };
+        let summary = format!("{} gives lease {id:x} more time than it had left", view.member);
+        let grace = view.election_timeout.as_nanos() / 1_000_000;
+        let details = vec![
+            format!("at its last checkpoint it had {seconds} s; a new leader adds {grace} ms"),
+            format!("it has {} ms", left / 1_000_000),
+        ];
+        Err(finding("E4", at, summary, details))
     }
 
     /// What a step says about leases: keep-alives that are forwarded and answered. The output after `number` and all
@@ -166,14 +232,13 @@ impl Invariants {
         Some(finding("E1", early.at, summary, early.details.clone()))
     }
 
-    /// E3 and Q1: a member whose state was just read from its database has the leases, with their keys, and the alarms
-    /// that the log leads to.
+    /// E3: a member whose state was just read from its database has the leases, with their keys, that the log leads to.
     pub(super) fn holds_leases(&mut self, at: Moment, place: usize, view: &View<'_>) -> Result<(), Finding> {
         let (id, index) = (view.member, view.consistent_index);
         if self.premise_lost || self.members[place].tainted || index > self.reference.last() {
             return Ok(());
         }
-        if view.leases.is_empty() && view.alarms.is_empty() && !self.reference.has_leases_or_alarms() {
+        if view.leases.is_empty() && !self.reference.has_leases() {
             return Ok(());
         }
         let needed = self.needed(place);
@@ -192,11 +257,6 @@ impl Invariants {
                 false => "the log: no such lease".to_owned(),
             };
             return Err(finding("E3", at, summary, vec![held, should]));
-        }
-        if *view.alarms != fold.alarms {
-            let summary = format!("{id} has other alarms than the log up to index {index} leads to");
-            let details = vec![format!("raised: {:?}", view.alarms), format!("the log: {:?}", fold.alarms)];
-            return Err(finding("Q1", at, summary, details));
         }
         Ok(())
     }
@@ -221,6 +281,16 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_fast_between_two_steps_counts() {
+        let mut leases = Leases::default();
+        for (now_ms, local_ms) in [(0, 1_000), (500, 1_560), (505, 1_900)] {
+            leases.clock(now_ms * 1_000_000, Monotonic(local_ms * 1_000_000), 0);
+            leases.runs(MemberId(1));
+        }
+        assert_eq!(leases.fastest, 120_000_000);
+    }
+
+    #[test]
     fn a_lease_lives_for_its_time_on_the_fastest_clock() {
         for (lived_ms, rate_ppb, kept_ms, early) in [
             (5_000, 0, None, 0),
@@ -231,13 +301,13 @@ mod tests {
             (8_000, 0, Some(3_000), 0),
         ] {
             let mut leases = Leases::default();
-            leases.clock(1_000_000, rate_ppb);
+            leases.clock(1_000_000, Monotonic(0), rate_ppb);
             leases.applied(1, entry::NORMAL, &bytes(grant(7, 5)));
             if let Some(kept) = kept_ms {
-                leases.clock(1_000_000 + kept * 1_000_000, 0);
+                leases.clock(1_000_000 + kept * 1_000_000, Monotonic(0), 0);
                 leases.kept_alive(7, 5);
             }
-            leases.clock(1_000_000 + lived_ms * 1_000_000, 0);
+            leases.clock(1_000_000 + lived_ms * 1_000_000, Monotonic(0), 0);
             leases.applied(2, entry::NORMAL, &bytes(revoke(7)));
             assert_eq!(leases.early.len(), early, "{lived_ms} {rate_ppb} {kept_ms:?}");
         }

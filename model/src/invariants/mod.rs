@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! image   → on_image(at, member, image)               what a member is about to boot from; all disks at the end
-//! clock   → on_clock(now, rate)                       before each boot and step: true time, and the member's clock
+//! clock   → on_clock(now, local, rate)                before each boot and step: true time, and the member's clock
 //! boot    → on_boot(at, view, outputs)                a member has booted
 //! sync    → on_synced(at, member, file, op)           a Sync ended well; before the step that takes its Input::Disk
 //! step    → on_step(at, view, outputs)                outputs: those that are performed, all but after a crash
@@ -39,6 +39,8 @@
 //! When a voter has lost what it had promised (damage, wiping), Raft's premise is gone: from then on only M2
 //! is checked.
 
+mod alarms;
+mod cluster;
 mod commits;
 mod database;
 mod durable;
@@ -58,6 +60,8 @@ use detcd_replica::api::Request;
 use detcd_replica::history::{Finding, Moment};
 use detcd_replica::{FileName, MemberId, OpId, Output, Role, View};
 
+use alarms::Alarms;
+use cluster::Cluster;
 use commits::Committed;
 use durable::Durable;
 use elections::{Leaders, Votes};
@@ -71,7 +75,10 @@ use states::{Progress, States};
 
 /// The names of all checks.
 pub fn names() -> &'static [&'static str] {
-    &["R1", "R2", "R3", "R4", "R5", "R6", "R7", "P1", "P2", "P3", "P4", "M1", "M2", "M3", "E1", "E3", "Q1"]
+    &[
+        "R1", "R2", "R3", "R4", "R5", "R6", "R7", "P1", "P2", "P3", "P4", "M1", "M2", "M3", "E1", "E3", "E4", "A1",
+        "G1", "Q1",
+    ]
 }
 
 /// What all members have shown so far.
@@ -90,6 +97,8 @@ pub struct Invariants {
     states: States,
     reference: Reference,
     leases: Leases,
+    alarms: Alarms,
+    cluster: Cluster,
     premise_lost: bool,
 }
 
@@ -167,6 +176,8 @@ impl Invariants {
             states: States::default(),
             reference: Reference::default(),
             leases: Leases::default(),
+            alarms: Alarms::default(),
+            cluster: Cluster::default(),
             premise_lost: false,
         }
     }
@@ -265,6 +276,7 @@ impl Invariants {
     pub fn on_crash(&mut self, _at: Moment, member: MemberId) -> Result<(), Finding> {
         let place = self.place(member);
         self.members[place].crash();
+        self.leases.crashed(member);
         if self.voters.1.len() == 1 {
             // A single voter leads before its term is durable. What it had not synced then never was in any log, and
             // the same term may come again with other entries.

@@ -1,12 +1,14 @@
 //! Tiny hand-made histories: for each check one where it holds, and one where it must speak.
 
 mod images;
+mod leases;
 mod states;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use detcd_replica::api::{AlarmMember, Header, LeaseId, Response, ResponseBody};
 use detcd_replica::raftpb::{Entry, Message, MessageType};
+use detcd_replica::time::Span;
 use detcd_replica::{DiskCommand, Event, Lease, LogView, PeerMessage, RequestId};
 
 use super::*;
@@ -75,6 +77,9 @@ impl Fake {
             state_hash: self.state_hash,
             leases: &NO_LEASES,
             is_primary_lessor: false,
+            election_timeout: Span::secs(1),
+            heartbeat_interval: Span::millis(100),
+            lease_revoke_rate: 1_000,
             alarms: &NO_ALARMS,
             consistent_index: self.consistent_index,
         }

@@ -100,6 +100,7 @@ pub fn clients(scenario: &Scenario, tracks_keys: bool) -> Vec<Client> {
                 request_timeout: scenario.clients.request_timeout.0,
                 think_time: scenario.clients.think_time.0,
                 tracks_keys,
+                bugs: scenario.bugs(),
             })
         })
         .collect()
@@ -114,6 +115,7 @@ pub fn extra_client(scenario: &Scenario, client: u32, period: Span) -> Client {
         request_timeout: scenario.clients.request_timeout.0,
         think_time: period,
         tracks_keys: false,
+        bugs: scenario.bugs(),
     })
 }
 

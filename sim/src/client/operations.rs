@@ -11,10 +11,10 @@
 
 use detcd_replica::api::{Effect, Error, Response};
 use detcd_replica::time::Span;
-use detcd_replica::MemberId;
+use detcd_replica::{Bug, Bugs, MemberId};
 
 use super::{Action, Turn};
-use crate::workload::{writes, Seen, Workload};
+use crate::workload::{writes, Ended, Seen, Workload};
 
 /// clientv3's wait between rounds of tries.
 const BACKOFF: Span = Span::millis(25);
@@ -34,6 +34,8 @@ pub struct Settings {
     pub think_time: Span,
     /// Whether it must keep track of keys for its workload.
     pub tracks_keys: bool,
+    /// Bugs switched on.
+    pub bugs: Bugs,
 }
 
 /// What a client is at.
@@ -146,14 +148,19 @@ impl Client {
         let Some(pending) = self.waiting_for(request_no) else { return };
         match result {
             Ok(response) => {
-                self.seen.answered(turn.recorder.request(pending.place), &response);
+                let request = turn.recorder.request(pending.place);
+                self.seen.answered(request, &response);
+                workload.ended(self.settings.client, request, Ended::Answered(&response));
                 turn.recorder.ok(pending.place, turn.at, response);
                 self.ended(workload, turn);
             }
             Err(error) if error.effect() == Effect::Unknown && !pending.write => self.try_again(pending, turn),
             Err(error) => {
-                self.seen.refused(turn.recorder.request(pending.place), error);
-                if error.effect() == Effect::Unknown {
+                let request = turn.recorder.request(pending.place);
+                self.seen.refused(request, error);
+                workload.ended(self.settings.client, request, Ended::Refused(error));
+                let definite = error == Error::NoSpace && self.settings.bugs.has(Bug::ErrorAfterApplyDefinite);
+                if error.effect() == Effect::Unknown && !definite {
                     turn.recorder.unknown(pending.place, turn.at);
                 } else {
                     turn.recorder.failed(pending.place, turn.at, error);
@@ -191,6 +198,8 @@ impl Client {
             State::Busy(pending) if timer == pending.deadline => {
                 // A write that waits to be tried again was never sent.
                 if pending.write && pending.request_no.is_none() {
+                    let request = turn.recorder.request(pending.place);
+                    workload.ended(self.settings.client, request, Ended::Refused(Error::Stopped));
                     turn.recorder.failed(pending.place, turn.at, Error::Stopped);
                     self.list_next = true;
                     self.ended(workload, turn);
@@ -270,6 +279,7 @@ impl Client {
 
     /// Stops waiting for an answer.
     fn give_up(&mut self, pending: Pending, workload: &mut dyn Workload, turn: &mut Turn<'_>) {
+        workload.ended(self.settings.client, turn.recorder.request(pending.place), Ended::Unknown);
         turn.recorder.unknown(pending.place, turn.at);
         self.list_next = pending.write;
         self.ended(workload, turn);

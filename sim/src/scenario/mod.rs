@@ -60,11 +60,18 @@ pub enum Mix {
     EtcdMix,
     /// What kube-apiserver does: guarded creates, updates and deletes, lists in pages.
     Kubernetes,
+    /// Leases that are granted, kept alive or not, and revoked, with keys on them.
+    LeaseTtl,
+    /// Values that fill a small quota, and an administrator who makes room.
+    Quota,
+    /// A lock of etcd's, and writes that it guards.
+    Lock,
 }
 
 impl Mix {
     /// Every workload there is.
-    pub const ALL: [Self; 3] = [Self::EtcdPut, Self::EtcdMix, Self::Kubernetes];
+    pub const ALL: [Self; 6] =
+        [Self::EtcdPut, Self::EtcdMix, Self::Kubernetes, Self::LeaseTtl, Self::Quota, Self::Lock];
 
     /// Its name in a scenario.
     pub fn name(self) -> &'static str {
@@ -72,6 +79,9 @@ impl Mix {
             Self::EtcdPut => "etcd-put",
             Self::EtcdMix => "etcd-mix",
             Self::Kubernetes => "kubernetes",
+            Self::LeaseTtl => "lease-ttl",
+            Self::Quota => "quota",
+            Self::Lock => "lock",
         }
     }
 }
@@ -136,8 +146,8 @@ section! {
     /// `[workload]`: what they ask for.
     Workload {
         /// The mix of requests.
-        name: Mix = Mix::EtcdPut, 0, 0, "etcd-put, etcd-mix or kubernetes";
-        /// Keys in use at a time.
+        name: Mix = Mix::EtcdPut, 0, 0, "etcd-put, etcd-mix, kubernetes, lease-ttl, quota or lock";
+        /// Keys in use at a time; locks, for the workload of that name.
         keys: u64 = 10, 1, 100_000, "keys";
         /// Size of each value; a smaller number still leaves room for its unique name.
         value_bytes: u64 = 0, 0, 1 << 20, "bytes";
@@ -147,6 +157,12 @@ section! {
         history_revisions: u64 = 20, 1, 1_000_000, "revisions";
         /// Objects in one page of a list (kubernetes).
         page: u64 = 10, 1, 100_000, "keys";
+        /// Leases are granted for between one and so many seconds (lease-ttl).
+        ttl_seconds: u64 = 4, 1, 3_600, "seconds";
+        /// Mean time between the steps of the administrator who makes room when there is an alarm (quota).
+        administrator_period: Time = Time::millis(100), 1_000_000, HOUR, "time";
+        /// A write under a lock compares the creation of the lock's key (lock); if not, it may come when the lock is lost.
+        fenced: bool = true, 0, 0, "true or false";
         /// Mean time between compactions by a client of its own; 0 is none. etcd's robustness tests: 200ms.
         compaction_period: Time = Time::millis(0), 0, HOUR, "time";
         /// Mean time between defragmentations that a client of its own asks for; 0 is none.
@@ -398,8 +414,13 @@ impl Scenario {
     pub fn config(&self, member: MemberId) -> Config {
         let mut config = Config::etcd(member, self.voters());
         self.replica.apply(&mut config);
-        config.bugs = self.bugs.iter().filter_map(|name| Bug::parse(name)).collect::<Bugs>();
+        config.bugs = self.bugs();
         config
+    }
+
+    /// The bugs that are switched on.
+    pub fn bugs(&self) -> Bugs {
+        self.bugs.iter().filter_map(|name| Bug::parse(name)).collect()
     }
 }
 

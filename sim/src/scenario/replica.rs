@@ -122,6 +122,8 @@ section! {
         lease_checkpoint_persist: Option<bool> = None, 0, 0, "true or false";
         /// How long keep-alives wait for the leader to apply what is committed. etcd: 1s.
         lease_apply_timeout: Option<Time> = None, 1_000_000, HOUR, "time";
+        /// How long a member must have been there to count as healthy when the cluster is changed. etcd: 5s.
+        health_interval: Option<Time> = None, 0, HOUR, "time";
         /// Time between runs of the purge task. etcd: 30s.
         purge_interval: Option<Time> = None, 1_000_000, HOUR, "time";
         /// WAL segments and snapshots that the purge task keeps. etcd: 5.
@@ -178,6 +180,7 @@ impl Constants {
             lease_checkpoint_interval: span,
             lease_checkpoint_persist: std::convert::identity,
             lease_apply_timeout: span,
+            health_interval: span,
             purge_interval: span,
             purge_keep: count,
         }

@@ -1,7 +1,8 @@
 //! Workloads: which request a client makes next.
 //!
-//! The mixes are those of etcd's robustness tests, without leases until there are leases: the shares of PutWithLease
-//! and LeaseRevoke go to Put. The stream variants of lists count as lists. Every value is unique in its run (`c3-17`:
+//! `etcd-put`, `etcd-mix` and `kubernetes` are those of etcd's robustness tests, without leases: the shares of
+//! PutWithLease and LeaseRevoke go to Put. The stream variants of lists count as lists. The others are each about one
+//! part of etcd. Every value is unique in its run (`c3-17`:
 //! client 3, its 17th value), so that a read names the write that it saw. A workload is a function of its draws and
 //! of what the client has seen; it knows nothing of time, members or faults.
 
@@ -10,10 +11,13 @@ mod compaction;
 mod defragmentation;
 mod etcd;
 mod kubernetes;
+mod lease;
+mod lock;
+mod quota;
 mod seen;
 
 use bytes::Bytes;
-use detcd_replica::api::{PutRequest, RangeRequest, Request, RequestOp};
+use detcd_replica::api::{Error, PutRequest, RangeRequest, Request, RequestOp, Response};
 
 use crate::scenario::{self, Chance, Mix, Scenario};
 
@@ -22,12 +26,31 @@ pub use compaction::Compaction;
 pub use defragmentation::Defragmentation;
 pub use etcd::Etcd;
 pub use kubernetes::Kubernetes;
+pub use lease::Leases;
+pub use lock::Lock;
+pub use quota::{Administrator, Quota};
 pub use seen::{Page, Seen};
+
+/// How an operation ended for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended<'a> {
+    /// It was answered.
+    Answered(&'a Response),
+    /// It was refused.
+    Refused(Error),
+    /// Nobody can say.
+    Unknown,
+}
 
 /// A generator of requests, shared by the clients of a run.
 pub trait Workload {
     /// The next request of a client.
     fn next(&mut self, client: u32, seen: &Seen, chance: &mut dyn Chance) -> Request;
+
+    /// How an operation of a client ended, for workloads that are more than a stream of requests.
+    fn ended(&mut self, client: u32, request: &Request, ended: Ended<'_>) {
+        let _ = (client, request, ended);
+    }
 
     /// What a client asks right after a write that failed or whose outcome is unknown: a list, so that the judge
     /// learns soon whether it happened. `None`: it just goes on.
@@ -42,6 +65,9 @@ pub fn workload(scenario: &Scenario) -> Box<dyn Workload> {
     match scenario.workload.name {
         Mix::EtcdPut | Mix::EtcdMix => Box::new(Etcd::new(&scenario.workload)),
         Mix::Kubernetes => Box::new(Kubernetes::new(&scenario.workload)),
+        Mix::LeaseTtl => Box::new(Leases::new(&scenario.workload)),
+        Mix::Quota => Box::new(Quota::new(&scenario.workload)),
+        Mix::Lock => Box::new(Lock::new(&scenario.workload, scenario.bugs())),
     }
 }
 
@@ -50,6 +76,9 @@ pub fn prefix(mix: Mix) -> &'static [u8] {
     match mix {
         Mix::EtcdPut | Mix::EtcdMix => etcd::PREFIX,
         Mix::Kubernetes => kubernetes::PREFIX,
+        Mix::LeaseTtl => lease::PREFIX,
+        Mix::Quota => quota::PREFIX,
+        Mix::Lock => lock::PREFIX,
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! It is a guess, never the truth: others write too. Checkers must not use it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use detcd_replica::api::{Error, Key, RangeEnd, Request, RequestOp, Response, ResponseBody, Revision};
+use detcd_replica::api::{Error, Key, LeaseId, RangeEnd, Request, RequestOp, Response, ResponseBody, Revision};
 
 /// The rest of a list that came in pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Seen {
     /// Keys with the revision of their last change.
     keys: BTreeMap<Key, Revision>,
     tracks_keys: bool,
+    /// Leases that were granted to it, of which it has not heard that they are gone.
+    leases: BTreeSet<LeaseId>,
 }
 
 impl Seen {
@@ -49,10 +51,23 @@ impl Seen {
         self.keys.iter().nth(place).map(|(key, revision)| (key, *revision))
     }
 
+    /// Leases that were granted to it, of which it has not heard that they are gone.
+    pub fn leases(&self) -> &BTreeSet<LeaseId> {
+        &self.leases
+    }
+
     /// Takes in an answer.
     pub fn answered(&mut self, request: &Request, response: &Response) {
         let at = response.header.revision;
         self.revision = self.revision.max(at);
+        match (request, &response.body) {
+            (Request::LeaseGrant(_), ResponseBody::LeaseGrant { id, .. }) => drop(self.leases.insert(*id)),
+            (Request::LeaseRevoke { id }, _) => drop(self.leases.remove(id)),
+            (Request::LeaseKeepAlive { id }, ResponseBody::LeaseKeepAlive { ttl, .. }) if *ttl <= 0 => {
+                self.leases.remove(id);
+            }
+            _ => {}
+        }
         if let (Request::Range(range), ResponseBody::Range { kvs, more, .. }) = (request, &response.body) {
             let revision = if range.revision == 0 { at } else { range.revision };
             self.page = match (more, kvs.last()) {
@@ -86,6 +101,13 @@ impl Seen {
     pub fn refused(&mut self, request: &Request, error: Error) {
         if matches!(request, Request::Range(_)) && error == Error::Compacted {
             self.page = None;
+        }
+        if error == Error::LeaseNotFound {
+            match request {
+                Request::LeaseRevoke { id } => drop(self.leases.remove(id)),
+                Request::Put(put) => drop(self.leases.remove(&put.lease)),
+                _ => {}
+            }
         }
     }
 
@@ -123,7 +145,7 @@ fn after(key: &Key) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use detcd_replica::api::{Header, KeyRange, KeyValue, PutRequest, RangeRequest};
+    use detcd_replica::api::{Header, KeyRange, KeyValue, LeaseGrantRequest, PutRequest, RangeRequest};
     use detcd_replica::MemberId;
 
     fn answer(revision: Revision, body: ResponseBody) -> Response {
@@ -154,6 +176,19 @@ mod tests {
         assert_eq!(seen.page, Some(Page { start: Bytes::from_static(b"k2\0"), revision: 8 }));
         seen.refused(&list, Error::Compacted);
         assert_eq!(seen.page, None);
+    }
+
+    #[test]
+    fn a_lease_is_held_until_it_is_said_to_be_gone() {
+        let mut seen = Seen::new(false);
+        let grant = Request::LeaseGrant(LeaseGrantRequest { id: 0, ttl: 3 });
+        for id in [7, 8, 9] {
+            seen.answered(&grant, &answer(1, ResponseBody::LeaseGrant { id, ttl: 3 }));
+        }
+        seen.answered(&Request::LeaseKeepAlive { id: 7 }, &answer(1, ResponseBody::LeaseKeepAlive { id: 7, ttl: 0 }));
+        seen.answered(&Request::LeaseKeepAlive { id: 8 }, &answer(1, ResponseBody::LeaseKeepAlive { id: 8, ttl: 3 }));
+        seen.refused(&Request::Put(PutRequest { lease: 9, ..PutRequest::of("k", "") }), Error::LeaseNotFound);
+        assert_eq!(seen.leases().iter().copied().collect::<Vec<_>>(), [8]);
     }
 
     #[test]

@@ -463,7 +463,9 @@ impl<'a> World<'a> {
         if let Some(reason) = self.operator_pending() {
             return Some(reason);
         }
-        let live: Vec<_> = self.nodes.iter().filter(|node| !node.down.is_final()).collect();
+        // Who was removed may never hear of it.
+        let counts = |node: &&Node| !node.down.is_final() && !self.is_removed(node.config.member);
+        let live: Vec<_> = self.nodes.iter().filter(counts).collect();
         let mut applied = None;
         let mut leaders = 0;
         for node in &live {
@@ -485,7 +487,14 @@ impl<'a> World<'a> {
         if leaders != 1 {
             return Some(format!("{leaders} members lead"));
         }
-        self.traffic_pending()
+        self.traffic_pending().or_else(|| self.leases_pending())
+    }
+
+    /// Nobody keeps leases alive any more. Those that do not live long must go.
+    fn leases_pending(&self) -> Option<String> {
+        let views = self.nodes.iter().filter_map(|node| node.replica.as_ref()).map(|replica| replica.view());
+        let mut short = views.flat_map(|view| view.leases.iter()).filter(|(_, lease)| lease.ttl <= LEASE_AWAITED);
+        short.next().map(|(id, lease)| format!("lease {id:x} of {} s is still there", lease.ttl))
     }
 
     fn count_network(&mut self) {
@@ -617,6 +626,8 @@ fn quoted(text: &str) -> String {
 /// How long a goroutine that became runnable waits at most, nanoseconds. Messages that arrive meanwhile share one
 /// Ready.
 const SCHEDULING: u64 = 20_000;
+/// A lease of so many seconds or fewer must have ended before a run does.
+const LEASE_AWAITED: i64 = 10;
 
 /// The node of a member, with an empty disk.
 fn node(scenario: &Scenario, place: usize, now: u64, decider: &mut Decider) -> Node {

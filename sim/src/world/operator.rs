@@ -123,6 +123,12 @@ impl World<'_> {
         }
     }
 
+    /// Whether the newest configuration is known, and a member is not in it.
+    pub(super) fn is_removed(&self, member: MemberId) -> bool {
+        let members = &self.operator.configuration.1;
+        !members.is_empty() && !members.contains(&member)
+    }
+
     /// Why a replacement is not done, if one is under way.
     pub(super) fn operator_pending(&self) -> Option<String> {
         let configured = |member: &MemberId| self.operator.configuration.1.contains(member);

@@ -18,7 +18,8 @@ impl World<'_> {
         let performed = &outputs[..count];
         if let Some(replica) = &self.nodes[node].replica {
             let view = replica.view();
-            self.observer.clock(self.now, self.nodes[node].clock.rate_ppb());
+            let clock = &self.nodes[node].clock;
+            self.observer.clock(self.now, clock.monotonic(self.now), clock.rate_ppb());
             let finding = match booted {
                 true => self.observer.booted(self.moment, &view, performed),
                 false => self.observer.stepped(self.moment, &view, performed),

@@ -11,8 +11,8 @@ use detcd_replica::{Input, MemberId, RequestId, StreamId};
 use crate::client::{self, Action, Client, Recorder, Turn, WatchClient};
 use crate::decide::{Decider, Site, Subject};
 use crate::distribution::Exponential;
-use crate::scenario::Scenario;
-use crate::workload::{self, Churn, Compaction, Defragmentation, Workload};
+use crate::scenario::{Mix, Scenario};
+use crate::workload::{self, Administrator, Churn, Compaction, Defragmentation, Workload};
 
 use super::World;
 
@@ -102,6 +102,11 @@ impl Traffic {
         let defragment = scenario.workload.defragment_period.0;
         if defragment > Span::ZERO {
             actors.push(Actor::Operator(operator(actors.len(), defragment), Box::new(Defragmentation)));
+        }
+        if scenario.workload.name == Mix::Quota {
+            let period = scenario.workload.administrator_period.0;
+            let administrator = Administrator::new(scenario.cluster.members);
+            actors.push(Actor::Operator(operator(actors.len(), period), Box::new(administrator)));
         }
         let first = actors.len() as u32;
         actors.extend(client::watch_clients(scenario, first).into_iter().map(Actor::Watcher));

@@ -67,6 +67,13 @@ pub enum Bug {
     RevBumpRules,
     /// M-35: a compaction forgets when a key was created, and its version.
     CompactMetaWrong,
+    /// F-04, in 3.4 to 3.7 with checkpoints: a keep-alive that waits for its lease's checkpoint to be cleared succeeds
+    /// though that has failed, its member leads no more, the lease has ended, or another checkpoint is on its way
+    /// (`reports/leases-that-end-early.md`).
+    KeepAliveIgnoresCheckpoint,
+    /// F-05, in 3.4 to 3.7: the revocation of a lease that has ended waits while nobody leads, and is done by the next
+    /// leader, though the lease was kept alive meanwhile (`reports/leases-that-end-early.md`).
+    RevocationWaitsForLeader,
     /// M-48, etcd#15247: a member that took itself for the leader revokes leases without making sure.
     OldLeaderRevokes,
     /// M-49, etcd#20615: a keep-alive succeeds though the lease was revoked meanwhile.
@@ -83,12 +90,16 @@ pub enum Bug {
     LessorRecoverOrder,
     /// M-55: a revocation deletes its keys in an order of each member's own.
     RevokeKeysUnsorted,
+    /// M-72, etcd#16659: a client takes the error of the write that fills the backend for a write that did not happen.
+    ErrorAfterApplyDefinite,
     /// M-73, etcd#22139: transactions inside transactions cost nothing of the quota.
     NestedTxnFree,
     /// M-74, etcd#13476: members share an alarm of one kind, and one takes it back for all.
     AlarmSingleMember,
     /// M-75: an entry that exceeds the quota of the member that applies it is refused there.
     QuotaRejectAtApply,
+    /// M-76, etcd#11408: a client that has waited for a lock does not look whether its own key is still there.
+    LockNotRechecked,
     /// M-77: a linearizable read does not wait until the read index is applied.
     LinearizableReadSkipsApplywait,
     /// M-46, GHSA-xg4h-6gfc-h4m8: permission for one key counts for a watch from that key on.
@@ -129,7 +140,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 63] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -160,6 +171,8 @@ impl Bug {
         Self::TxnPartialOnError,
         Self::RevBumpRules,
         Self::CompactMetaWrong,
+        Self::KeepAliveIgnoresCheckpoint,
+        Self::RevocationWaitsForLeader,
         Self::OldLeaderRevokes,
         Self::RenewOkAfterRevoke,
         Self::RemainingTtlLost,
@@ -168,9 +181,11 @@ impl Bug {
         Self::PromoteNoExtend,
         Self::LessorRecoverOrder,
         Self::RevokeKeysUnsorted,
+        Self::ErrorAfterApplyDefinite,
         Self::NestedTxnFree,
         Self::AlarmSingleMember,
         Self::QuotaRejectAtApply,
+        Self::LockNotRechecked,
         Self::LinearizableReadSkipsApplywait,
         Self::WatchRangeRbac,
         Self::RangecacheNotRefreshed,
@@ -224,6 +239,8 @@ impl Bug {
             Self::TxnPartialOnError => "txn_partial_on_error",
             Self::RevBumpRules => "rev_bump_rules",
             Self::CompactMetaWrong => "compact_meta_wrong",
+            Self::KeepAliveIgnoresCheckpoint => "keep_alive_ignores_checkpoint",
+            Self::RevocationWaitsForLeader => "revocation_waits_for_leader",
             Self::OldLeaderRevokes => "old_leader_revokes",
             Self::RenewOkAfterRevoke => "renew_ok_after_revoke",
             Self::RemainingTtlLost => "remaining_ttl_lost",
@@ -232,9 +249,11 @@ impl Bug {
             Self::PromoteNoExtend => "promote_no_extend",
             Self::LessorRecoverOrder => "lessor_recover_order",
             Self::RevokeKeysUnsorted => "revoke_keys_unsorted",
+            Self::ErrorAfterApplyDefinite => "error_after_apply_definite",
             Self::NestedTxnFree => "nested_txn_free",
             Self::AlarmSingleMember => "alarm_single_member",
             Self::QuotaRejectAtApply => "quota_reject_at_apply",
+            Self::LockNotRechecked => "lock_not_rechecked",
             Self::LinearizableReadSkipsApplywait => "linearizable_read_skips_applywait",
             Self::WatchRangeRbac => "watch_range_rbac",
             Self::RangecacheNotRefreshed => "rangecache_not_refreshed",
@@ -289,6 +308,8 @@ impl Bug {
             Self::TxnPartialOnError => "M-33",
             Self::RevBumpRules => "M-34",
             Self::CompactMetaWrong => "M-35",
+            Self::KeepAliveIgnoresCheckpoint => "F-04",
+            Self::RevocationWaitsForLeader => "F-05",
             Self::OldLeaderRevokes => "M-48",
             Self::RenewOkAfterRevoke => "M-49",
             Self::RemainingTtlLost => "M-50",
@@ -297,9 +318,11 @@ impl Bug {
             Self::PromoteNoExtend => "M-53",
             Self::LessorRecoverOrder => "M-54",
             Self::RevokeKeysUnsorted => "M-55",
+            Self::ErrorAfterApplyDefinite => "M-72",
             Self::NestedTxnFree => "M-73",
             Self::AlarmSingleMember => "M-74",
             Self::QuotaRejectAtApply => "M-75",
+            Self::LockNotRechecked => "M-76",
             Self::LinearizableReadSkipsApplywait => "M-77",
             Self::WatchRangeRbac => "M-46",
             Self::RangecacheNotRefreshed => "M-56",

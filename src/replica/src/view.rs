@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{AlarmMember, LeaseId};
 use crate::lease::Lease;
+use crate::time::Span;
 use crate::{raftpb, MemberId};
 
 /// Raft's roles.
@@ -54,6 +55,12 @@ pub struct View<'a> {
     pub leases: &'a BTreeMap<LeaseId, Lease>,
     /// Whether its lessor takes itself for the one that ends leases.
     pub is_primary_lessor: bool,
+    /// Its election timeout, without the random part.
+    pub election_timeout: Span,
+    /// The leader's heartbeat interval, which is Raft's tick.
+    pub heartbeat_interval: Span,
+    /// Leases that it lets end in one second when many do.
+    pub lease_revoke_rate: u64,
     /// The alarms that are raised.
     pub alarms: &'a BTreeSet<AlarmMember>,
     /// The index that the last backend batch will carry when it commits.

@@ -30,7 +30,7 @@ impl Members {
     }
 
     /// Applies a change. One that the cluster, as it is then, does not take changes nothing.
-    pub(super) fn change(&mut self, change: &ConfChange) -> Result<(), String> {
+    pub(in crate::invariants) fn change(&mut self, change: &ConfChange) -> Result<(), String> {
         let id = change.node_id;
         if self.removed.contains(&id) {
             return Ok(());

@@ -18,7 +18,7 @@ use detcd_replica::raftpb;
 use crate::spec::{self, Keyspace, Record, NEWEST};
 use crate::storage::entry::{self, Command};
 use auth::{Auth, Caller};
-use members::Members;
+pub(super) use members::Members;
 
 /// What is remembered of an entry.
 #[derive(Clone, Debug)]
@@ -49,9 +49,9 @@ impl Reference {
         self.entries.push(Recorded { kind, term, data: entry.data.clone() });
     }
 
-    /// Whether the state at any index asked for so far had a lease or an alarm.
-    pub(super) fn has_leases_or_alarms(&self) -> bool {
-        self.states.iter().any(|state| !state.leases.is_empty() || !state.alarms.is_empty())
+    /// Whether the state at any index asked for so far had a lease.
+    pub(super) fn has_leases(&self) -> bool {
+        self.states.iter().any(|state| !state.leases.is_empty())
     }
 
     /// The term of an entry.
@@ -165,12 +165,12 @@ impl Fold {
         let caller = Caller { name: &proposal.user, revision: proposal.auth_revision };
         match proposal.command {
             Command::Nothing => {}
-            Command::Request(Request::Alarm(alarm)) => self.alarm(&alarm),
+            Command::Request(Request::Alarm(alarm)) => change_alarms(&mut self.alarms, &alarm),
             Command::Request(request) if !spec::is_key_request(&request) => {
                 return Err(format!("nobody proposes {request:?}"));
             }
             Command::Request(request) => {
-                let refused = self.is_barred(&request) || self.is_denied(caller, &request);
+                let refused = bars(&self.alarms, &request) || self.is_denied(caller, &request);
                 return Ok((!refused && spec::apply(self, &request).is_ok()).then_some(request));
             }
             Command::Checkpoint(checkpoints) => self.checkpoint(&checkpoints),
@@ -187,31 +187,6 @@ impl Fold {
     fn is_denied(&self, caller: Caller<'_>, request: &Request) -> bool {
         let leased = |id| self.leases.contains_key(&id).then(|| self.leased(id));
         self.auth.enabled && self.auth.permits(caller, request, &leased).is_err()
-    }
-
-    /// Whether an alarm keeps the request from being applied (Q1): with a corrupt member nothing is, and without space
-    /// nothing that takes some.
-    fn is_barred(&self, request: &Request) -> bool {
-        let raised = |alarm| self.alarms.iter().any(|it| it.alarm == alarm);
-        if raised(Alarm::Corrupt) {
-            return true;
-        }
-        raised(Alarm::NoSpace)
-            && match request {
-                Request::Put(_) | Request::LeaseGrant(_) => true,
-                Request::Txn(txn) => takes_space(txn),
-                _ => false,
-            }
-    }
-
-    fn alarm(&mut self, request: &AlarmRequest) {
-        let Some(alarm) = request.alarm else { return };
-        let member = AlarmMember { alarm, member: request.member };
-        match request.action {
-            AlarmAction::Get => {}
-            AlarmAction::Activate => drop(self.alarms.insert(member)),
-            AlarmAction::Deactivate => drop(self.alarms.remove(&member)),
-        }
     }
 
     fn checkpoint(&mut self, checkpoints: &[(LeaseId, i64)]) {
@@ -242,6 +217,32 @@ impl Fold {
     /// Every version of every key.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Key, &Version)> {
         self.keys.iter().flat_map(|(key, versions)| versions.iter().map(move |version| (key, version)))
+    }
+}
+
+/// Whether an alarm keeps the request from being applied (Q1): with a corrupt member nothing is, and without space
+/// nothing that takes some.
+pub(super) fn bars(alarms: &BTreeSet<AlarmMember>, request: &Request) -> bool {
+    let raised = |alarm| alarms.iter().any(|it| it.alarm == alarm);
+    if raised(Alarm::Corrupt) {
+        return true;
+    }
+    raised(Alarm::NoSpace)
+        && match request {
+            Request::Put(_) | Request::LeaseGrant(_) => true,
+            Request::Txn(txn) => takes_space(txn),
+            _ => false,
+        }
+}
+
+/// Raises an alarm, or takes it back.
+pub(super) fn change_alarms(alarms: &mut BTreeSet<AlarmMember>, request: &AlarmRequest) {
+    let Some(alarm) = request.alarm else { return };
+    let member = AlarmMember { alarm, member: request.member };
+    match request.action {
+        AlarmAction::Get => {}
+        AlarmAction::Activate => drop(alarms.insert(member)),
+        AlarmAction::Deactivate => drop(alarms.remove(&member)),
     }
 }
 

@@ -347,6 +347,7 @@ impl Replica {
         for checkpoint in checkpoints {
             let LeaseCheckpoint { id, remaining_ttl } = *checkpoint;
             locked |= self.lessor.checkpoint(&mut self.backend, id, remaining_ttl, self.now);
+            self.checkpoint_applied(*checkpoint);
         }
         self.schedule_look();
         Applied { result: Ok(ResponseBody::LeaseRevoke), events: Vec::new(), locked }

@@ -6,9 +6,9 @@
 //! etcd's members forward over HTTP, here the call travels beside Raft's messages and is sent again when no answer
 //! comes, as TCP would.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::api::{Error, Header, LeaseId, Request, Response, ResponseBody};
+use crate::api::{Error, Header, LeaseCheckpoint, LeaseId, Request, Response, ResponseBody};
 use crate::lease::{Renewal, CHECKPOINT_BATCH};
 use crate::time::{Monotonic, Span};
 use crate::{Bug, LeaseAnswer, LeaseAsk, LeaseMessage, MemberId, PeerMessage, RequestId, Task};
@@ -32,6 +32,8 @@ pub(super) struct Leasing {
     checked: Vec<(LeadershipCheck, bool)>,
     /// A checkpoint is on its way.
     checkpointing: bool,
+    /// Leases of which one is proposed and not applied yet: it knows nothing of keep-alives since.
+    outdated: BTreeSet<LeaseId>,
     /// The next look for what has ended is scheduled.
     look_scheduled: bool,
     /// The last number of a call or a look.
@@ -107,7 +109,7 @@ impl Leasing {
 
     /// What influences the future of a member, but for the moments in it.
     pub(super) fn say(&self) -> impl std::fmt::Debug + '_ {
-        (&self.calls, &self.looks, &self.checked, self.checkpointing, self.look_scheduled)
+        (&self.calls, &self.looks, &self.checked, self.checkpointing, &self.outdated, self.look_scheduled)
     }
 
     fn number(&mut self) -> u64 {
@@ -215,6 +217,14 @@ impl Replica {
                     Err(error) => return self.finish_call(number, Err(error)),
                     Ok(_) => return,
                 },
+                // etcd does not look again whether it still leads, the lease still lives and its checkpoint is gone.
+                Stage::Renewing { .. } if !self.renewable(now, call.ask.id()) => {
+                    match self.lessor.may_renew(call.ask.id(), now) {
+                        Ok(Renewal::Ended) => Stage::Ended,
+                        _ if self.is_client(number) => Stage::Leader { until: now + FORWARD_PAUSE },
+                        _ => return self.finish_call(number, Err(Error::NotPrimary)),
+                    }
+                }
                 Stage::Renewing { ttl } => {
                     let result = self.lessor.renew(call.ask.id(), now);
                     let result = match self.config.bugs.has(Bug::RenewOkAfterRevoke) {
@@ -223,7 +233,7 @@ impl Replica {
                     };
                     return self.finish_call(number, result.map(|ttl| LeaseAnswer::KeptAlive { ttl }));
                 }
-                Stage::Leader { .. } if call.give_up <= now => {
+                Stage::Leader { .. } | Stage::Answer { .. } if call.give_up <= now => {
                     return self.finish_call(number, Err(Error::Timeout));
                 }
                 Stage::Leader { until } | Stage::Answer { until, .. } if until > now => {
@@ -257,6 +267,14 @@ impl Replica {
         Stage::Applied { index: self.raft.raft.raft_log.committed, until: now + self.config.lease_apply_timeout }
     }
 
+    /// Whether the lease, if it is there, would be kept alive for its whole time.
+    fn renewable(&self, now: Monotonic, id: LeaseId) -> bool {
+        match self.lessor.may_renew(id, now) {
+            Ok(Renewal::Possible { checkpointed: false }) | Err(Error::LeaseNotFound) => true,
+            _ => self.config.bugs.has(Bug::KeepAliveIgnoresCheckpoint),
+        }
+    }
+
     fn is_client(&self, number: u64) -> bool {
         matches!(self.leasing.calls[&number].asker, Asker::Client { .. })
     }
@@ -268,9 +286,11 @@ impl Replica {
                 let ttl = self.lessor.lookup(id).map_or(0, |lease| lease.ttl);
                 match self.lessor.may_renew(id, now)? {
                     Renewal::Ended => Ok(Some(Stage::Ended)),
-                    Renewal::Possible { checkpointed: false } => Ok(Some(Stage::Renewing { ttl })),
-                    Renewal::Possible { checkpointed: true } => {
-                        let clear = [crate::api::LeaseCheckpoint { id, remaining_ttl: 0 }];
+                    Renewal::Possible { checkpointed } if !checkpointed && !self.leasing.outdated.contains(&id) => {
+                        Ok(Some(Stage::Renewing { ttl }))
+                    }
+                    Renewal::Possible { .. } => {
+                        let clear = [LeaseCheckpoint { id, remaining_ttl: 0 }];
                         match self.propose_checkpoints(now, &clear, Internal::Cleared { call: number }) {
                             Ok(()) => Ok(Some(Stage::Cleared)),
                             Err(_) => Ok(Some(Stage::Renewing { ttl })),
@@ -389,6 +409,7 @@ impl Replica {
     pub(super) fn lessor_follows_role(&mut self) {
         if !self.leads() && self.lessor.is_primary() {
             self.lessor.demote();
+            self.leasing.outdated.clear();
         }
         self.wake_lease_calls();
     }
@@ -441,12 +462,24 @@ impl Replica {
                 }
                 return;
             };
+            if !self.may_revoke(now, id) {
+                continue;
+            }
             // One that cannot be proposed is found again after the retry interval.
             if self.propose_internal(now, &Request::LeaseRevoke { id }, Internal::Revoked { look: number }).is_ok() {
                 let look = self.leasing.looks.get_mut(&number).expect("it was there a moment ago");
                 look.pending += 1;
             }
         }
+    }
+
+    /// Whether the lease has ended, here and now. etcd does not look again when the turn of a lease has come, and a
+    /// revocation that finds no leader waits for the next one, who may have kept the lease alive.
+    fn may_revoke(&self, now: Monotonic, id: LeaseId) -> bool {
+        let leads = self.raft.raft.leader_id == self.config.member.0;
+        let ended = || self.lessor.lookup(id).and_then(|lease| lease.remaining(now)).is_some_and(|left| left <= 0);
+        let blind = [Bug::RevocationWaitsForLeader, Bug::OldLeaderRevokes].map(|bug| self.config.bugs.has(bug));
+        (leads && ended()) || blind.contains(&true)
     }
 
     // ---- Checkpoints.
@@ -460,10 +493,26 @@ impl Replica {
             self.leasing.checkpointing = true;
             return self.read(now, Read::Leadership(LeadershipCheck::Checkpoint));
         }
-        let due = self.lessor.due_checkpoints(now);
+        let mut due = self.lessor.due_checkpoints(now);
         let more = due.len() == CHECKPOINT_BATCH;
+        // etcd makes them also of leases that are being kept alive, and puts the time they had before in their way.
+        let blind = self.config.bugs.has(Bug::KeepAliveIgnoresCheckpoint);
+        due.retain(|checkpoint| blind || !self.is_being_cleared(checkpoint.id));
         if !due.is_empty() && self.propose_checkpoints(now, &due, Internal::Checkpointed { more }).is_ok() {
             self.leasing.checkpointing = true;
+            self.leasing.outdated.extend(due.iter().map(|checkpoint| checkpoint.id).filter(|_| !blind));
+        }
+    }
+
+    /// Whether a keep-alive waits for the end of the lease's checkpoint.
+    fn is_being_cleared(&self, id: LeaseId) -> bool {
+        self.leasing.calls.values().any(|call| call.stage == Stage::Cleared && call.ask.id() == id)
+    }
+
+    /// A checkpoint is applied.
+    pub(super) fn checkpoint_applied(&mut self, checkpoint: LeaseCheckpoint) {
+        if checkpoint.remaining_ttl > 0 {
+            self.leasing.outdated.remove(&checkpoint.id);
         }
     }
 

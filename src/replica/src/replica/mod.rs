@@ -387,6 +387,9 @@ impl Replica {
             state_hash: self.state_hash(),
             leases: self.lessor.leases(),
             is_primary_lessor: self.lessor.is_primary(),
+            election_timeout: self.config.heartbeat_interval * u64::from(self.config.election_ticks),
+            heartbeat_interval: self.config.heartbeat_interval,
+            lease_revoke_rate: self.config.lease_revoke_rate,
             alarms: self.alarms.raised(),
             consistent_index: self.backend.consistent_index(),
         }
