@@ -134,8 +134,8 @@ impl Invariants {
                     return Err(finding("R7", at, summary, vec![format!("context {context:x}")]));
                 }
             }
-            Event::SnapshotInstalled { .. } => {
-                (member.replay_until, member.installed) = (view.consistent_index, view.consistent_index);
+            Event::SnapshotInstalled { index, .. } => {
+                (member.replay_until, member.installed) = (view.consistent_index, (*index, view.consistent_index));
                 member.tainted = false;
                 self.installed(at, view)?;
                 return self.holds_leases(at, place, view);

@@ -101,7 +101,10 @@ impl Invariants {
             Some(file) => {
                 let content = self.read_database(at, place, FileName::Db, file)?;
                 let index = content.consistent_index;
-                if index > log.last().max(start).max(self.members[place].installed) {
+                // An installed database counts when its snapshot does: the record comes before the swap.
+                let (snapshot, installed) = self.members[place].installed;
+                let installed = if start >= snapshot { installed } else { 0 };
+                if index > log.last().max(start).max(installed) {
                     let summary = format!("{id}'s db is at index {index}, and its log ends at {}", log.last());
                     return Err(finding("P1", at, summary, Vec::new()));
                 }

@@ -120,9 +120,9 @@ struct Member {
     progress: Progress,
     /// Below this index it replays what its backend has already, so its state is ahead of what it applies.
     replay_until: u64,
-    /// The index of the database that was last installed, which may be ahead of its snapshot: who sent it was replaying
-    /// its own log then. The log need not reach it.
-    installed: u64,
+    /// The snapshot that was last installed, and the index of its database. That may be ahead of its snapshot: who sent
+    /// it was replaying its own log then. The log need not reach it, if it starts from the snapshot.
+    installed: (u64, u64),
     /// What the judge has read on the disk that it boots from.
     found: Option<Found>,
     /// Its disk may have lost or changed what was durable.
@@ -146,7 +146,7 @@ impl Member {
             reads: Reads::default(),
             progress: Progress::default(),
             replay_until: 0,
-            installed: 0,
+            installed: (0, 0),
             found: None,
             damaged: false,
             tainted: false,

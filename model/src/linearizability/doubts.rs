@@ -15,7 +15,8 @@ use crate::spec::covers;
 pub(crate) struct Doubts {
     /// The keys of all writes that may have had a place, in order of their calls.
     keys: Vec<KeyRange>,
-    /// First revision, the first one after it that is certain again, and how many of the keys: ascending, and apart.
+    /// First revision, the first one after it whose state is certain again (but not yet how it came about), and how
+    /// many of the keys: ascending, and apart.
     spans: Vec<(Revision, Revision, usize)>,
     /// From here on nothing is certain.
     lost: Option<Revision>,
@@ -53,21 +54,25 @@ impl Doubts {
         doubts
     }
 
-    fn span(&self, revision: Revision) -> Option<usize> {
+    /// The last span that begins at the revision or before: its end, and how many of the keys.
+    fn span(&self, revision: Revision) -> Option<(Revision, usize)> {
         let after = self.spans.partition_point(|(from, ..)| *from <= revision);
         let (_, until, keys) = self.spans.get(after.checked_sub(1)?)?;
-        (revision < *until).then_some(*keys)
+        Some((*until, *keys))
     }
 
-    /// Whether the log may be wrong about the key at the revision.
+    /// Whether the log may be wrong about what the revision did to the key. The read that settles a doubt shows what
+    /// there is, and not which of the revisions up to its own has deleted what is not there.
     pub(crate) fn about(&self, key: &[u8], revision: Revision) -> bool {
         let lost = self.lost.is_some_and(|from| from <= revision);
-        lost || self.span(revision).is_some_and(|keys| self.keys.iter().take(keys).any(|range| range.contains(key)))
+        let inside = self.span(revision).filter(|(until, _)| revision <= *until);
+        lost || inside.is_some_and(|(_, keys)| self.keys.iter().take(keys).any(|range| range.contains(key)))
     }
 
-    /// Whether it may be wrong about some key at the revision.
+    /// Whether it may be wrong about what some key is at the revision.
     pub(crate) fn at(&self, revision: Revision) -> bool {
-        self.lost.is_some_and(|from| from <= revision) || self.span(revision).is_some()
+        let lost = self.lost.is_some_and(|from| from <= revision);
+        lost || self.span(revision).is_some_and(|(until, _)| revision < until)
     }
 }
 

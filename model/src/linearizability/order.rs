@@ -55,6 +55,10 @@ pub(super) fn settle(history: &History, claims: &Claims, evidence: &Evidence, st
     };
     let result = pass.run();
     if result.is_err() {
+        if matches!(result, Err(Trouble::Undecided { .. })) {
+            // No read beyond here was held against the log, and a wrong choice may have led transactions astray.
+            pass.lost = Some(pass.store.revision() + 1);
+        }
         pass.go_on();
     }
     let doubts = pass.doubts();

@@ -44,3 +44,15 @@ fn the_length_of_a_history_does_not_exhaust_the_search() {
         assert_eq!((judgement.findings, judgement.undecided), (vec![], None), "seed {seed}");
     }
 }
+
+#[test]
+fn what_is_undecided_is_held_against_nobody() {
+    let shape = Shape { keys: 2, unknown_percent: 25, ..Shape::SMALL };
+    let mut undecided = 0;
+    for seed in 0..2_000 {
+        let judgement = judge(&history(seed, shape), &JudgeOptions { steps: seed % 4 });
+        assert_eq!(judgement.findings, [], "seed {seed}: {:#?}", judgement.findings);
+        undecided += u32::from(judgement.undecided.is_some());
+    }
+    assert!(undecided > 100, "{undecided} were undecided");
+}

@@ -24,7 +24,8 @@ pub enum Bug {
     DefragCommitWithoutCi,
     /// M-25, etcd#20271: a snapshot is installed while a defragmentation copies the old database.
     DefragRacesApplySnapshot,
-    /// M-26, etcd#17247, etcd#21986: the read buffer keeps a key that was written twice in one batch twice.
+    /// M-26, etcd#17247, etcd#21986: the read buffer shows an entry of an earlier batch again, which the file has by
+    /// now, and keeps a key that was written twice in one batch twice.
     ReadbufMergeDups,
     /// M-20a, etcd#10219: segments are released before the hard state that comes with a snapshot is synced.
     WalReleaseBeforeSync,

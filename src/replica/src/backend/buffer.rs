@@ -18,6 +18,8 @@ pub(super) struct Buffers {
     written: Vec<(Bucket, Change)>,
     /// In the order of keys, each key once.
     read: [Vec<Change>; Bucket::ALL.len()],
+    /// What [`Merge::Duplicates`] goes by, for each bucket.
+    slots: [Slots; Bucket::ALL.len()],
 }
 
 /// How the write buffer is merged into the read buffer.
@@ -25,8 +27,28 @@ pub(super) struct Buffers {
 pub(super) enum Merge {
     /// The newest value of a key counts.
     Newest,
-    /// What does not overlap is appended as it is, a key that was written twice included: a bug.
+    /// As etcd had it for some days (etcd#17228): what does not overlap is appended as it is, a key that was written
+    /// twice included (etcd#21986), and duplicates are removed from a write buffer without asking whether it holds
+    /// anything, which makes one of the old entries that still lie in it count again (etcd#17247).
     Duplicates,
+}
+
+/// etcd empties a bucket's buffer by saying that nothing in it counts, and takes it away when it is emptied again
+/// without having been used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Slots {
+    /// The first entry of the write buffer when it was emptied last, if it is still there.
+    lies: Option<Change>,
+    reader: Reader,
+}
+
+/// The read buffer of a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Reader {
+    #[default]
+    Missing,
+    Empty,
+    Used,
 }
 
 impl Buffers {
@@ -53,14 +75,41 @@ impl Buffers {
         let written = std::mem::take(&mut self.written);
         for bucket in Bucket::ALL {
             let mut new: Vec<Change> = written.iter().filter(|of| of.0 == bucket).map(|of| of.1.clone()).collect();
-            let read = &mut self.read[bucket as usize];
-            new.sort_by(|a, b| a.0.cmp(&b.0));
-            let overlaps = read.last().zip(new.first()).is_some_and(|(last, first)| last.0 >= first.0);
-            if overlaps {
-                new.into_iter().for_each(|change| put(read, change));
-            } else {
-                read.extend(new);
+            let (read, slots) = (&mut self.read[bucket as usize], &mut self.slots[bucket as usize]);
+            let lies = slots.lies.take();
+            match slots.reader {
+                // The write buffer becomes the read buffer, and its first entry counts, whatever it is.
+                Reader::Missing => {
+                    slots.reader = if new.is_empty() && lies.is_none() { Reader::Missing } else { Reader::Used };
+                    if new.is_empty() {
+                        read.extend(lies);
+                    }
+                    new.into_iter().for_each(|change| put(read, change));
+                }
+                // A write buffer without anything new is taken away.
+                Reader::Empty | Reader::Used if new.is_empty() => {}
+                Reader::Empty | Reader::Used => {
+                    slots.reader = Reader::Used;
+                    slots.lies = new.first().cloned();
+                    new.sort_by(|a, b| a.0.cmp(&b.0));
+                    let overlaps = read.last().zip(new.first()).is_some_and(|(last, first)| last.0 >= first.0);
+                    if overlaps {
+                        new.into_iter().for_each(|change| put(read, change));
+                    } else {
+                        read.extend(new);
+                    }
+                }
             }
+        }
+    }
+
+    /// The read buffer is emptied, as with each commit; a defragmentation does it twice. Readers see what they saw.
+    pub(super) fn reset_reader(&mut self) {
+        for slots in &mut self.slots {
+            slots.reader = match slots.reader {
+                Reader::Used => Reader::Empty,
+                Reader::Empty | Reader::Missing => Reader::Missing,
+            };
         }
     }
 
@@ -68,6 +117,7 @@ impl Buffers {
     pub(super) fn clear(&mut self) {
         self.written.clear();
         self.read.iter_mut().for_each(Vec::clear);
+        self.reset_reader();
     }
 
     /// What became of a key.

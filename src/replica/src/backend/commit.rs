@@ -127,7 +127,10 @@ impl Backend {
                 Progress::Done => {
                     self.committed_index = consistent_index;
                     match self.defragmenting {
-                        true => self.defrag_create(commands),
+                        true => {
+                            self.buffers.reset_reader();
+                            self.defrag_create(commands);
+                        }
                         false => self.next_batch(commands),
                     }
                     CommitProgress::Done { consistent_index }

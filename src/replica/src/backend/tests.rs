@@ -99,8 +99,10 @@ fn reads_see_the_batch_and_the_buffer_and_the_file() {
 
 #[test]
 fn a_key_written_twice_reads_old_and_twice_with_the_bug() {
-    for (bugs, value, count) in [(Bugs::NONE, "new", 1), (Bugs::NONE.with(Bug::ReadbufMergeDups), "old", 2)] {
+    for (bugs, value, count) in [(Bugs::NONE, "new", 2), (Bugs::NONE.with(Bug::ReadbufMergeDups), "old", 3)] {
         let (mut backend, mut disk) = (Backend::create(bugs), Disk::default());
+        backend.put(Bucket::AuthUsers, "alice".into(), "a".into());
+        backend.unlock(&mut disk);
         backend.put(Bucket::AuthUsers, "root".into(), "old".into());
         backend.put(Bucket::AuthUsers, "root".into(), "new".into());
         assert_eq!(backend.get(Bucket::AuthUsers, b"root").unwrap(), "new", "the batch is right");
@@ -109,6 +111,30 @@ fn a_key_written_twice_reads_old_and_twice_with_the_bug() {
         assert_eq!(pairs(&backend, Bucket::AuthUsers, b"", None).len(), count);
         commit(&mut backend, &mut disk);
         assert_eq!(backend.get(Bucket::AuthUsers, b"root").unwrap(), "new", "so is the file");
+    }
+}
+
+#[test]
+fn an_entry_of_an_earlier_batch_is_read_again_with_the_bug() {
+    for (bugs, count) in [(Bugs::NONE, 2), (Bugs::NONE.with(Bug::ReadbufMergeDups), 3)] {
+        // Two batches with keys; the second leaves its entry in the write buffer.
+        let (mut backend, mut disk) = (Backend::create(bugs), Disk::default());
+        for key in ["1", "2"] {
+            backend.put(Bucket::Key, key.into(), key.into());
+            backend.unlock(&mut disk);
+        }
+        let other = |backend: &mut Backend, disk: &mut Disk| {
+            backend.put(Bucket::Meta, "x".into(), "y".into());
+            backend.unlock(disk);
+            pairs(backend, Bucket::Key, b"", None).len()
+        };
+        commit(&mut backend, &mut disk);
+        let mut once = backend.clone();
+        assert_eq!(other(&mut once, &mut disk), 2, "the read buffer is there, and empty");
+        commit(&mut backend, &mut disk);
+        assert_eq!(other(&mut backend, &mut disk), count);
+        commit(&mut backend, &mut disk);
+        assert_eq!(pairs(&backend, Bucket::Key, b"", None).len(), 2, "until the next commit");
     }
 }
 
