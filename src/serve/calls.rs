@@ -4,10 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use detcd_replica::api::{
-    self, Alarm, Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyRange, PutRequest, RangeEnd,
-    RangeRequest, RequestOp, ResponseBody, SortOrder, SortTarget, TxnRequest,
-};
+use detcd_replica::api::{self, Alarm};
 use detcd_replica::membership::member_id;
 use detcd_replica::wire::rpc::{self, Condition, Method};
 use detcd_replica::MemberId;
@@ -78,70 +75,6 @@ pub(super) async fn may_administer(state: &State, caller: &Caller) -> Result<(),
         Ok(_) => Ok(()),
         Err(error) => Err(refused(error)),
     }
-}
-
-/// `v3lockpb.Lock/Lock`, as etcd's own recipe does it: a key under the name, with the caller's lease, and it is its
-/// turn when no key there is older.
-///
-/// # Errors
-/// Its gRPC status.
-pub(super) async fn lock(state: Arc<State>, caller: Caller, body: Bytes) -> Result<Bytes, Status> {
-    let (name, lease) = rpc::lock_request(body).map_err(status)?;
-    let ask = |request| state.asking.ask(caller.credential.clone(), request, caller.needs_leader);
-    let prefix = Bytes::from([&name[..], b"/"].concat());
-    let key = Bytes::from([&prefix[..], format!("{lease:x}").as_bytes()].concat());
-    let absent = Compare {
-        range: KeyRange::single(key.clone()),
-        result: CompareResult::Equal,
-        target: CompareTarget::Create(0),
-    };
-    let put = PutRequest { lease, ..PutRequest::of(key.clone(), "") };
-    let mine = RequestOp::Range(RangeRequest::of(KeyRange::single(key.clone())));
-    let txn = TxnRequest { compare: vec![absent], success: vec![RequestOp::Put(put)], failure: vec![mine] };
-    let answer = ask(api::Request::Txn(txn)).await.map_err(refused)?;
-    let created = match &answer.body {
-        ResponseBody::Txn { responses, .. } => match responses.first() {
-            Some(ResponseBody::Range { kvs, .. }) => kvs.first().map(|kv| kv.create_revision),
-            _ => Some(answer.header.revision),
-        },
-        _ => None,
-    };
-    let created = created.ok_or_else(|| Status::internal("a transaction was answered with something else"))?;
-    let mut answer = answer;
-    // Wait for whoever is before: the one that came last of those.
-    loop {
-        let older = RangeRequest {
-            limit: 1,
-            sort_order: SortOrder::Descend,
-            sort_target: SortTarget::Create,
-            max_create_revision: created - 1,
-            ..RangeRequest::of(KeyRange::prefix(prefix.clone()))
-        };
-        let before = ask(api::Request::Range(older)).await.map_err(refused)?;
-        let ResponseBody::Range { kvs, .. } = &before.body else {
-            return Err(Status::internal("a range was answered with something else"));
-        };
-        let Some(before) = kvs.first() else { break };
-        super::streams::deleted(&state, &caller, before.key.clone(), answer.header.revision).await?;
-        answer = ask(api::Request::Range(RangeRequest::of(KeyRange::single(key.clone())))).await.map_err(refused)?;
-        // The lease may have ended meanwhile, and the key with it.
-        if matches!(&answer.body, ResponseBody::Range { count: 0, .. }) {
-            return Err(Status::unknown("mutex: session is expired"));
-        }
-    }
-    Ok(rpc::lock_response(state.asking.cluster, answer.header, key))
-}
-
-/// `v3lockpb.Lock/Unlock`.
-///
-/// # Errors
-/// Its gRPC status.
-pub(super) async fn unlock(state: Arc<State>, caller: Caller, body: Bytes) -> Result<Bytes, Status> {
-    let key = rpc::unlock_request(body).map_err(status)?;
-    let delete = DeleteRangeRequest { range: KeyRange { start: key, end: RangeEnd::Single }, prev_kv: false };
-    let asked = state.asking.ask(caller.credential, api::Request::DeleteRange(delete), caller.needs_leader);
-    let answer = asked.await.map_err(refused)?;
-    Ok(rpc::header(state.asking.cluster, answer.header, None))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use tonic::server::{Grpc, ServerStreamingService, StreamingService, UnaryService
 use tonic::{Request, Response, Status};
 
 use super::net::{Tls, Url};
-use super::{calls, http, streams, State};
+use super::{calls, http, recipes, streams, State};
 
 /// What a message may be longer than the largest request, for what is around it.
 const OVERHEAD: usize = 512 << 10;
@@ -63,8 +63,23 @@ async fn answer(state: Arc<State>, request: hyper::Request<Incoming>) -> Result<
             grpc.server_streaming(Many(move |_| streams::snapshot(state, caller)), request).await
         }
         "/etcdserverpb.Maintenance/Hash" => grpc.unary(One(move |_| calls::hash(state, caller)), request).await,
-        "/v3lockpb.Lock/Lock" => grpc.unary(One(move |body| calls::lock(state, caller, body)), request).await,
-        "/v3lockpb.Lock/Unlock" => grpc.unary(One(move |body| calls::unlock(state, caller, body)), request).await,
+        "/v3electionpb.Election/Observe" => {
+            grpc.server_streaming(Many(move |body| recipes::observe(state, caller, body)), request).await
+        }
+        "/v3lockpb.Lock/Lock" => grpc.unary(One(move |body| recipes::lock(state, caller, body)), request).await,
+        "/v3lockpb.Lock/Unlock" => grpc.unary(One(move |body| recipes::unlock(state, caller, body)), request).await,
+        "/v3electionpb.Election/Campaign" => {
+            grpc.unary(One(move |body| recipes::campaign(state, caller, body)), request).await
+        }
+        "/v3electionpb.Election/Proclaim" => {
+            grpc.unary(One(move |body| recipes::proclaim(state, caller, body)), request).await
+        }
+        "/v3electionpb.Election/Leader" => {
+            grpc.unary(One(move |body| recipes::leader(state, caller, body)), request).await
+        }
+        "/v3electionpb.Election/Resign" => {
+            grpc.unary(One(move |body| recipes::resign(state, caller, body)), request).await
+        }
         path => match Method::parse(path) {
             Some(method) => grpc.unary(One(move |body| calls::call(state, caller, method, body)), request).await,
             None if request

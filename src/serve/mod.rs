@@ -14,6 +14,7 @@ mod metrics;
 mod net;
 mod options;
 mod peers;
+mod recipes;
 mod streams;
 
 use std::path::Path;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use detcd_replica::api::{Credential, Error, KeyRange, WatchBody, WatchCreate, WatchRequest, WatchResponse};
+use detcd_replica::api::{
+    Credential, Error, Header, KeyRange, Revision, WatchBody, WatchCreate, WatchEvent, WatchRequest, WatchResponse,
+};
 use detcd_replica::wire::rpc::{self, Method, Watching};
 use detcd_replica::{StreamId, WatchId};
 use sha2::{Digest, Sha256};
@@ -122,30 +124,54 @@ async fn ask_watch(
     }
 }
 
-/// Waits until a key that was there at a revision is deleted.
-///
-/// # Errors
-/// The member does not serve the watch any longer.
-pub(super) async fn deleted(state: &State, caller: &Caller, key: Bytes, revision: i64) -> Result<(), Status> {
-    let mut stream = Stream::open(&state.asking, caller.credential.clone()).await?;
-    stream.ask(WatchRequest::Create(WatchCreate {
-        watch: WatchId(0),
-        range: KeyRange::single(key),
-        start_revision: revision,
-        prev_kv: false,
-        progress_notify: false,
-        no_put: true,
-        no_delete: false,
-    }));
-    while let Some(response) = stream.responses.recv().await {
-        stream.taken();
-        match response.body {
-            WatchBody::Events(_) => return Ok(()),
-            WatchBody::Cancelled { reason, .. } => return Err(Status::aborted(reason)),
-            WatchBody::Created | WatchBody::Progress => {}
-        }
+/// A watch that the server has for itself.
+pub(super) struct Watch {
+    pub(super) range: KeyRange,
+    /// The first revision.
+    pub(super) from: Revision,
+    /// Only deletes.
+    pub(super) no_put: bool,
+}
+
+/// One that is open.
+pub(super) struct Watched(Stream);
+
+impl Watch {
+    /// Opens it, with the rights of whoever calls.
+    ///
+    /// # Errors
+    /// The member has ended.
+    pub(super) async fn open(self, state: &State, caller: &Caller) -> Result<Watched, Status> {
+        let stream = Stream::open(&state.asking, caller.credential.clone()).await?;
+        stream.ask(WatchRequest::Create(WatchCreate {
+            watch: WatchId(0),
+            range: self.range,
+            start_revision: self.from,
+            prev_kv: false,
+            progress_notify: false,
+            no_put: self.no_put,
+            no_delete: false,
+        }));
+        Ok(Watched(stream))
     }
-    Err(refused(Error::Stopped))
+}
+
+impl Watched {
+    /// The next events; it waits for them.
+    ///
+    /// # Errors
+    /// The member does not serve the watch any longer.
+    pub(super) async fn next(&mut self) -> Result<(Header, Vec<WatchEvent>), Status> {
+        while let Some(response) = self.0.responses.recv().await {
+            self.0.taken();
+            match response.body {
+                WatchBody::Events(events) => return Ok((response.header, events)),
+                WatchBody::Cancelled { reason, .. } => return Err(Status::aborted(reason)),
+                WatchBody::Created | WatchBody::Progress => {}
+            }
+        }
+        Err(refused(Error::Stopped))
+    }
 }
 
 /// `Lease/LeaseKeepAlive`: an answer to each message, in order.

@@ -6,6 +6,7 @@
 //! would.
 
 mod method;
+mod recipe;
 mod request;
 mod response;
 #[cfg(test)]
@@ -13,8 +14,12 @@ mod tests;
 mod watch;
 
 pub use method::Method;
-pub use request::{lock_request, request, unlock_request};
-pub use response::{header, lock_response, response, snapshot, status, Condition};
+pub use recipe::{
+    campaign_request, campaign_response, leader_request, leader_response, lock_request, lock_response, unlock_request,
+    LeaderKey,
+};
+pub use request::request;
+pub use response::{header, response, snapshot, status, Condition};
 pub use watch::{watch_request, watch_responses, Watching};
 
 use crate::api::{Code, Error};

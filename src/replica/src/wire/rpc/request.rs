@@ -5,8 +5,7 @@ use prost::Message;
 
 use super::{Method, Refusal};
 use crate::api::{
-    AuthRequest, CompactRequest, DowngradeRequest, Error, LeaseGrantRequest, LeaseId, Permission, PermissionType,
-    Request,
+    AuthRequest, CompactRequest, DowngradeRequest, Error, LeaseGrantRequest, Permission, PermissionType, Request,
 };
 use crate::wire::message::{alarm, auth, kv, lease, rpc};
 use crate::wire::{alarm as alarms, kv as keys, TXN_DEPTH_MAX};
@@ -59,23 +58,6 @@ pub fn request(method: Method, body: Bytes, new_member: &dyn Fn(&[String]) -> Me
         Method::Downgrade => Request::Downgrade(downgrade(parse(body)?)?),
         _ => Request::Auth(auth_request(method, body)?),
     })
-}
-
-/// Name and lease of a `v3lockpb.LockRequest`.
-///
-/// # Errors
-/// It is none.
-pub fn lock_request(body: Bytes) -> Result<(Bytes, LeaseId), Refusal> {
-    let rpc::LockRequest { name, lease } = parse(body)?;
-    Ok((name, lease))
-}
-
-/// The key of a `v3lockpb.UnlockRequest`.
-///
-/// # Errors
-/// It is none.
-pub fn unlock_request(body: Bytes) -> Result<Bytes, Refusal> {
-    Ok(parse::<kv::DeleteRangeRequest>(body)?.key)
 }
 
 pub(super) fn parse<M: Message + Default>(body: Bytes) -> Result<M, Refusal> {

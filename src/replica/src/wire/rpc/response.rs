@@ -113,11 +113,6 @@ pub fn snapshot(cluster: u64, header: Header, version: &str, blob: Bytes, remain
     rpc::SnapshotResponse { header, remaining_bytes, blob, version }.encode_to_vec().into()
 }
 
-/// The message of `v3lockpb.LockResponse`.
-pub fn lock_response(cluster: u64, header: Header, key: Bytes) -> Bytes {
-    rpc::LockResponse { header: Some(message_header(cluster, header)), key }.encode_to_vec().into()
-}
-
 pub(super) fn message_header(cluster: u64, header: Header) -> rpc::ResponseHeader {
     let Header { member, revision, raft_term } = header;
     rpc::ResponseHeader { cluster_id: cluster, member_id: member.0, revision, raft_term }
