@@ -1,8 +1,9 @@
 //! P1 to P4, and R8: what a member's disk holds after a crash, before the member itself looks at it.
 //!
 //! The log is read by the judge's own reader and held against what was synced (P2), the database against the reference
-//! (P1, P3), the configuration in a snapshot's record too (R8), and both against each other (P1, P4). What a member makes of its log when it boots must be what the judge
-//! has read, and where the judge's reader refuses, so must the member. After damage only that last rule is left.
+//! (P1, P3), the configuration in a snapshot's record too (R8), and both against each other (P1, P4). What a member
+//! makes of its log when it boots must be what the judge has read, and where the judge's reader refuses, so must the
+//! member. After damage only that last rule is left.
 
 use std::collections::BTreeSet;
 
@@ -128,7 +129,7 @@ impl Invariants {
     }
 
     /// R8: the configuration in the record of a snapshot is that of its own index. Records of 3.4 have none.
-    fn same_configuration(&mut self, at: Moment, place: usize, start: &Snapshot) -> Result<(), Finding> {
+    pub(super) fn same_configuration(&mut self, at: Moment, place: usize, start: &Snapshot) -> Result<(), Finding> {
         let Some(found) = start.conf_state.as_ref().filter(|_| start.index >= self.founders.max(1)) else {
             return Ok(());
         };
