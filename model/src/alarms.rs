@@ -1,8 +1,8 @@
 //! Q1 as clients see it: an alarm stands until somebody takes it back, and while one about space stands, nothing is
 //! answered that takes space.
 //!
-//! Who is over its quota, and when, no client can know: so that an alarm is raised says nothing here, and neither does a
-//! refusal. Requests about alarms go through the log, so what one of them shows held at some moment between its call
+//! Who is over its quota, and when, no client can know: so that an alarm is raised says nothing here, and neither does
+//! a refusal. Requests about alarms go through the log, so what one of them shows held at some moment between its call
 //! and its answer.
 
 use detcd_replica::api::{Alarm, AlarmAction, AlarmMember, AlarmRequest, Request, RequestOp, ResponseBody, TxnRequest};

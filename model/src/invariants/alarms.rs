@@ -1,7 +1,8 @@
 //! Q1 from inside: which alarms are raised, and what they bar, follows from the applied entries alone.
 //!
-//! The alarms are folded as entries are applied for the first time. Whoever stands at the same index must have the same;
-//! and an entry that an alarm bars must leave the state as it was. When an alarm is raised is each member's own affair.
+//! The alarms are folded as entries are applied for the first time. Whoever stands at the same index must have the
+//! same; and an entry that an alarm bars must leave the state as it was. When an alarm is raised is each member's own
+//! affair.
 
 use std::collections::BTreeSet;
 

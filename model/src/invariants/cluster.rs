@@ -1,7 +1,7 @@
 //! G1 from inside: who votes and who learns follows from the applied entries alone.
 //!
-//! The members are folded as entries are applied for the first time; whoever stands at the same index must have the same
-//! voters and learners. What a database says of them is compared when it is read.
+//! The members are folded as entries are applied for the first time; whoever stands at the same index must have the
+//! same voters and learners. What a database says of them is compared when it is read.
 
 use bytes::Bytes;
 use detcd_replica::history::{Finding, Moment};
@@ -41,7 +41,8 @@ impl Invariants {
     /// A member that has applied what anyone has knows the same cluster.
     pub(super) fn knows_cluster(&self, at: Moment, place: usize, view: &View<'_>) -> Result<(), Finding> {
         let Cluster { voters, learners, lost, .. } = &self.cluster;
-        let is_newest = view.applied == self.reference.last() && view.applied > self.founders;
+        // A member that has applied nothing knows nobody.
+        let is_newest = view.applied == self.reference.last() && !view.voters.is_empty();
         if !is_newest || *lost || self.members[place].tainted || self.premise_lost {
             return Ok(());
         }

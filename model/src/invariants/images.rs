@@ -1,8 +1,11 @@
-//! P1 to P4: what a member's disk holds after a crash, before the member itself looks at it.
+//! P1 to P4, and R8: what a member's disk holds after a crash, before the member itself looks at it.
 //!
 //! The log is read by the judge's own reader and held against what was synced (P2), the database against the reference
-//! (P1, P3), and both against each other (P1, P4). What a member makes of its log when it boots must be what the judge
-//! has read, and where the judge's reader refuses, so must the member. After damage only that last rule is left.
+//! (P1, P3), the configuration in a snapshot's record too (R8), and both against each other (P1, P4). What a member
+//! makes of its log when it boots must be what the judge has read, and where the judge's reader refuses, so must the
+//! member. After damage only that last rule is left.
+
+use std::collections::BTreeSet;
 
 use detcd_replica::history::{Finding, Moment};
 use detcd_replica::{DiskImage, FileName, MemberId, View};
@@ -11,6 +14,7 @@ use super::database::{Content, Fault};
 use super::findings::finding;
 use super::logs::entry_hash_of;
 use super::Invariants;
+use crate::storage::entry::Snapshot;
 use crate::storage::wal::{self, Log};
 use crate::storage::Damage;
 
@@ -94,6 +98,7 @@ impl Invariants {
     /// P1, P3, P4: the database, or the one that came with the snapshot which the log starts from.
     fn databases(&mut self, at: Moment, place: usize, image: &DiskImage, log: &Log) -> Result<(), Finding> {
         let (id, committed) = (self.members[place].id, self.members[place].progress.committed_index());
+        self.same_configuration(at, place, &log.start())?;
         let start = log.start().index;
         let index = match image.files.get(&FileName::Db) {
             // Whose making a crash has cut short holds nothing yet, and has promised nothing.
@@ -124,6 +129,29 @@ impl Invariants {
             return Err(finding("P1", at, summary, Vec::new()));
         }
         Ok(())
+    }
+
+    /// R8: the configuration in the record of a snapshot is that of its own index. Records of 3.4 have none.
+    pub(super) fn same_configuration(&mut self, at: Moment, place: usize, start: &Snapshot) -> Result<(), Finding> {
+        let Some(found) = start.conf_state.as_ref().filter(|_| start.index >= self.founders.max(1)) else {
+            return Ok(());
+        };
+        if start.index > self.reference.last() || self.premise_lost {
+            return Ok(());
+        }
+        let (id, index, needed) = (self.members[place].id, start.index, self.needed(place));
+        let Ok(fold) = self.reference.at(index, &needed) else { return Ok(()) };
+        let sorted = |ids: &[u64]| ids.iter().copied().collect::<BTreeSet<u64>>();
+        let of_log = |learners| fold.members.ids(learners).into_iter().collect::<BTreeSet<u64>>();
+        let (has, should) = ((sorted(&found.voters), sorted(&found.learners)), (of_log(false), of_log(true)));
+        if has == should {
+            return Ok(());
+        }
+        let summary = format!("{id}'s snapshot at index {index} has another configuration than its log leads to there");
+        let show = |who: &str, (voters, learners): &(BTreeSet<u64>, BTreeSet<u64>)| {
+            format!("{who}: voters {voters:?}, learners {learners:?}")
+        };
+        Err(finding("R8", at, summary, vec![show("it has", &has), show("the log", &should)]))
     }
 
     /// P4: the database that came with the snapshot at `start`, when `db` is only at `index`. Its index.

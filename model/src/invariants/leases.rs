@@ -1,5 +1,5 @@
-//! E1, E3 and E4 from inside: a lease does not end before its time, no change of leaders gives it more time than its last
-//! checkpoint and an election timeout, and what a member holds of leases in memory is what its log leads to.
+//! E1, E3 and E4 from inside: a lease does not end before its time, no change of leaders gives it more time than its
+//! last checkpoint and an election timeout, and what a member holds of leases in memory is what its log leads to.
 //!
 //! Time here is true time, which no member knows. A lease lives for its time on the clock of whoever leads; clocks may
 //! be fast, so in true time it lives at least that, divided by the fastest clock there was. A revocation that a client
@@ -20,9 +20,9 @@ use crate::storage::entry::{self, Command};
 const SECOND: u64 = 1_000_000_000;
 /// The rate of a clock is measured over at least so long, in nanoseconds.
 const CLOCK_SPAN: u64 = 10_000_000;
-/// An old leader steps down at its second look at the quorum after it was cut off, two election timeouts later at most; a
-/// new one may be there one election timeout after its last heartbeat, which may have been sent an interval before that.
-/// The election timeout that it adds falls short of that interval, and of the ticks in which both count.
+/// An old leader steps down at its second look at the quorum after it was cut off, two election timeouts later at most;
+/// a new one may be there one election timeout after its last heartbeat, which may have been sent an interval before
+/// that. The election timeout that it adds falls short of that interval, and of the ticks in which both count.
 const GRACE_TICKS: u64 = 2;
 /// Parts in the rate of a clock.
 const BILLION: u64 = 1_000_000_000;

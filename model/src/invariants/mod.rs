@@ -76,8 +76,8 @@ use states::{Progress, States};
 /// The names of all checks.
 pub fn names() -> &'static [&'static str] {
     &[
-        "R1", "R2", "R3", "R4", "R5", "R6", "R7", "P1", "P2", "P3", "P4", "M1", "M2", "M3", "E1", "E3", "E4", "A1",
-        "G1", "Q1",
+        "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "P1", "P2", "P3", "P4", "M1", "M2", "M3", "E1", "E3", "E4",
+        "A1", "G1", "Q1",
     ]
 }
 

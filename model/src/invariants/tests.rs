@@ -33,10 +33,10 @@ struct Fake {
     state_hash: u64,
     consistent_index: u64,
     op: u64,
+    alarms: BTreeSet<AlarmMember>,
 }
 
 static NO_LEASES: BTreeMap<LeaseId, Lease> = BTreeMap::new();
-static NO_ALARMS: BTreeSet<AlarmMember> = BTreeSet::new();
 
 impl Fake {
     /// A member that has nothing yet.
@@ -57,6 +57,7 @@ impl Fake {
             state_hash: 0,
             consistent_index: 0,
             op: 1,
+            alarms: BTreeSet::new(),
         }
     }
 
@@ -80,7 +81,7 @@ impl Fake {
             election_timeout: Span::secs(1),
             heartbeat_interval: Span::millis(100),
             lease_revoke_rate: 1_000,
-            alarms: &NO_ALARMS,
+            alarms: &self.alarms,
             consistent_index: self.consistent_index,
         }
     }

@@ -133,8 +133,8 @@ impl Proposal {
     }
 }
 
-/// The tag of what a normal entry asks for, at little cost: the fields of etcd's union come in order, and before the one
-/// that is there comes at most the entry's own number.
+/// The tag of what a normal entry asks for, at little cost: the fields of etcd's union come in order, and before the
+/// one that is there comes at most the entry's own number.
 pub fn union_tag(kind: i32, data: &[u8]) -> Option<u8> {
     const ID: u8 = 0x08;
     if kind != NORMAL {

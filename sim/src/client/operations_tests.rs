@@ -60,6 +60,7 @@ impl Story {
             request_timeout: Span::secs(1),
             think_time: Span::ZERO,
             tracks_keys: false,
+            bugs: detcd_replica::Bugs::NONE,
         });
         let mut story = Self { client, workload: Same(request), recorder: Recorder::new(), out: Vec::new(), at: 0 };
         story.step(|client, workload, turn| client.start(workload, turn));

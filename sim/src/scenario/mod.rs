@@ -161,7 +161,8 @@ section! {
         ttl_seconds: u64 = 4, 1, 3_600, "seconds";
         /// Mean time between the steps of the administrator who makes room when there is an alarm (quota).
         administrator_period: Time = Time::millis(100), 1_000_000, HOUR, "time";
-        /// A write under a lock compares the creation of the lock's key (lock); if not, it may come when the lock is lost.
+        /// A write under a lock compares the creation of the lock's key (lock); if not, it may come when the lock is
+        /// lost.
         fenced: bool = true, 0, 0, "true or false";
         /// Mean time between compactions by a client of its own; 0 is none. etcd's robustness tests: 200ms.
         compaction_period: Time = Time::millis(0), 0, HOUR, "time";

@@ -1,5 +1,5 @@
-//! The membership client: adds a learner, gives it another URL, promotes it, removes it, and in between hands leadership
-//! over.
+//! The membership client: adds a learner, gives it another URL, promotes it, removes it, and in between hands
+//! leadership over.
 //!
 //! One cycle is add, update, promote, remove, each with a member that never was before, so the voters of the scenario
 //! stay. What is refused is asked for again a few times, since the next member may lead, or the learner have caught up;

@@ -1,10 +1,10 @@
 //! `lease-ttl`: leases that are granted, kept alive, left alone, asked about and revoked, with keys that hang on them.
 //!
-//! Out of 100 requests: 9 grants, 24 puts with a lease, 6 transactions that create a key with one, 4 puts without (which
-//! take a key off its lease), 28 keep-alives, 4 revocations, 8 questions for the time that is left, 3 lists of leases, 4
-//! gets, 7 lists and 3 deletes. A third of the leases is left alone from the start; and now and then a client dozes, and
-//! keeps none of its leases alive for its next twenty requests. One request in six is about another client's lease.
-//! It knows which leases it was granted and heard nothing bad of, and no clock.
+//! Out of 100 requests: 9 grants, 24 puts with a lease, 6 transactions that create a key with one, 4 puts without
+//! (which take a key off its lease), 28 keep-alives, 4 revocations, 8 questions for the time that is left, 3 lists of
+//! leases, 4 gets, 7 lists and 3 deletes. A third of the leases is left alone from the start; and now and then a client
+//! dozes, and keeps none of its leases alive for its next twenty requests. One request in six is about another client's
+//! lease. It knows which leases it was granted and heard nothing bad of, and no clock.
 
 use std::collections::{BTreeSet, VecDeque};
 

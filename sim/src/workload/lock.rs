@@ -2,11 +2,11 @@
 //!
 //! A session is a lease. Who wants the lock creates a key of its own under the lock's prefix, with the lease, and owns
 //! the lock when no key there is older; else it waits until the next older one is gone, keeps its session alive
-//! meanwhile, and looks whether its own key is still there before it takes the lock for its own. Under the lock a client
-//! reads what is guarded and writes `mine<theirs`: its new name, and the one that it has read. Fenced, a write is a
-//! transaction that compares the creation of the client's key; unfenced it is a put, which may arrive when the lock has
-//! long been another's. After a write without an answer a client gives up its session. One waiter in three dozes, and
-//! keeps nothing alive.
+//! meanwhile, and looks whether its own key is still there before it takes the lock for its own. Under the lock a
+//! client reads what is guarded and writes `mine<theirs`: its new name, and the one that it has read. Fenced, a write
+//! is a transaction that compares the creation of the client's key; unfenced it is a put, which may arrive when the
+//! lock has long been another's. After a write without an answer a client gives up its session. One waiter in three
+//! dozes, and keeps nothing alive.
 
 use bytes::Bytes;
 use detcd_replica::api::{

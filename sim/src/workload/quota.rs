@@ -1,10 +1,10 @@
 //! `quota`: clients that fill a backend which has a small quota, and the administrator who makes room again.
 //!
-//! Out of 100 requests of a client: 45 puts, 12 transactions with a put inside, 8 with a put two levels down, 5 grants of
-//! leases, 10 deletes (which are never refused for space), 10 gets and 10 lists. Nobody stops when there is no space.
-//! The administrator goes by etcd's guide: look for alarms; when there are any, compact at the newest revision, write
-//! each member's database anew, and take back the alarms one by one. Now and then it takes one back too early, or one
-//! that nobody has raised.
+//! Out of 100 requests of a client: 45 puts, 12 transactions with a put inside, 8 with a put two levels down, 5 grants
+//! of leases, 10 deletes (which are never refused for space), 10 gets and 10 lists. Nobody stops when there is no
+//! space. The administrator goes by etcd's guide: look for alarms; when there are any, compact at the newest revision,
+//! write each member's database anew, and take back the alarms one by one. Now and then it takes one back too early, or
+//! one that nobody has raised.
 
 use detcd_replica::api::{
     Alarm, AlarmAction, AlarmMember, AlarmRequest, CompactRequest, DeleteRangeRequest, Key, KeyRange,
@@ -197,7 +197,7 @@ mod tests {
     fn the_administrator_makes_room_before_it_takes_alarms_back() {
         let mut administrator = Administrator::new(3);
         let seen = Seen { revision: 40, ..Seen::new(false) };
-        let mut next = |administrator: &mut Administrator| administrator.next(0, &seen, &mut Neutral);
+        let next = |administrator: &mut Administrator| administrator.next(0, &seen, &mut Neutral);
         let look = next(&mut administrator);
         let alarms = [1, 3].map(|id| AlarmMember { alarm: Alarm::NoSpace, member: MemberId(id) }).to_vec();
         let header = Header { member: MemberId(1), revision: 40, raft_term: 1 };

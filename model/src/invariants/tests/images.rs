@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use detcd_replica::api::Alarm;
 use detcd_replica::history::Side;
 use detcd_replica::DiskImage;
 use prost::Message as _;
 
 use super::*;
 use crate::storage::db::testing::{file, Content, PAGE};
-use crate::storage::entry::{ConfChange, StoredKeyValue};
+use crate::storage::entry::{ConfChange, ConfState, Snapshot, StoredKeyValue};
 use crate::storage::entry::{StoredAlarm, StoredLease};
 use crate::storage::request::testing::{alarm, attach, compact, delete, grant, put};
 use crate::storage::wal::testing::Writer;
@@ -48,6 +49,11 @@ impl Disk {
     }
 
     fn of(log: Vec<(i32, Vec<u8>)>) -> Self {
+        Self::raising(log, &[])
+    }
+
+    /// The same, with these alarms raised at the end of the log, whose last entry then does nothing.
+    fn raising(log: Vec<(i32, Vec<u8>)>, alarms: &[AlarmMember]) -> Self {
         let mut invariants = Invariants::new(&[n(1)]);
         let mut fake = Fake::new(1);
         let mut writer = Writer::first();
@@ -61,6 +67,8 @@ impl Disk {
             fake.entries.push(entry);
         }
         let last = fake.entries.len() as u64;
+        let barred = u64::from(!alarms.is_empty());
+        fake.alarms = alarms.iter().copied().collect();
         writer.state(1, 1, last);
         invariants.on_boot(1, &fake.view(), &[]).expect("it boots");
         let saved = Event::WalSaved { op: OpId(1), entries: Some((1, last)), hard_state: (1, n(1), last) };
@@ -76,7 +84,7 @@ impl Disk {
                     index: entry.index,
                     term: 1,
                     entry_hash,
-                    state_hash: entry.index,
+                    state_hash: entry.index.min(last - barred),
                     revision: 1,
                 })
             })
@@ -203,10 +211,30 @@ fn a_database_is_not_ahead_of_the_log_nor_behind_its_commits() {
 fn members_are_those_of_the_log() {
     let mut disk = Disk::settled();
     disk.bucket("members").insert(b"2".to_vec(), br#"{"id":2,"peerURLs":null}"#.to_vec());
-    disk.judged(Some(("P1", "its members are not those of the log")));
+    disk.judged(Some(("G1", "its members are not those of the log")));
     let mut disk = Disk::settled();
     disk.bucket("meta").insert(b"confState".to_vec(), br#"{"voters":[1,2],"auto_leave":false}"#.to_vec());
     disk.judged(Some(("P1", "its confState has voters [1, 2]")));
+}
+
+#[test]
+fn voters_are_those_of_the_log() {
+    let disk = Disk::settled();
+    for (voters, expect) in [(vec![n(1)], Ok(())), (vec![n(1), n(2)], Err("G1")), (Vec::new(), Ok(()))] {
+        let mut fake = Fake::new(1);
+        (fake.applied, fake.voters) = (6, voters);
+        let found = disk.invariants.knows_cluster(9, 0, &fake.view());
+        assert_eq!(found.map_err(|finding| finding.check), expect);
+    }
+}
+
+#[test]
+fn a_snapshot_has_the_configuration_of_its_index() {
+    for (voters, expect) in [(vec![1], Ok(())), (vec![1, 2], Err("R8"))] {
+        let conf_state = Some(ConfState { voters, ..ConfState::default() });
+        let found = Disk::settled().invariants.same_configuration(9, 0, &Snapshot { index: 6, term: 1, conf_state });
+        assert_eq!(found.map_err(|finding| finding.check), expect);
+    }
 }
 
 #[test]
@@ -274,7 +302,8 @@ fn leases_and_alarms_are_those_of_the_log() {
     // A lease of two seconds with a key on it, at a member that gives five at least; then no space, so nothing is put.
     let mut log = log();
     log.extend([grant(7, 2), attach("c", 7), alarm(1, 1, 1), put("d", "1")].map(|data| (0, data)));
-    let mut disk = Disk::of(log);
+    let no_space = AlarmMember { alarm: Alarm::NoSpace, member: n(1) };
+    let mut disk = Disk::raising(log, &[no_space]);
     let attached = StoredKeyValue {
         key: "c".into(),
         create_revision: 6,
