@@ -6,8 +6,21 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const COMMANDS: [&str; 12] =
-    ["run", "replay", "export", "import", "db", "wal", "check", "model", "bench", "disk", "scenarios", "completions"];
+const COMMANDS: [&str; 12] = [
+    "run",
+    "replay",
+    "export",
+    "import",
+    "db",
+    "wal",
+    "check",
+    "model",
+    "bench",
+    "disk",
+    "selftest",
+    "scenarios",
+    "completions",
+];
 
 pub(crate) fn detcd_in(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_detcd"))
