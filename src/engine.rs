@@ -8,6 +8,7 @@ mod evidence;
 mod inspect;
 mod past;
 mod restore;
+pub(crate) mod selftest;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::io::{BufRead, Read as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use detcd_model::explore;
 use detcd_model::formats::{self, ModelName};
 use detcd_model::invariants::Invariants;
@@ -272,6 +274,10 @@ impl Observer for WhiteBox {
 
     fn disk(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding> {
         self.0.borrow_mut().on_image(moment, member, image).err()
+    }
+
+    fn committed(&mut self, moment: Moment, member: MemberId, db: &Bytes) -> Option<Finding> {
+        self.0.borrow_mut().on_commit(moment, member, db).err()
     }
 
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {

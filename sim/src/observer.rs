@@ -1,5 +1,6 @@
 //! Who watches the members while they run. The world gathers this evidence; it does not know what is made of it.
 
+use bytes::Bytes;
 use detcd_replica::history::{Finding, Moment};
 use detcd_replica::time::Monotonic;
 use detcd_replica::{DiskImage, FileName, MemberId, OpId, Output, View};
@@ -22,6 +23,10 @@ pub trait Observer {
     /// What a member's disk holds: when it is about to boot from it, and when the run is over, as a loss of power would
     /// leave it then.
     fn disk(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding>;
+
+    /// A member's database lasts as it is here: a commit has just ended, and the next has not begun. Only where the
+    /// scenario asks for it.
+    fn committed(&mut self, moment: Moment, member: MemberId, db: &Bytes) -> Option<Finding>;
 
     /// A member is back, from its disk.
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding>;
@@ -54,6 +59,10 @@ impl Observer for Unobserved {
     }
 
     fn booted(&mut self, _: Moment, _: &View<'_>, _: &[Output]) -> Option<Finding> {
+        None
+    }
+
+    fn committed(&mut self, _: Moment, _: MemberId, _: &Bytes) -> Option<Finding> {
         None
     }
 

@@ -4,6 +4,7 @@
 //! run as `detcd run` runs them, every check on.
 
 mod memory;
+mod pager;
 mod raft_loop;
 mod split;
 
@@ -55,6 +56,7 @@ pub(crate) struct Figure {
 /// Every case, in the order they are run.
 pub(crate) const CASES: &[Case] = &[
     Case { name: "raft", measure: raft },
+    Case { name: "pager", measure: pages },
     Case { name: "full", measure: full },
     Case { name: "idle", measure: idle },
     Case { name: "short", measure: short },
@@ -110,6 +112,23 @@ fn raft(case: &Case) -> Result<Vec<Figure>, Failure> {
             taken,
         ),
     ])
+}
+
+/// Files that the pager writes.
+const PAGER_FILES: u64 = 25;
+
+/// The pager, with nothing around it, and how much it writes beside bbolt.
+fn pages(case: &Case) -> Result<Vec<Figure>, Failure> {
+    let (stats, taken) = timed(|| pager::run(PAGER_FILES));
+    let what = format!("batches of 150 puts and what etcd writes beside them, {} commits", stats.commits);
+    let same = || "the same".to_owned();
+    let beside = pager::BBOLT_PAGES as f64 / pager::BATCHES as f64;
+    let commits = figure(case, what, per_second(stats.commits, taken.cpu), "commits per CPU-second", None, taken);
+    let rate = per_second(stats.pages_written, taken.cpu);
+    let written = figure(case, same(), rate, "pages written per CPU-second", None, taken);
+    let each = stats.pages_written as f64 / stats.commits as f64;
+    let what = format!("the same; bbolt 1.4.3 writes {beside:.3}");
+    Ok(vec![commits, written, figure(case, what, each, "pages written per commit", None, taken)])
 }
 
 /// The whole thing: replica, world and every check.

@@ -398,6 +398,21 @@ pub(crate) struct BenchArgs {
     pub(crate) output: OutputArgs,
 }
 
+/// `detcd selftest`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SelftestArgs {
+    /// Operations to do; the last story is told to its end
+    #[arg(long, value_name = "N", default_value = "1000000", help_heading = "Stories")]
+    pub(crate) budget: NonZeroU64,
+
+    /// The first story
+    #[arg(long, value_name = "STORY", default_value = "0", help_heading = "Stories")]
+    pub(crate) from: u64,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 /// `detcd disk`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DiskArgs {

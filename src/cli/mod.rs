@@ -15,7 +15,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use args::{
     BenchArgs, BugsArgs, CheckArgs, CompletionsArgs, ConformArgs, DbArgs, DbKeys, DbPage, DbPath, DbWhat, DiskArgs,
-    ExportArgs, ImportArgs, Keep, ModelArgs, OutputArgs, ReplayArgs, RunArgs, ScenariosArgs, WalArgs, WorldArgs,
+    ExportArgs, ImportArgs, Keep, ModelArgs, OutputArgs, ReplayArgs, RunArgs, ScenariosArgs, SelftestArgs, WalArgs,
+    WorldArgs,
 };
 pub(crate) use seeds::{parse_seed, SeedRange};
 pub(crate) use serve::ServeArgs;
@@ -79,6 +80,12 @@ EXAMPLES
     detcd bugs                                     every bug that a scenario is made to find
     detcd bugs M-18 mustsync_ignores_vote          these two
     detcd bugs --budget 1000 --json                1000 seeds a scenario, a line of JSON a bug";
+
+const SELFTEST_EXAMPLES: &str = "\
+EXAMPLES
+    detcd selftest                                 a million operations of the pager
+    detcd selftest --budget 10000000 --json        what a night does
+    detcd selftest --from 412 --budget 1           story 412 again";
 
 const EXPORT_EXAMPLES: &str = "\
 EXAMPLES
@@ -160,6 +167,9 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// What is this simulated disk like? fio's percentiles of appends with fdatasync.
     Disk(DiskArgs),
+    /// Do our own parts hold? Tells the pager random stories with crashes, beside an ordered map.
+    #[command(after_long_help = SELFTEST_EXAMPLES)]
+    Selftest(SelftestArgs),
     /// Which scenarios are built in? With a name: prints that file.
     Scenarios(ScenariosArgs),
     /// Prints a completion script for a shell.
@@ -277,6 +287,7 @@ mod tests {
             "model",
             "bench",
             "disk",
+            "selftest",
             "scenarios",
             "completions",
         ] {

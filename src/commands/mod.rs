@@ -12,6 +12,7 @@ mod model;
 mod replay;
 mod run;
 mod scenarios;
+mod selftest;
 mod serve;
 mod sweep;
 mod target;
@@ -40,6 +41,7 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Model(args) => model::execute(&args),
         Command::Bench(args) => bench::execute(&args),
         Command::Disk(args) => disk::execute(&args),
+        Command::Selftest(args) => selftest::execute(&args),
         Command::Scenarios(args) => scenarios::execute(&args),
         Command::Completions(args) => {
             let mut script = Vec::new();

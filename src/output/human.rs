@@ -100,7 +100,9 @@ pub(crate) fn scaled(value: f64) -> String {
             return format!("{:.1}{name}", value / unit);
         }
     }
-    format!("{value:.0}")
+    // A ratio is nothing without its first decimal.
+    let decimals = usize::from(value < 100.0 && value.fract() != 0.0);
+    format!("{value:.decimals$}")
 }
 
 fn failures(summary: &SummaryLine) -> String {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "replay",
     "bugs",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 16] = [
     "serve",
     "model",
     "bench",
+    "selftest",
     "disk",
     "scenarios",
     "completions",

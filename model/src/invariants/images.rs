@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use detcd_replica::history::{Finding, Moment};
 use detcd_replica::{DiskImage, FileName, MemberId, View};
 
@@ -14,6 +15,7 @@ use super::database::{Content, Fault};
 use super::findings::finding;
 use super::logs::entry_hash_of;
 use super::Invariants;
+use crate::storage::db::Db;
 use crate::storage::entry::Snapshot;
 use crate::storage::wal::{self, Log};
 use crate::storage::Damage;
@@ -59,6 +61,36 @@ impl Invariants {
         }
         self.members[place].found = Some(Found::Log(Box::new(log)));
         Ok(())
+    }
+
+    /// P3 and P1, cheaply, for the database of a running member whose commit has just ended: its pages are sound, and
+    /// it is at the index that was committed. What is in it is compared when a boot reads it.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn on_commit(&mut self, at: Moment, member: MemberId, db: &Bytes) -> Result<(), Finding> {
+        let place = self.place(member);
+        let of = &self.members[place];
+        if self.premise_lost || of.damaged || of.tainted {
+            return Ok(());
+        }
+        let committed = of.progress.last_commit();
+        let mut index = None;
+        let walked = Db::open(db).and_then(|db| {
+            db.walk(&mut |bucket, pair| {
+                if let (b"meta", Some((b"consistent_index", value))) = (bucket, pair) {
+                    index = value.try_into().ok().map(u64::from_be_bytes);
+                }
+            })
+        });
+        if let Err(damage) = walked {
+            return Err(self.database_finding(at, place, FileName::Db, Fault::Pages(damage)));
+        }
+        if index.unwrap_or(0) == committed {
+            return Ok(());
+        }
+        let summary = format!("{member} has committed index {committed}, and its db is at {index:?}");
+        Err(finding("P1", at, summary, Vec::new()))
     }
 
     /// P2: the log has everything that was synced.
@@ -177,7 +209,7 @@ impl Invariants {
         Ok((name, content.consistent_index))
     }
 
-    fn read_database(&self, at: Moment, place: usize, name: FileName, file: &bytes::Bytes) -> Result<Content, Finding> {
+    fn read_database(&self, at: Moment, place: usize, name: FileName, file: &Bytes) -> Result<Content, Finding> {
         let content = Content::read(file).map_err(|fault| self.database_finding(at, place, name, fault))?;
         let (index, known) = (content.consistent_index, self.reference.last());
         if index > known {

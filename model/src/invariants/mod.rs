@@ -32,12 +32,12 @@
 //! | E3 | a member holds the leases, with their keys, that the log leads to, and keeps no other alive |
 //! | Q1 | a member has the alarms that the log leads to |
 //!
-//! The cost of a step is proportional to what changed in it, and memory to the length of the logs. It is an
-//! observer: it knows views and events, nothing of how a replica works, and never changes one. What a booting
-//! member finds on its disk counts towards a quorum, but is not missed if a later crash takes it before a sync.
-//! Disks are read in full only after crashes and at the end, by readers of the judge's own ([`crate::storage`]).
-//! When a voter has lost what it had promised (damage, wiping), Raft's premise is gone: from then on only M2
-//! is checked.
+//! The cost of a step is proportional to what changed in it, and memory to the length of the logs. It is an observer:
+//! it knows views and events, nothing of how a replica works, and never changes one. What a booting member finds on its
+//! disk counts towards a quorum, but is not missed if a later crash takes it before a sync. Disks are read in full only
+//! after crashes and at the end, by readers of the judge's own ([`crate::storage`]); where a scenario asks for it, the
+//! pages of each database after each commit, too. When a voter has lost what it had promised (damage, wiping), Raft's
+//! premise is gone: from then on only M2 is checked.
 
 mod alarms;
 mod cluster;

@@ -95,6 +95,11 @@ impl Progress {
         self.unnamed.unwrap_or(self.committed).0
     }
 
+    /// The consistent index of the last commit, in whichever file that went to.
+    pub(super) fn last_commit(&self) -> u64 {
+        self.committed.0
+    }
+
     /// Another file takes the database's name.
     pub(super) fn renamed(&mut self) {
         self.unnamed.get_or_insert(self.committed);

@@ -407,6 +407,11 @@ impl Disk {
         DiskImage { files: self.names.iter().map(content).collect(), lengths: trimmed.map(length).collect() }
     }
 
+    /// One file as the page cache shows it, without the zeros at its end; `None` when there is no such file.
+    pub fn shown(&self, name: FileName) -> Option<Bytes> {
+        self.names.get(&name).map(|id| self.files[id].image(true))
+    }
+
     /// Every file with its exact length, for whoever takes the disk out and looks at it.
     pub fn contents(&self, layer: Layer) -> BTreeMap<FileName, FileContent> {
         let names = match layer {

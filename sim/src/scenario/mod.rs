@@ -271,6 +271,14 @@ section! {
     }
 }
 
+section! {
+    /// `[checks]`: what the judge is shown beyond every step and every disk that a member boots from.
+    Checks {
+        /// Each database after each commit, too.
+        every_commit: bool = false, 0, 0, "true or false";
+    }
+}
+
 /// Every parameter of a run but its seed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -307,6 +315,8 @@ pub struct Scenario {
     pub membership: Membership,
     /// How long.
     pub acts: Acts,
+    /// What the judge is shown.
+    pub checks: Checks,
     /// Paths that the file or the command line states; [`Scenario::drawn`] leaves them alone. The reader fills it in.
     #[serde(skip)]
     pub stated: BTreeSet<String>,
@@ -314,7 +324,7 @@ pub struct Scenario {
 
 impl Scenario {
     /// The sections with their fields, in the order of the file; the first has no name.
-    pub fn sections() -> [(&'static str, &'static [Field]); 12] {
+    pub fn sections() -> [(&'static str, &'static [Field]); 13] {
         const TOP: &[Field] = &[
             Field { name: "name", low: 0, high: 0, unit: "text", about: " Its name.\n" },
             Field { name: "description", low: 0, high: 0, unit: "text", about: " What it shows, in a sentence.\n" },
@@ -353,6 +363,7 @@ impl Scenario {
             ("faults", Faults::FIELDS),
             ("membership", Membership::FIELDS),
             ("acts", Acts::FIELDS),
+            ("checks", Checks::FIELDS),
         ]
     }
 
@@ -379,6 +390,7 @@ impl Scenario {
         self.faults.check("faults")?;
         self.membership.check("membership")?;
         self.acts.check("acts")?;
+        self.checks.check("checks")?;
         one_of("network", &self.network.profile, &NETWORK_PROFILES)?;
         one_of("disk", &self.disk.profile, &DISK_PROFILES)?;
         if let Some(bug) = self.finds.iter().find(|name| Bug::parse(name).is_none()) {

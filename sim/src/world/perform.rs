@@ -1,7 +1,8 @@
 //! What a member wants done, done in order.
 
+use detcd_replica::history::Finding;
 use detcd_replica::raftpb::MessageType;
-use detcd_replica::{DiskCommand, Event, Input, MemberId, OpId, Output, PeerMessage};
+use detcd_replica::{DiskCommand, Event, FileName, Input, MemberId, OpId, Output, PeerMessage};
 
 use crate::digest::Digest;
 use crate::disk::Completion;
@@ -10,6 +11,17 @@ use super::node::Down;
 use super::{Happening, Stop, World};
 
 impl World<'_> {
+    /// Where a commit has ended, and the scenario asks for it: show the database.
+    fn look_at_commit(&mut self, node: usize, performed: &[Output]) -> Option<Finding> {
+        let ended = |output: &Output| matches!(output, Output::Event(Event::BackendCommitted { .. }));
+        if !self.scenario.checks.every_commit || !performed.iter().any(ended) {
+            return None;
+        }
+        let (disk, member) = (&self.nodes[node].disk, self.nodes[node].config.member);
+        let db = disk.shown(FileName::Db)?;
+        self.observer.committed(self.moment, member, &db)
+    }
+
     /// Show the step to the observer, then do what it asks for. A failpoint that is armed cuts it short: what comes
     /// after is never done, and the member is gone.
     pub(super) fn perform(&mut self, node: usize, outputs: &mut Vec<Output>, booted: bool) {
@@ -24,6 +36,7 @@ impl World<'_> {
                 true => self.observer.booted(self.moment, &view, performed),
                 false => self.observer.stepped(self.moment, &view, performed),
             };
+            let finding = finding.or_else(|| self.look_at_commit(node, performed));
             if let Some(finding) = finding {
                 self.stop = Some(Stop::Finding(finding));
                 return;

@@ -327,3 +327,20 @@ fn leases_and_alarms_are_those_of_the_log() {
     disk.bucket("lease").insert(8_i64.to_be_bytes().to_vec(), other);
     disk.judged(Some(("P1", "lease 8 is not in the log, or was revoked")));
 }
+
+#[test]
+fn a_commit_leaves_a_sound_file_at_its_index() {
+    let mut disk = Disk::settled();
+    let whole = disk.image().files[&FileName::Db].clone();
+    disk.invariants.members[0].progress.committed(6, None);
+    disk.invariants.on_commit(5, n(1), &whole).expect("it is at 6, and sound");
+    let mut torn = whole.to_vec();
+    torn[2 * PAGE] ^= 1;
+    let found = disk.invariants.on_commit(6, n(1), &torn.into()).expect_err("a page says that it is another");
+    assert_eq!(found.check, "P3", "{}", found.summary);
+    disk.invariants.members[0].progress.committed(7, None);
+    let found = disk.invariants.on_commit(7, n(1), &whole).expect_err("it is still at 6");
+    assert_eq!((found.check, &found.summary[..]), ("P1", "n1 has committed index 7, and its db is at Some(6)"));
+    disk.invariants.disk_damaged(n(1));
+    disk.invariants.on_commit(8, n(1), &whole).expect("of a damaged disk nothing is promised");
+}

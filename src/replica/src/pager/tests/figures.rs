@@ -1,7 +1,10 @@
 //! Write amplification beside bbolt's: what bbolt 1.4.3 with the array freelist did for the same operations.
 //!
 //! Recorded once by a program around bbolt, whose `PageCount` of each commit these are; its `Write` was one more each
-//! time. The same program compared the files byte for byte. bbolt was made to go over its maps in order.
+//! time. The same program compared the files byte for byte. bbolt was made to go over its maps in order. As it is, in
+//! an order that Go draws, 35 of the 40 commits come out as here every time, with either kind of freelist; the five
+//! that delete a thousand keys vary by a page or two (14 to 17, 17 to 20), and in 80 recordings these figures were the
+//! most frequent, or came as often as one page more.
 
 use super::*;
 
