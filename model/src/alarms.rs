@@ -109,11 +109,14 @@ impl Alarms<'_> {
 
 /// Whether the request goes through the log, to keys or leases: all of those are refused while data is corrupt.
 fn is_of_data(request: &Request) -> bool {
-    match request {
-        Request::Put(_) | Request::DeleteRange(_) | Request::Compact(_) => true,
-        Request::LeaseGrant(_) | Request::LeaseRevoke { .. } => true,
-        _ => false,
-    }
+    matches!(
+        request,
+        Request::Put(_)
+            | Request::DeleteRange(_)
+            | Request::Compact(_)
+            | Request::LeaseGrant(_)
+            | Request::LeaseRevoke { .. }
+    )
 }
 
 /// Whether the request makes the database larger: puts, in transactions at any depth and in either branch, and leases.
