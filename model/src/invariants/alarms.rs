@@ -57,7 +57,7 @@ impl Alarms {
 impl Invariants {
     /// A member that has applied what anyone has knows the same alarms.
     pub(super) fn knows_alarms(&self, at: Moment, place: usize, view: &View<'_>) -> Result<(), Finding> {
-        let is_newest = view.applied == self.reference.last();
+        let is_newest = view.applied == self.reference.last() && view.applied > 0;
         if !is_newest || self.members[place].tainted || self.premise_lost || *view.alarms == self.alarms.raised {
             return Ok(());
         }

@@ -41,8 +41,9 @@ impl Invariants {
     /// A member that has applied what anyone has knows the same cluster.
     pub(super) fn knows_cluster(&self, at: Moment, place: usize, view: &View<'_>) -> Result<(), Finding> {
         let Cluster { voters, learners, lost, .. } = &self.cluster;
-        // A member that has applied nothing knows nobody.
-        let is_newest = view.applied == self.reference.last() && !view.voters.is_empty();
+        // A member that has applied nothing knows nobody, and neither does an empty log.
+        let known = !view.voters.is_empty() && !voters.is_empty();
+        let is_newest = view.applied == self.reference.last() && known;
         if !is_newest || *lost || self.members[place].tainted || self.premise_lost {
             return Ok(());
         }

@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn the_administrator_makes_room_before_it_takes_alarms_back() {
         let mut administrator = Administrator::new(3);
-        let seen = Seen { revision: 40, ..Seen::new(false) };
+        let mut seen = Seen::new(false);
+        seen.revision = 40;
         let next = |administrator: &mut Administrator| administrator.next(0, &seen, &mut Neutral);
         let look = next(&mut administrator);
         let alarms = [1, 3].map(|id| AlarmMember { alarm: Alarm::NoSpace, member: MemberId(id) }).to_vec();

@@ -146,6 +146,12 @@ impl Replica {
         let Ok(conf_state) = self.raft.apply_conf_change(&told) else {
             panic!("Raft refuses a change that the membership has taken: {change:?}")
         };
+        let raft = &mut self.raft.raft;
+        if raft.state == raft::StateRole::Leader && raft.prs().get(raft.id).is_none() {
+            // etcd's leads on until it stops, a second later. raft-rs cannot commit as a leader that is no member.
+            let term = raft.term;
+            raft.become_follower(term, raft::INVALID_ID);
+        }
         self.after_raft();
         Some(conf_state)
     }
