@@ -41,7 +41,7 @@ impl Invariants {
             return Ok(());
         }
         let damaged = self.members[place].damaged;
-        let log = match wal::read(&image.files) {
+        let log = match wal::read(&image.files, &image.lengths) {
             Ok(Some(log)) => log,
             Ok(None) => Log::default(),
             Err(damage) if damaged => {
@@ -56,9 +56,12 @@ impl Invariants {
         if !damaged {
             self.kept(at, place, &log)?;
         }
+        let mut reached = log.last().max(log.start().index);
         if !self.members[place].tainted {
-            self.databases(at, place, image, &log)?;
+            reached = reached.max(self.databases(at, place, image, &log)?);
         }
+        // What it finds it will apply and commit, though it was never synced and may be lost when a sync fails.
+        self.members[place].reached = reached;
         self.members[place].found = Some(Found::Log(Box::new(log)));
         Ok(())
     }
@@ -127,8 +130,8 @@ impl Invariants {
         Ok(())
     }
 
-    /// P1, P3, P4: the database, or the one that came with the snapshot which the log starts from.
-    fn databases(&mut self, at: Moment, place: usize, image: &DiskImage, log: &Log) -> Result<(), Finding> {
+    /// P1, P3, P4: the database, or the one that came with the snapshot which the log starts from. Its index.
+    fn databases(&mut self, at: Moment, place: usize, image: &DiskImage, log: &Log) -> Result<u64, Finding> {
         let (id, committed) = (self.members[place].id, self.members[place].progress.committed_index());
         self.same_configuration(at, place, &log.start())?;
         let start = log.start().index;
@@ -141,7 +144,7 @@ impl Invariants {
                 // An installed database counts when its snapshot does: the record comes before the swap.
                 let (snapshot, installed) = self.members[place].installed;
                 let installed = if start >= snapshot { installed } else { 0 };
-                if index > log.last().max(start).max(installed) {
+                if index > log.last().max(start).max(installed).max(self.members[place].reached) {
                     let summary = format!("{id}'s db is at index {index}, and its log ends at {}", log.last());
                     return Err(finding("P1", at, summary, Vec::new()));
                 }
@@ -160,7 +163,7 @@ impl Invariants {
             let summary = format!("{id}'s {name} is at index {index}; it had committed index {committed}");
             return Err(finding("P1", at, summary, Vec::new()));
         }
-        Ok(())
+        Ok(index)
     }
 
     /// R8: the configuration in the record of a snapshot is that of its own index. Records of 3.4 have none.

@@ -123,6 +123,8 @@ struct Member {
     /// The snapshot that was last installed, and the index of its database. That may be ahead of its snapshot: who sent
     /// it was replaying its own log then. The log need not reach it, if it starts from the snapshot.
     installed: (u64, u64),
+    /// How far the log and the database were that it booted from last, synced or not.
+    reached: u64,
     /// What the judge has read on the disk that it boots from.
     found: Option<Found>,
     /// Its disk may have lost or changed what was durable.
@@ -147,6 +149,7 @@ impl Member {
             progress: Progress::default(),
             replay_until: 0,
             installed: (0, 0),
+            reached: 0,
             found: None,
             damaged: false,
             tainted: false,

@@ -108,11 +108,12 @@ impl Log {
     }
 }
 
-/// Reads the segments among these files, from the last gap in their numbers on; `None` when there is none.
+/// Reads the segments among these files, from the last gap in their numbers on; `None` when there is none. Where one of
+/// `lengths` is more than the content, zeros follow up to there.
 ///
 /// # Errors
 /// What etcd would refuse to start from.
-pub fn read(files: &BTreeMap<FileName, Bytes>) -> Result<Option<Log>, Damage> {
+pub fn read(files: &BTreeMap<FileName, Bytes>, lengths: &BTreeMap<FileName, u64>) -> Result<Option<Log>, Damage> {
     let mut segments: Vec<(u64, FileName, &Bytes)> = Vec::new();
     for (file, content) in files {
         if let FileName::Wal { seq, .. } = file {
@@ -130,30 +131,46 @@ pub fn read(files: &BTreeMap<FileName, Bytes>) -> Result<Option<Log>, Damage> {
     let mut crc = 0;
     let last = segments.len() - 1;
     for (place, (_, file, content)) in segments.iter().enumerate() {
-        let torn = segment(&mut log, &mut crc, *file, content, place == last)?;
+        let length = lengths.get(file).map_or(content.len(), |length| content.len().max(*length as usize));
+        let torn = segment(&mut log, &mut crc, *file, ((*content).clone(), length), place == last)?;
         log.torn = torn.map(|offset| (*file, offset as u64));
     }
     log.end();
     Ok(Some(log))
 }
 
-/// Reads one segment. Gives where it is torn, if it is.
-fn segment(log: &mut Log, crc: &mut u32, file: FileName, content: &Bytes, last: bool) -> Result<Option<usize>, Damage> {
+/// Reads one segment: its content, and its length with the zeros behind that. Gives where it is torn, if it is.
+fn segment(
+    log: &mut Log,
+    crc: &mut u32,
+    file: FileName,
+    (mut content, length): (Bytes, usize),
+    last: bool,
+) -> Result<Option<usize>, Damage> {
     let mut offset = 0;
     loop {
         let damage = |reason: &str| Damage::new(format!("{file} at byte {offset}"), reason);
-        let rest = &content[offset..];
-        let length = match le_u64(rest, 0) {
-            Some(length) => length,
-            None if rest.is_empty() => 0,
+        let field = match le_u64(&content[offset..], 0) {
+            Some(field) => field,
+            None if content.len() == offset => 0,
+            None if content.len() < length => {
+                content = with_zeros(&content, length.min(offset + FRAME));
+                continue;
+            }
             None if last => return Ok(Some(offset)),
             None => return Err(damage("a record is cut off in its length")),
         };
-        if length == 0 {
+        if field == 0 {
             return Ok(None);
         }
-        let (size, padding) = frame_size(length);
-        let framed = usize::try_from(size + padding).ok().and_then(|size| rest[FRAME..].get(..size));
+        let (size, padding) = frame_size(field);
+        let end = usize::try_from(size + padding).ok().and_then(|size| size.checked_add(offset + FRAME));
+        let end = end.filter(|end| *end <= length);
+        // A record may end in zeros, of which the content has none at its own end.
+        if let Some(end) = end.filter(|end| *end > content.len()) {
+            content = with_zeros(&content, end);
+        }
+        let framed = end.and_then(|end| content.get(offset + FRAME..end));
         let Some(framed) = framed else {
             match last {
                 true => return Ok(Some(offset)),
@@ -181,6 +198,12 @@ fn segment(log: &mut Log, crc: &mut u32, file: FileName, content: &Bytes, last: 
         }
         offset += FRAME + framed.len();
     }
+}
+
+fn with_zeros(content: &Bytes, length: usize) -> Bytes {
+    let mut longer = content.to_vec();
+    longer.resize(length, 0);
+    longer.into()
 }
 
 fn take(log: &mut Log, record: Record) -> Result<(), String> {

@@ -8,7 +8,7 @@ const SECOND: FileName = FileName::Wal { seq: 1, index: 4 };
 
 fn read_files(files: &[(FileName, &[u8])]) -> Result<Log, String> {
     let files = files.iter().map(|(name, bytes)| (*name, Bytes::copy_from_slice(bytes))).collect();
-    match super::read(&files) {
+    match super::read(&files, &BTreeMap::new()) {
         Ok(log) => Ok(log.unwrap_or_default()),
         Err(damage) => Err(damage.to_string()),
     }
@@ -151,4 +151,19 @@ fn whatever_the_bytes_nothing_panics() {
         }
         let _ = read_one(&sound[..at]);
     }
+}
+
+#[test]
+fn a_record_may_end_in_zeros_that_its_content_leaves_out() {
+    let mut writer = three();
+    writer.entry(4, 1, &[0; 100]);
+    let whole = read_one(&writer.bytes).expect("it is whole");
+    let used = writer.bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty") + 1;
+    let files = BTreeMap::from([(FIRST, Bytes::copy_from_slice(&writer.bytes[..used]))]);
+    for length in [writer.bytes.len() as u64, 1 << 16] {
+        let read = super::read(&files, &BTreeMap::from([(FIRST, length)]));
+        assert_eq!(read.expect("it is whole"), Some(whole.clone()));
+    }
+    let cut = super::read(&files, &BTreeMap::from([(FIRST, used as u64 + 1)])).expect("it is torn");
+    assert_eq!(cut.map(|log| (log.last(), log.torn.is_some())), Some((3, true)));
 }
