@@ -6,11 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-<<<<<<< HEAD
 const COMMANDS: [&str; 17] = [
-=======
-const COMMANDS: [&str; 13] = [
->>>>>>> storage
     "run",
     "replay",
     "bugs",
