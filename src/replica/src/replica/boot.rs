@@ -183,7 +183,8 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         disk.insert(*sync, Waiting::RaftSave);
     }
     let saving = (!syncs.is_empty() || unsaved.is_some()).then(|| Saving::of_boot(syncs, unsaved));
-    let backend_committed = backend.consistent_index();
+    // What it was opened from may never have been synced: the process may have ended before the last commit did.
+    let backend_committed = 0;
     let ids = IdGenerator::new(config.member, now);
     let applied = snapshot.0;
     out.event(Event::RoleChanged { role: Role::Follower, term: raft.raft.term, leader: None });
