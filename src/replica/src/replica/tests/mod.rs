@@ -222,3 +222,24 @@ impl World {
         }
     }
 }
+
+#[test]
+fn what_a_boot_finds_is_not_taken_for_committed() {
+    // The process may have ended while the page cache kept a commit whose sync never did: a snapshot that relied on it
+    // would be ahead of the database when power fails (`storage` seed 7219).
+    let mut world = World::new(1, Bugs::NONE);
+    let put = |key: &'static str| Request::Put(crate::api::PutRequest::of(key, "v"));
+    world.ask(1, put("a")).expect("it leads");
+    let committed = |world: &World| {
+        let replica = world.replica(1);
+        (replica.backend_committed, replica.backend.consistent_index())
+    };
+    let (relied_on, index) = committed(&world);
+    assert_eq!(relied_on, index, "its batch is committed");
+    world.restart(1);
+    assert_eq!(committed(&world), (0, index));
+    world.run(Span::secs(5));
+    world.ask(1, put("b")).expect("it leads again");
+    let (relied_on, index) = committed(&world);
+    assert_eq!(relied_on, index, "a commit of its own");
+}

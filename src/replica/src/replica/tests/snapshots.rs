@@ -428,25 +428,3 @@ fn a_database_that_came_before_a_crash_serves_the_snapshot_that_is_sent_again() 
     }
     assert!(kept > 0, "no crash has kept the database");
 }
-
-#[test]
-fn what_a_boot_finds_is_not_taken_for_committed() {
-    // Its process has ended, and the page cache kept a commit whose sync never did: a snapshot that relied on it would be
-    // ahead of the database when power fails (`storage` seed 7219).
-    let mut rig = Rig::new(1, |_| {});
-    rig.put(0..5);
-    rig.rest(Span::millis(300));
-    let committed = |rig: &Rig| {
-        let replica = rig.nodes[0].replica.as_ref().expect("it runs");
-        (replica.backend_committed, replica.backend.consistent_index())
-    };
-    assert!(committed(&rig).0 >= 5, "{:?}", committed(&rig));
-    rig.nodes[0].replica = None;
-    rig.boot(0).expect("its disk is in order");
-    let (relied_on, found) = committed(&rig);
-    assert!(found >= 5 && relied_on == 0, "{found} found, {relied_on} relied on");
-    rig.settle(|rig| rig.leader().is_some());
-    rig.put(5..15);
-    let snap = files(&rig, 0).into_iter().any(|file| matches!(file, FileName::Snap { .. }));
-    assert!(snap && committed(&rig).0 >= 10, "a snapshot comes after a commit of its own");
-}
