@@ -9,6 +9,7 @@ mod commands;
 mod conform;
 mod cpu;
 mod datadir;
+mod dice;
 mod engine;
 mod exit;
 mod identity;

@@ -12,6 +12,7 @@ use detcd_replica::api::{
 use detcd_replica::{MemberId, Release, WatchId};
 
 use super::MEMBER;
+use crate::dice::Dice;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,31 +39,6 @@ pub(super) enum Asked {
 pub(super) struct Step {
     pub(super) who: Who,
     pub(super) asked: Asked,
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    fn pick<T: Clone>(&mut self, list: &[T]) -> T {
-        list[self.below(list.len() as u64) as usize].clone()
-    }
 }
 
 const KEYS: [&[u8]; 8] = [b"a", b"b", b"c", b"ab", b"a\0", b"\xff", b"b/1", b"b/2"];

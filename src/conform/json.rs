@@ -328,24 +328,7 @@ pub(super) fn ours(answer: &Result<Response, Error>) -> Value {
             object = object.value("header", header);
             object.done()
         }
-        Err(error) => json!({ "code": code(*error), "error": error.message() }),
-    }
-}
-
-/// The number of a gRPC code.
-fn code(error: Error) -> u32 {
-    use detcd_replica::api::Code;
-    match error.code() {
-        Code::Unknown => 2,
-        Code::InvalidArgument => 3,
-        Code::NotFound => 5,
-        Code::PermissionDenied => 7,
-        Code::ResourceExhausted => 8,
-        Code::FailedPrecondition => 9,
-        Code::OutOfRange => 11,
-        Code::Unavailable => 14,
-        Code::DataLoss => 15,
-        Code::Unauthenticated => 16,
+        Err(error) => json!({ "code": error.code().number(), "error": error.message() }),
     }
 }
 

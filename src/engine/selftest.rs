@@ -12,6 +12,8 @@ use detcd_replica::pager::{Element, FreelistSync, Options, Pager, Pgid, Progress
 use detcd_replica::wal::Commands;
 use detcd_replica::{Bugs, DiskCommand, FileName, OpId};
 
+use crate::dice::Dice;
+
 /// What stories have done.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Told {
@@ -32,27 +34,6 @@ impl Told {
         self.operations += other.operations;
         self.commits += other.commits;
         self.crashes += other.crashes;
-    }
-}
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize]
     }
 }
 
@@ -104,7 +85,7 @@ impl File {
     /// Power fails after the first few of the pending changes, of whose sectors any subset lasts.
     fn crash(&mut self, dice: &mut Dice) {
         let count = dice.below(self.pending.len() as u64 + 1) as usize;
-        let kept_of_8 = dice.one_of(&[0, 4, 7, 8]);
+        let kept_of_8 = dice.pick(&[0, 4, 7, 8]);
         for change in std::mem::take(&mut self.pending).into_iter().take(count) {
             match change {
                 Change::Write(offset, data) => {
@@ -145,14 +126,14 @@ struct Story {
 pub(crate) fn tell(number: u64, operations: u64, bugs: Bugs) -> Result<Told, String> {
     let mut dice = Dice(number);
     let options = Options {
-        page_size: dice.one_of(&[4096, 4096, 1024, 512]),
-        freelist: dice.one_of(&[FreelistSync::On, FreelistSync::Off, FreelistSync::Off]),
-        initial_map: dice.one_of(&[0, 10 << 30]),
+        page_size: dice.pick(&[4096, 4096, 1024, 512]),
+        freelist: dice.pick(&[FreelistSync::On, FreelistSync::Off, FreelistSync::Off]),
+        initial_map: dice.pick(&[0, 10 << 30]),
         growth: 1 << 16,
         bugs,
     };
-    let keys = dice.one_of(&[30, 300, 3000]);
-    let longest = dice.one_of(&[20, 100, 100, 6000]);
+    let keys = dice.pick(&[30, 300, 3000]);
+    let longest = dice.pick(&[20, 100, 100, 6000]);
     let mut file = File::default();
     let (mut pager, _) = Pager::create(FileName::Db, options, &mut file);
     file.end_sync();
@@ -170,11 +151,11 @@ pub(crate) fn tell(number: u64, operations: u64, bugs: Bugs) -> Result<Told, Str
 
 impl Story {
     fn transaction(&mut self, keys: u64, longest: u64, sequence: &mut u64) -> Result<(), String> {
-        let most = self.dice.one_of(&[3, 30, 300]);
+        let most = self.dice.pick(&[3, 30, 300]);
         let (count, deletes) = (self.dice.below(most), self.dice.below(10));
         for _ in 0..count {
             // Most goes into two of the buckets; the others stay small enough to be inline.
-            let bucket = self.dice.one_of(&[1, 1, 1, 2, 2, 0, 3, 4]);
+            let bucket = self.dice.pick(&[1, 1, 1, 2, 2, 0, 3, 4]);
             let key = Bytes::from(self.dice.below(keys).to_string());
             let (fill, length) = (self.dice.next() as u8, self.dice.below(longest) as usize);
             if self.dice.below(10) < deletes {

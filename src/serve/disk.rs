@@ -14,9 +14,13 @@ use std::thread;
 use std::time::Instant;
 
 use detcd_replica::{Dir, DiskCommand, DiskError, FileName, OpId};
+use fs4::fs_std::FileExt;
 
 use super::member::Event;
 use super::metrics::Metrics;
+
+/// The file whose lock a process holds. It is beside `member`, so that a real etcd does not mind it.
+const LOCK: &str = "detcd.lock";
 
 /// What a sync is of.
 enum Sync {
@@ -33,13 +37,15 @@ pub(super) struct Disk {
     open: BTreeMap<FileName, Arc<File>>,
     log: Sender<Job>,
     rest: Sender<Job>,
+    /// Held for as long as the member lives: one process at a time has the data dir.
+    _lock: File,
 }
 
 impl Disk {
     /// Of the data dir at `root`, whose folders are made when they are not there.
     ///
     /// # Errors
-    /// They cannot be.
+    /// They cannot be, or another process has the data dir.
     pub(super) fn open(root: &Path, events: &Sender<Event>, metrics: &Arc<Metrics>) -> io::Result<Self> {
         for dir in [Dir::Wal, Dir::Snap] {
             let folder = root.join(folder(dir));
@@ -48,9 +54,13 @@ impl Disk {
         for folder in [root.to_owned(), root.join("member")] {
             only_for_the_owner(&folder)?;
         }
+        let lock = File::options().create(true).append(true).open(root.join(LOCK))?;
+        if !FileExt::try_lock_exclusive(&lock)? {
+            return Err(io::Error::other("another process serves this data dir"));
+        }
         let log = syncing("wal-sync", events.clone(), Some(metrics.clone()))?;
         let rest = syncing("db-sync", events.clone(), None)?;
-        Ok(Self { root: root.to_owned(), open: BTreeMap::new(), log, rest })
+        Ok(Self { root: root.to_owned(), open: BTreeMap::new(), log, rest, _lock: lock })
     }
 
     /// Does a command, or begins to when it is a sync.

@@ -261,6 +261,10 @@ fn health_version_and_metrics_are_served() {
         assert!(metrics.contains(name), "{name}: {metrics}");
     }
     assert_eq!(member.http("/nowhere").expect("it answers").0, 404);
+    // Another process does not get its data dir.
+    let (client, peer) = (format!("http://127.0.0.1:{}", free_port()), format!("http://127.0.0.1:{}", free_port()));
+    let again = ["serve", "--name", "a", "--listen-client-urls", &client, "--listen-peer-urls", &peer];
+    refused_in(folder.path(), &again, &["a.etcd", "another process"]);
 }
 
 #[test]
@@ -293,7 +297,22 @@ fn etcdctl_works_against_one_member() {
         leases(&ctl);
         locks_and_elections(&ctl);
         maintenance(&ctl, folder);
+        each_write_is_synced(&ctl, &members[0]);
     });
+}
+
+/// What `kill -9` does not show, as the page cache outlives it.
+fn each_write_is_synced(ctl: &Ctl, member: &Served) {
+    let syncs = || {
+        let (_, metrics) = member.http("/metrics").expect("it answers");
+        let line = metrics.lines().find_map(|line| line.strip_prefix("etcd_disk_wal_fsync_duration_seconds_count "));
+        line.expect("it is counted").parse::<u64>().expect("a number")
+    };
+    let before = syncs();
+    for _ in 0..10 {
+        ctl.run(&["put", "synced", "x"]);
+    }
+    assert!(syncs() >= before + 10, "{before} syncs before, {} after ten puts", syncs());
 }
 
 fn keys(ctl: &Ctl) {

@@ -129,26 +129,33 @@ pub enum Effect {
 /// The class of an error, by its gRPC name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
-    /// `UNKNOWN`, 2.
-    Unknown,
-    /// `INVALID_ARGUMENT`, 3.
-    InvalidArgument,
-    /// `NOT_FOUND`, 5.
-    NotFound,
-    /// `PERMISSION_DENIED`, 7.
-    PermissionDenied,
-    /// `RESOURCE_EXHAUSTED`, 8.
-    ResourceExhausted,
-    /// `FAILED_PRECONDITION`, 9.
-    FailedPrecondition,
-    /// `OUT_OF_RANGE`, 11.
-    OutOfRange,
-    /// `UNAVAILABLE`, 14.
-    Unavailable,
-    /// `DATA_LOSS`, 15.
-    DataLoss,
-    /// `UNAUTHENTICATED`, 16.
-    Unauthenticated,
+    /// `UNKNOWN`.
+    Unknown = 2,
+    /// `INVALID_ARGUMENT`.
+    InvalidArgument = 3,
+    /// `NOT_FOUND`.
+    NotFound = 5,
+    /// `PERMISSION_DENIED`.
+    PermissionDenied = 7,
+    /// `RESOURCE_EXHAUSTED`.
+    ResourceExhausted = 8,
+    /// `FAILED_PRECONDITION`.
+    FailedPrecondition = 9,
+    /// `OUT_OF_RANGE`.
+    OutOfRange = 11,
+    /// `UNAVAILABLE`.
+    Unavailable = 14,
+    /// `DATA_LOSS`.
+    DataLoss = 15,
+    /// `UNAUTHENTICATED`.
+    Unauthenticated = 16,
+}
+
+impl Code {
+    /// Its number.
+    pub fn number(self) -> i32 {
+        self as i32
+    }
 }
 
 impl Error {

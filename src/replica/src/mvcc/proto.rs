@@ -1,38 +1,14 @@
-//! `mvccpb.KeyValue` as the backend stores it.
+//! `mvccpb.KeyValue` as the backend stores it. A tombstone has only its key.
 
 use bytes::Bytes;
 use prost::Message;
 
 use crate::api::KeyValue;
-
-/// The stored form. A tombstone has only its key.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct StoredKeyValue {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub(crate) key: Bytes,
-    #[prost(int64, tag = "2")]
-    pub(crate) create_revision: i64,
-    #[prost(int64, tag = "3")]
-    pub(crate) mod_revision: i64,
-    #[prost(int64, tag = "4")]
-    pub(crate) version: i64,
-    #[prost(bytes = "bytes", tag = "5")]
-    pub(crate) value: Bytes,
-    #[prost(int64, tag = "6")]
-    pub(crate) lease: i64,
-}
+use crate::wire::message::mvcc::KeyValue as Stored;
 
 /// The bytes of a put. They are canonical, so equal key-values have equal bytes and equal hashes.
 pub(crate) fn encode(kv: &KeyValue) -> Bytes {
-    let stored = StoredKeyValue {
-        key: kv.key.clone(),
-        create_revision: kv.create_revision,
-        mod_revision: kv.mod_revision,
-        version: kv.version,
-        value: kv.value.clone(),
-        lease: kv.lease,
-    };
-    stored.encode_to_vec().into()
+    Stored::from(kv).encode_to_vec().into()
 }
 
 /// The hash of a live key by the bytes of its put: never 0, which stands for a key that is not live.
@@ -42,15 +18,7 @@ pub(crate) fn live_hash(bytes: &[u8]) -> u64 {
 
 /// What the bytes say; `None` when they are not a `KeyValue`.
 pub(crate) fn decode(bytes: &Bytes) -> Option<KeyValue> {
-    let stored = StoredKeyValue::decode(bytes.clone()).ok()?;
-    Some(KeyValue {
-        key: stored.key,
-        create_revision: stored.create_revision,
-        mod_revision: stored.mod_revision,
-        version: stored.version,
-        value: stored.value,
-        lease: stored.lease,
-    })
+    Some(Stored::decode(bytes.clone()).ok()?.into())
 }
 
 /// A key-value that says only which key: what a delete stores, and shows with its `mod_revision`.

@@ -7,4 +7,7 @@ pub(crate) mod entry;
 pub(crate) mod kv;
 pub(crate) mod lease;
 pub(crate) mod membership;
+pub(crate) mod mvcc;
+pub(crate) mod recipe;
 pub(crate) mod rpc;
+pub(crate) mod watch;

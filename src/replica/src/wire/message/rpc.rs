@@ -1,9 +1,10 @@
-//! `etcdserverpb`, `mvccpb`: what only travels between clients and members, and never in an entry.
+//! `etcdserverpb`: what only travels between clients and members, and never in an entry.
 
 use bytes::Bytes;
 use prost::Message;
 
 use super::auth::Permission;
+use super::mvcc::KeyValue;
 
 /// `etcdserverpb.ResponseHeader`.
 #[derive(Clone, PartialEq, Message)]
@@ -16,34 +17,6 @@ pub(crate) struct ResponseHeader {
     pub(crate) revision: i64,
     #[prost(uint64, tag = "4")]
     pub(crate) raft_term: u64,
-}
-
-/// `mvccpb.KeyValue`.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct KeyValue {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub(crate) key: Bytes,
-    #[prost(int64, tag = "2")]
-    pub(crate) create_revision: i64,
-    #[prost(int64, tag = "3")]
-    pub(crate) mod_revision: i64,
-    #[prost(int64, tag = "4")]
-    pub(crate) version: i64,
-    #[prost(bytes = "bytes", tag = "5")]
-    pub(crate) value: Bytes,
-    #[prost(int64, tag = "6")]
-    pub(crate) lease: i64,
-}
-
-/// `mvccpb.Event`: put 0, delete 1.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Event {
-    #[prost(int32, tag = "1")]
-    pub(crate) kind: i32,
-    #[prost(message, optional, tag = "2")]
-    pub(crate) kv: Option<KeyValue>,
-    #[prost(message, optional, tag = "3")]
-    pub(crate) prev_kv: Option<KeyValue>,
 }
 
 /// `etcdserverpb.RangeResponse`.
@@ -356,135 +329,4 @@ pub(crate) struct AuthStatusResponse {
     pub(crate) enabled: bool,
     #[prost(uint64, tag = "3")]
     pub(crate) auth_revision: u64,
-}
-
-/// `etcdserverpb.WatchRequest`.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct WatchRequest {
-    #[prost(oneof = "watch_request::Union", tags = "1, 2, 3")]
-    pub(crate) union: Option<watch_request::Union>,
-}
-
-pub(crate) mod watch_request {
-    /// The oneof of `WatchRequest`.
-    #[derive(Clone, PartialEq, prost::Oneof)]
-    pub(crate) enum Union {
-        #[prost(message, tag = "1")]
-        Create(super::WatchCreateRequest),
-        #[prost(message, tag = "2")]
-        Cancel(super::Named),
-        #[prost(message, tag = "3")]
-        Progress(super::super::auth::Empty),
-    }
-}
-
-/// `etcdserverpb.WatchCreateRequest`. Filters: no put 0, no delete 1.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct WatchCreateRequest {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub(crate) key: Bytes,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub(crate) range_end: Bytes,
-    #[prost(int64, tag = "3")]
-    pub(crate) start_revision: i64,
-    #[prost(bool, tag = "4")]
-    pub(crate) progress_notify: bool,
-    #[prost(int32, repeated, tag = "5")]
-    pub(crate) filters: Vec<i32>,
-    #[prost(bool, tag = "6")]
-    pub(crate) prev_kv: bool,
-    #[prost(int64, tag = "7")]
-    pub(crate) watch_id: i64,
-    #[prost(bool, tag = "8")]
-    pub(crate) fragment: bool,
-}
-
-/// `etcdserverpb.WatchResponse`.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct WatchResponse {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
-    #[prost(int64, tag = "2")]
-    pub(crate) watch_id: i64,
-    #[prost(bool, tag = "3")]
-    pub(crate) created: bool,
-    #[prost(bool, tag = "4")]
-    pub(crate) canceled: bool,
-    #[prost(int64, tag = "5")]
-    pub(crate) compact_revision: i64,
-    #[prost(string, tag = "6")]
-    pub(crate) cancel_reason: String,
-    #[prost(bool, tag = "7")]
-    pub(crate) fragment: bool,
-    #[prost(message, repeated, tag = "11")]
-    pub(crate) events: Vec<Event>,
-}
-
-/// `v3lockpb.LockRequest`.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct LockRequest {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub(crate) name: Bytes,
-    #[prost(int64, tag = "2")]
-    pub(crate) lease: i64,
-}
-
-/// `v3lockpb.LockResponse`.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct LockResponse {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub(crate) key: Bytes,
-}
-
-/// `v3electionpb.CampaignRequest`; the name is that of `LeaderRequest`, too.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct CampaignRequest {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub(crate) name: Bytes,
-    #[prost(int64, tag = "2")]
-    pub(crate) lease: i64,
-    #[prost(bytes = "bytes", tag = "3")]
-    pub(crate) value: Bytes,
-}
-
-/// `v3electionpb.LeaderKey`.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaderKey {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub(crate) name: Bytes,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub(crate) key: Bytes,
-    #[prost(int64, tag = "3")]
-    pub(crate) rev: i64,
-    #[prost(int64, tag = "4")]
-    pub(crate) lease: i64,
-}
-
-/// `v3electionpb.ProclaimRequest`; `ResignRequest` has the first.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct ProclaimRequest {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) leader: Option<LeaderKey>,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub(crate) value: Bytes,
-}
-
-/// `v3electionpb.CampaignResponse`.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct CampaignResponse {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
-    #[prost(message, optional, tag = "2")]
-    pub(crate) leader: Option<LeaderKey>,
-}
-
-/// `v3electionpb.LeaderResponse`.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct LeaderResponse {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<ResponseHeader>,
-    #[prost(message, optional, tag = "2")]
-    pub(crate) kv: Option<KeyValue>,
 }

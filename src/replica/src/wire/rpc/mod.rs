@@ -22,7 +22,7 @@ pub use request::request;
 pub use response::{header, response, snapshot, status, Condition};
 pub use watch::{watch_request, watch_responses, Watching};
 
-use crate::api::{Code, Error};
+use crate::api::Error;
 
 /// Why a call is refused: the class and the words of its gRPC status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,18 +42,6 @@ impl Refusal {
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        let code = match error.code() {
-            Code::Unknown => 2,
-            Code::InvalidArgument => 3,
-            Code::NotFound => 5,
-            Code::PermissionDenied => 7,
-            Code::ResourceExhausted => 8,
-            Code::FailedPrecondition => 9,
-            Code::OutOfRange => 11,
-            Code::Unavailable => 14,
-            Code::DataLoss => 15,
-            Code::Unauthenticated => 16,
-        };
-        Self { code, message: error.message().to_owned() }
+        Self { code: error.code().number(), message: error.message().to_owned() }
     }
 }

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::request::parse;
-use super::response::{key_value, message_header};
+use super::response::message_header;
 use super::Refusal;
 use crate::api::{Header, KeyValue, LeaseId, Revision};
-use crate::wire::message::{kv, rpc};
+use crate::wire::message::{kv, recipe};
 
 /// `v3electionpb.LeaderKey`: what a leader was elected with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct LeaderKey {
 /// # Errors
 /// It is none.
 pub fn lock_request(body: Bytes) -> Result<(Bytes, LeaseId), Refusal> {
-    let rpc::LockRequest { name, lease } = parse(body)?;
+    let recipe::LockRequest { name, lease } = parse(body)?;
     Ok((name, lease))
 }
 
@@ -41,7 +41,7 @@ pub fn unlock_request(body: Bytes) -> Result<Bytes, Refusal> {
 
 /// The message of `v3lockpb.LockResponse`.
 pub fn lock_response(cluster: u64, header: Header, key: Bytes) -> Bytes {
-    rpc::LockResponse { header: Some(message_header(cluster, header)), key }.encode_to_vec().into()
+    recipe::LockResponse { header: Some(message_header(cluster, header)), key }.encode_to_vec().into()
 }
 
 /// Name, lease and value of a `v3electionpb.CampaignRequest`; a `LeaderRequest` has only the name.
@@ -49,7 +49,7 @@ pub fn lock_response(cluster: u64, header: Header, key: Bytes) -> Bytes {
 /// # Errors
 /// It is none.
 pub fn campaign_request(body: Bytes) -> Result<(Bytes, LeaseId, Bytes), Refusal> {
-    let rpc::CampaignRequest { name, lease, value } = parse(body)?;
+    let recipe::CampaignRequest { name, lease, value } = parse(body)?;
     Ok((name, lease, value))
 }
 
@@ -58,8 +58,8 @@ pub fn campaign_request(body: Bytes) -> Result<(Bytes, LeaseId, Bytes), Refusal>
 /// # Errors
 /// It is none, or names no leader.
 pub fn leader_request(body: Bytes) -> Result<(LeaderKey, Bytes), Refusal> {
-    let rpc::ProclaimRequest { leader, value } = parse(body)?;
-    let Some(rpc::LeaderKey { name, key, rev, lease }) = leader else {
+    let recipe::ProclaimRequest { leader, value } = parse(body)?;
+    let Some(recipe::LeaderKey { name, key, rev, lease }) = leader else {
         return Err(Refusal { code: 3, message: "\"leader\" field must be provided".into() });
     };
     Ok((LeaderKey { name, key, revision: rev, lease }, value))
@@ -68,12 +68,12 @@ pub fn leader_request(body: Bytes) -> Result<(LeaderKey, Bytes), Refusal> {
 /// The message of `v3electionpb.CampaignResponse`.
 pub fn campaign_response(cluster: u64, header: Header, leader: &LeaderKey) -> Bytes {
     let LeaderKey { name, key, revision, lease } = leader.clone();
-    let leader = Some(rpc::LeaderKey { name, key, rev: revision, lease });
-    rpc::CampaignResponse { header: Some(message_header(cluster, header)), leader }.encode_to_vec().into()
+    let leader = Some(recipe::LeaderKey { name, key, rev: revision, lease });
+    recipe::CampaignResponse { header: Some(message_header(cluster, header)), leader }.encode_to_vec().into()
 }
 
 /// The message of `v3electionpb.LeaderResponse`.
 pub fn leader_response(cluster: u64, header: Header, leader: &KeyValue) -> Bytes {
-    let (header, kv) = (Some(message_header(cluster, header)), Some(key_value(leader)));
-    rpc::LeaderResponse { header, kv }.encode_to_vec().into()
+    let (header, kv) = (Some(message_header(cluster, header)), Some(leader.into()));
+    recipe::LeaderResponse { header, kv }.encode_to_vec().into()
 }

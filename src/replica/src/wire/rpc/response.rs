@@ -118,31 +118,20 @@ pub(super) fn message_header(cluster: u64, header: Header) -> rpc::ResponseHeade
     rpc::ResponseHeader { cluster_id: cluster, member_id: member.0, revision, raft_term }
 }
 
-pub(super) fn key_value(kv: &KeyValue) -> rpc::KeyValue {
-    rpc::KeyValue {
-        key: kv.key.clone(),
-        create_revision: kv.create_revision,
-        mod_revision: kv.mod_revision,
-        version: kv.version,
-        value: kv.value.clone(),
-        lease: kv.lease,
-    }
-}
-
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn range(header: Option<rpc::ResponseHeader>, kvs: &[KeyValue], more: bool, count: u64) -> rpc::RangeResponse {
-    rpc::RangeResponse { header, kvs: kvs.iter().map(key_value).collect(), more, count: signed(count) }
+    rpc::RangeResponse { header, kvs: kvs.iter().map(Into::into).collect(), more, count: signed(count) }
 }
 
 fn put(header: Option<rpc::ResponseHeader>, prev_kv: Option<&KeyValue>) -> rpc::PutResponse {
-    rpc::PutResponse { header, prev_kv: prev_kv.map(key_value) }
+    rpc::PutResponse { header, prev_kv: prev_kv.map(Into::into) }
 }
 
 fn delete(header: Option<rpc::ResponseHeader>, deleted: u64, prev_kvs: &[KeyValue]) -> rpc::DeleteRangeResponse {
-    let prev_kvs = prev_kvs.iter().map(key_value).collect();
+    let prev_kvs = prev_kvs.iter().map(Into::into).collect();
     rpc::DeleteRangeResponse { header, deleted: signed(deleted), prev_kvs }
 }
 

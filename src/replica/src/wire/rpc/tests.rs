@@ -8,7 +8,7 @@ use crate::api::{
     self, Header, KeyRange, KeyValue, RangeEnd, Request, Response, ResponseBody, WatchBody, WatchEvent, WatchEventKind,
     WatchRequest, WatchResponse,
 };
-use crate::wire::message::{kv, rpc};
+use crate::wire::message::{kv, rpc, watch};
 use crate::{MemberId, WatchId};
 
 const HEADER: Header = Header { member: MemberId(2), revision: 7, raft_term: 3 };
@@ -96,13 +96,13 @@ fn answers_have_etcds_fields() {
 fn watches_of_a_stream_have_names() {
     let mut watching = Watching::default();
     let mut create = |watch_id, fragment| {
-        let create = rpc::WatchCreateRequest { key: "a".into(), watch_id, fragment, ..Default::default() };
-        let union = Some(rpc::watch_request::Union::Create(create));
-        let body = rpc::WatchRequest { union }.encode_to_vec().into();
+        let create = watch::WatchCreateRequest { key: "a".into(), watch_id, fragment, ..Default::default() };
+        let union = Some(watch::watch_request::Union::Create(create));
+        let body = watch::WatchRequest { union }.encode_to_vec().into();
         match watch_request(&mut watching, 1, HEADER, body).expect("a message") {
             Ok(WatchRequest::Create(create)) => Ok(create.watch.0),
             Ok(other) => panic!("{other:?}"),
-            Err(answer) => Err(rpc::WatchResponse::decode(answer.expect("an answer")).expect("its message")),
+            Err(answer) => Err(watch::WatchResponse::decode(answer.expect("an answer")).expect("its message")),
         }
     };
     assert_eq!(create(0, false), Ok(0));
@@ -127,7 +127,7 @@ fn watches_of_a_stream_have_names() {
         let response = WatchResponse { watch: Some(WatchId(watch)), header: HEADER, body: events.clone() };
         let messages = watch_responses(&mut watching, 1, &response, 280);
         let messages: Vec<_> =
-            messages.into_iter().map(|bytes| rpc::WatchResponse::decode(bytes).expect("its message")).collect();
+            messages.into_iter().map(|bytes| watch::WatchResponse::decode(bytes).expect("its message")).collect();
         assert_eq!(messages.len(), parts);
         assert_eq!(messages.iter().map(|message| message.events.len()).sum::<usize>(), 3);
         assert!(messages.iter().rev().skip(1).all(|message| message.fragment) && !messages[parts - 1].fragment);
@@ -135,7 +135,8 @@ fn watches_of_a_stream_have_names() {
     let cancelled = WatchBody::Cancelled { compact_revision: 5, reason: "" };
     let response = WatchResponse { watch: Some(WatchId(1)), header: HEADER, body: cancelled };
     watch_responses(&mut watching, 1, &response, 280);
-    let body = rpc::WatchRequest { union: Some(rpc::watch_request::Union::Cancel(rpc::Named { id: 1, more: false })) };
+    let body =
+        watch::WatchRequest { union: Some(watch::watch_request::Union::Cancel(rpc::Named { id: 1, more: false })) };
     let again = watch_request(&mut watching, 1, HEADER, body.encode_to_vec().into());
     assert_eq!(again, Ok(Err(None)), "it is gone");
 }

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::request::parse;
-use super::response::{key_value, message_header};
+use super::response::message_header;
 use super::Refusal;
 use crate::api::{Header, WatchBody, WatchCreate, WatchEvent, WatchEventKind, WatchRequest, WatchResponse};
-use crate::wire::message::rpc;
-use crate::wire::{kv as keys, message};
+use crate::wire::kv as keys;
+use crate::wire::message::{self, mvcc, watch};
 use crate::WatchId;
 
 /// etcd's id of no watch: progress of the whole stream, and a watch that could not be made.
@@ -37,8 +37,8 @@ pub fn watch_request(
     header: Header,
     body: Bytes,
 ) -> Result<Result<WatchRequest, Option<Bytes>>, Refusal> {
-    use rpc::watch_request::Union;
-    Ok(match parse::<rpc::WatchRequest>(body)?.union {
+    use watch::watch_request::Union;
+    Ok(match parse::<watch::WatchRequest>(body)?.union {
         None => Err(None),
         Some(Union::Progress(message::auth::Empty {})) => Ok(WatchRequest::Progress),
         Some(Union::Cancel(named)) => match watching.live.contains_key(&WatchId(named.id)) {
@@ -48,7 +48,7 @@ pub fn watch_request(
         Some(Union::Create(create)) => match watching.create(create) {
             Some(create) => Ok(WatchRequest::Create(create)),
             None => Err(Some(
-                rpc::WatchResponse {
+                watch::WatchResponse {
                     header: Some(message_header(cluster, header)),
                     watch_id: NO_WATCH,
                     created: true,
@@ -64,7 +64,7 @@ pub fn watch_request(
 }
 
 impl Watching {
-    fn create(&mut self, create: rpc::WatchCreateRequest) -> Option<WatchCreate> {
+    fn create(&mut self, create: watch::WatchCreateRequest) -> Option<WatchCreate> {
         let watch = match create.watch_id {
             0 => {
                 while self.live.contains_key(&WatchId(self.next)) {
@@ -100,7 +100,7 @@ pub fn watch_responses(
     fragment_bytes: usize,
 ) -> Vec<Bytes> {
     let id = response.watch.map_or(NO_WATCH, |watch| watch.0);
-    let mut message = rpc::WatchResponse {
+    let mut message = watch::WatchResponse {
         header: Some(message_header(cluster, response.header)),
         watch_id: id,
         ..Default::default()
@@ -124,13 +124,13 @@ pub fn watch_responses(
 }
 
 /// As many events in each message as fit, and at least one; all but the last say that more comes.
-fn fragmented(mut message: rpc::WatchResponse, limit: usize) -> Vec<Bytes> {
+fn fragmented(mut message: watch::WatchResponse, limit: usize) -> Vec<Bytes> {
     let events = std::mem::take(&mut message.events);
-    let mut parts: Vec<rpc::WatchResponse> = Vec::new();
+    let mut parts: Vec<watch::WatchResponse> = Vec::new();
     for event in events {
         match parts.last_mut() {
             Some(part) if part.encoded_len() + event.encoded_len() < limit => part.events.push(event),
-            _ => parts.push(rpc::WatchResponse { events: vec![event], fragment: true, ..message.clone() }),
+            _ => parts.push(watch::WatchResponse { events: vec![event], fragment: true, ..message.clone() }),
         }
     }
     if let Some(last) = parts.last_mut() {
@@ -139,13 +139,13 @@ fn fragmented(mut message: rpc::WatchResponse, limit: usize) -> Vec<Bytes> {
     parts.iter().map(|part| part.encode_to_vec().into()).collect()
 }
 
-fn event(event: &WatchEvent) -> rpc::Event {
-    rpc::Event {
+fn event(event: &WatchEvent) -> mvcc::Event {
+    mvcc::Event {
         kind: match event.kind {
             WatchEventKind::Put => 0,
             WatchEventKind::Delete => 1,
         },
-        kv: Some(key_value(&event.kv)),
-        prev_kv: event.prev_kv.as_ref().map(key_value),
+        kv: Some((&event.kv).into()),
+        prev_kv: event.prev_kv.as_ref().map(Into::into),
     }
 }
