@@ -59,7 +59,7 @@ pub(crate) fn summary(summary: &SummaryLine) -> String {
         scaled(summary.operations_per_cpu_s),
     ));
     if !summary.measures.is_empty() {
-        lines.push(format!("  simulated {}", measured(summary)));
+        lines.push(format!("  simulated times, p50 and p99: {}", measured(summary)));
     }
     if !summary.never_fired.is_empty() && summary.seeds > 0 {
         lines.push(format!("  never fired: {}", summary.never_fired.join(", ")));
@@ -67,10 +67,10 @@ pub(crate) fn summary(summary: &SummaryLine) -> String {
     lines.join("\n")
 }
 
-/// `writes 3.1 ms, p99 9.7 ms` and so on.
+/// `writes 3.1 ms, 9.7 ms` and so on.
 fn measured(summary: &SummaryLine) -> String {
     let one = |(name, times): (&&str, &TimesLine)| {
-        format!("{} {}, p99 {}", name.replace('_', " "), time_of(times.p50_us), time_of(times.p99_us))
+        format!("{} {}, {}", name.replace('_', " "), time_of(times.p50_us), time_of(times.p99_us))
     };
     summary.measures.iter().map(one).collect::<Vec<_>>().join(" · ")
 }
