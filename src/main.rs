@@ -12,6 +12,7 @@ mod datadir;
 mod dice;
 mod engine;
 mod exit;
+mod grpc;
 mod identity;
 mod interrupt;
 mod output;

@@ -10,7 +10,7 @@ mod cli;
 mod conform;
 #[path = "integration/etcd.rs"]
 mod etcd;
-#[path = "../src/conform/http.rs"]
+#[path = "integration/http.rs"]
 mod http;
 #[path = "integration/load.rs"]
 mod load;

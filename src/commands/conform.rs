@@ -20,7 +20,7 @@ struct Line<'a> {
     verdict: &'static str,
     detcd: Option<&'a Value>,
     etcd: Option<&'a Value>,
-    /// What leads to it, as commands of curl.
+    /// What leads to it, as commands of grpcurl.
     script: &'a [String],
 }
 

@@ -6,11 +6,14 @@
 use bytes::Bytes;
 use detcd_replica::api::{
     Alarm, AlarmAction, AlarmRequest, AuthRequest, CompactRequest, Compare, CompareResult, CompareTarget,
-    DeleteRangeRequest, KeyRange, LeaseGrantRequest, Permission, PermissionType, PutRequest, RangeEnd, RangeRequest,
-    Request, RequestOp, SortOrder, SortTarget, TxnRequest, WatchCreate,
+    DeleteRangeRequest, DowngradeRequest, KeyRange, LeaseGrantRequest, Permission, PermissionType, PutRequest,
+    RangeEnd, RangeRequest, Request, RequestOp, SortOrder, SortTarget, TxnRequest, WatchCreate,
 };
+use detcd_replica::wire::rpc::Method;
 use detcd_replica::{MemberId, Release, WatchId};
+use serde_json::{json, Value};
 
+use super::ask::{self, WatchAsked};
 use super::MEMBER;
 use crate::dice::Dice;
 
@@ -26,16 +29,30 @@ pub(super) enum Who {
 }
 
 /// What is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Asked {
-    /// One answer.
-    Request(Request),
-    /// A watch from a revision of the past, listened to until it has caught up.
-    Watch(WatchCreate),
+    /// One answer to one message.
+    Call {
+        method: Method,
+        body: Value,
+        /// What the message asks, unless it asks nothing that there is.
+        request: Option<Request>,
+    },
+    /// A message on a stream of watches, which is opened with it.
+    Watch { stream: u8, body: Value },
+    /// A stream of watches ends.
+    Close { stream: u8 },
+}
+
+impl Asked {
+    fn of(request: Request) -> Self {
+        let (method, body) = ask::request(&request);
+        Self::Call { method, body, request: Some(request) }
+    }
 }
 
 /// One request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Step {
     pub(super) who: Who,
     pub(super) asked: Asked,
@@ -48,6 +65,10 @@ const ROLES: [&str; 4] = ["root", "readers", "writers", ""];
 const PASSWORDS: [&str; 3] = ["one", "two", ""];
 /// etcd keeps a lease for two seconds at least, which would end during the run.
 const TTLS: [i64; 5] = [600, 7_200, 9_000_000_000, 9_000_000_001, i64::MAX];
+/// Streams of watches.
+const STREAMS: u64 = 3;
+/// Targets of a downgrade: three that cannot be one, and one that can.
+const VERSIONS: [&str; 4] = ["", "3.x", "2.0.0", "3.4.0"];
 /// More than `--max-request-bytes`.
 const TOO_LARGE: usize = 1_600_000;
 
@@ -61,6 +82,8 @@ pub(super) struct Generator {
     enabled: bool,
     /// The alarm that is raised in this run.
     alarm: Alarm,
+    /// Addresses of members that were made up.
+    peers: u64,
     release: Release,
 }
 
@@ -70,7 +93,7 @@ impl Generator {
         let mut dice = Dice(seed);
         let auth = dice.one_in(3);
         let alarm = dice.pick(&[Alarm::NoSpace, Alarm::Corrupt]);
-        Self { dice, newest: 1, auth, enabled: false, alarm, release }
+        Self { dice, newest: 1, auth, enabled: false, alarm, peers: 0, release }
     }
 
     /// The member has reached this revision.
@@ -84,11 +107,19 @@ impl Generator {
     }
 
     pub(super) fn next(&mut self) -> Step {
-        // Each takes the time that it is listened to.
-        if self.dice.one_in(60) {
-            return Step { who: self.who(), asked: Asked::Watch(self.watch()) };
+        // Where the past is asked for, it takes the time that it is listened to.
+        if self.dice.one_in(40) {
+            let (stream, who) = (self.dice.below(STREAMS) as u8, self.who());
+            let asked = match self.dice.below(12) {
+                0 => Asked::Close { stream },
+                _ => Asked::Watch { stream, body: self.watch() },
+            };
+            return Step { who, asked };
         }
-        let ticket = self.dice.below(100);
+        if self.dice.one_in(60) {
+            return Step { who: self.who(), asked: self.nonsense() };
+        }
+        let ticket = self.dice.below(110);
         let request = match ticket {
             0..=29 => Request::Range(self.range()),
             30..=49 => Request::Put(self.put()),
@@ -100,6 +131,8 @@ impl Generator {
             }
             82..=92 => self.lease(),
             93..=95 if !self.auth => self.alarm(),
+            100..=104 => self.maintenance(),
+            105..=109 => self.cluster(),
             _ if self.auth => Request::Auth(self.auth_request()),
             _ => Request::Range(self.range()),
         };
@@ -107,20 +140,84 @@ impl Generator {
             true => Request::Auth(self.auth_request()),
             false => request,
         };
-        Step { who: self.who(), asked: Asked::Request(request) }
+        Step { who: self.who(), asked: Asked::of(request) }
     }
 
-    fn watch(&mut self) -> WatchCreate {
-        let back = self.dice.below(30) as i64;
-        let filter = self.dice.below(6);
-        WatchCreate {
-            watch: WatchId(0),
-            range: self.key_range(),
-            start_revision: (self.newest - back).max(1),
-            prev_kv: self.dice.one_in(3),
-            progress_notify: false,
-            no_put: filter == 0,
-            no_delete: filter == 1,
+    /// A message on a stream of watches.
+    fn watch(&mut self) -> Value {
+        let watch = self.dice.below(6) as i64;
+        match self.dice.below(8) {
+            0 => json!({ "cancel_request": { "watch_id": watch.to_string() } }),
+            1 => json!({ "progress_request": {} }),
+            _ => {
+                let start_revision = match self.dice.below(6) {
+                    0 => 0,
+                    1 => self.newest + 1 + self.dice.below(4) as i64,
+                    // Before 3.5.24 one from -1 made others lose what they waited for (etcd#20693).
+                    2 => match self.past() {
+                        -1 => -2,
+                        past => past,
+                    },
+                    _ => (self.newest - self.dice.below(30) as i64).max(1),
+                };
+                let filter = self.dice.below(8);
+                let create = WatchCreate {
+                    // Mostly for the server to choose.
+                    watch: WatchId(if self.dice.one_in(4) { watch } else { 0 }),
+                    range: self.key_range(),
+                    start_revision,
+                    prev_kv: self.dice.one_in(3),
+                    progress_notify: self.dice.one_in(6),
+                    no_put: filter == 0 || filter == 7,
+                    no_delete: filter == 1 || filter == 7,
+                };
+                ask::watch(&WatchAsked { create, fragment: self.dice.one_in(6) })
+            }
+        }
+    }
+
+    /// A message with a value that there is not.
+    fn nonsense(&mut self) -> Asked {
+        let (method, body) = match self.dice.below(40) {
+            // It ends a server of 3.5.1.
+            0 => (Method::Range, json!({ "key": "YQ==", "sort_target": 5, "sort_order": "ASCEND" })),
+            1..=12 => (Method::Range, json!({ "key": "YQ==", "sort_order": 3 })),
+            13..=26 => (Method::Txn, json!({ "success": [{}] })),
+            _ => (Method::RoleGrantPermission, json!({ "name": "readers" })),
+        };
+        Asked::Call { method, body, request: None }
+    }
+
+    fn maintenance(&mut self) -> Request {
+        match self.dice.below(10) {
+            0..=3 => Request::HashKv { revision: if self.dice.one_in(2) { self.past().max(0) } else { 0 } },
+            4 | 5 => Request::Status,
+            6 => Request::Defragment,
+            7 => Request::MoveLeader { target: self.dice.pick(&[MEMBER, MemberId(77), MemberId::NONE]) },
+            // A downgrade that goes on would change what all that follows is.
+            8 => Request::Downgrade(DowngradeRequest::Validate(self.dice.pick(&VERSIONS).to_owned())),
+            _ if self.dice.one_in(2) => Request::Downgrade(DowngradeRequest::Cancel),
+            _ => Request::Downgrade(DowngradeRequest::Enable(self.dice.pick(&VERSIONS[..3]).to_owned())),
+        }
+    }
+
+    /// Members are added without a vote: a voter who never comes would take the majority away.
+    fn cluster(&mut self) -> Request {
+        let id = self.dice.pick(&[MEMBER, MemberId(2), MemberId(2), MemberId(3), MemberId(4), MemberId(77)]);
+        // Mostly one that nobody has had.
+        self.peers += u64::from(!self.dice.one_in(5));
+        let peer = format!("http://127.0.0.1:{}", self.peers);
+        let bad = vec!["127.0.0.1".to_owned()];
+        let peer_urls = vec![peer];
+        match self.dice.below(10) {
+            0 if self.dice.one_in(2) => Request::MemberAdd { id: MemberId::NONE, peer_urls: bad, is_learner: true },
+            0..=2 => Request::MemberAdd { id: MemberId::NONE, peer_urls, is_learner: true },
+            3 | 4 => Request::MemberList { linearizable: self.dice.one_in(2) },
+            5 | 6 => Request::MemberRemove { id },
+            7 => Request::MemberPromote { id },
+            // etcd does not look whether it is an address, and ends by it.
+            8 if self.dice.one_in(50) => Request::MemberUpdate { id: MemberId(2), peer_urls: bad },
+            _ => Request::MemberUpdate { id: if id == MEMBER { MemberId(2) } else { id }, peer_urls },
         }
     }
 

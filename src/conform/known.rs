@@ -1,11 +1,13 @@
-//! Differences that are known and have a reason: etcd 3.5.1 has a bug there that later releases do not have, and our
-//! member has the later behaviour. Whatever is not in this table counts.
+//! Differences that are known and have a reason, mostly that etcd 3.5.1 has a bug there that later releases do not have,
+//! and that our member has the later behaviour. Whatever is not in the table, `tests/known-differences.tsv`, counts.
 
 use detcd_replica::api::{AuthRequest, KeyRange, RangeEnd, Request, RequestOp, TxnRequest};
+use detcd_replica::wire::rpc::Method;
 use detcd_replica::{Bug, Bugs, Release};
 use serde_json::Value;
 
 use super::generate::Asked;
+use super::pair::Answers;
 
 /// Known bugs of the release that our member has as switches: with them on there is no difference to excuse.
 pub(super) fn switches(release: Release) -> Bugs {
@@ -17,24 +19,37 @@ pub(super) fn switches(release: Release) -> Bugs {
     if release <= Release::V3_5 {
         // Before 3.5.16 a watch from the compacted revision did not see what was deleted there.
         bugs.push(Bug::CompactDropsTombstoneAtRev);
+        // Before 3.5.8 progress was told at once, whatever the watches of the stream had seen.
+        bugs.push(Bug::ProgressIgnoresUnsynced);
+        // An update of a learner makes a voter of it, in what members are told (etcd#21736).
+        bugs.push(Bug::UpdatePromotesLearner);
     }
     bugs.into_iter().collect()
 }
 
-/// One difference that may be.
+/// Every known difference, with the last release that has it and the reason: the tests' table, one a line.
+const TABLE: &str = include_str!("../../tests/known-differences.tsv");
+
+/// The reason of a difference, if the release has it.
+///
+/// # Panics
+/// The table does not have it.
+fn by_id(id: &str, release: Release) -> Option<&'static str> {
+    let rows = TABLE.lines().skip(1).map(|row| row.splitn(3, '\t').collect::<Vec<_>>());
+    let row = rows.into_iter().find(|row| row[0] == id).unwrap_or_else(|| panic!("{id} has no row in the table"));
+    let until = Release::parse(row[1]).unwrap_or_else(|| panic!("{id}: {} is no release", row[1]));
+    (release <= until).then_some(row[2])
+}
+
+/// One difference that may be between answers to a request.
 struct Known {
-    /// The last release that has it.
-    until: Release,
-    reason: &'static str,
+    id: &'static str,
     is: fn(&Request, ours: &Value, theirs: &Value) -> bool,
 }
 
 const ALL: &[Known] = &[
     Known {
-        until: Release::V3_5,
-        reason:
-            "before 3.5.17 all puts of a transaction were checked before its ranges; now it goes from one operation \
-                 to the next (etcd#18667)",
+        id: "txn-puts-first",
         is: |request, ours, theirs| {
             let range = error(ours).contains("required revision");
             let put = ["lease not found", "key not found"].iter().any(|what| error(theirs).contains(what));
@@ -42,8 +57,7 @@ const ALL: &[Known] = &[
         },
     },
     Known {
-        until: Release::V3_5,
-        reason: "before 3.5.9 anybody could ask for the keys of a lease (etcd#15656)",
+        id: "lease-keys-open",
         is: |request, ours, theirs| {
             let refused = ["user name is empty", "permission denied", "invalid auth token"];
             let asked = matches!(request, Request::LeaseTimeToLive { keys: true, .. });
@@ -51,16 +65,14 @@ const ALL: &[Known] = &[
         },
     },
     Known {
-        until: Release::V3_5,
-        reason: "3.5.1 does not show what the role root may do, but what it was given",
+        id: "role-root",
         is: |request, ours, theirs| {
             let root = matches!(request, Request::Auth(AuthRequest::RoleGet { role }) if role == "root");
             root && ours.get("perm").is_some() && theirs.get("error").is_none()
         },
     },
     Known {
-        until: Release::V3_5,
-        reason: "3.5.1 lets anybody compact, and do with leases what they like, with auth on",
+        id: "open-to-anybody",
         is: |request, ours, theirs| {
             let lease = matches!(
                 request,
@@ -70,6 +82,11 @@ const ALL: &[Known] = &[
                     | Request::LeaseTimeToLive { .. }
                     | Request::Leases
                     | Request::Compact(_)
+                    | Request::Status
+                    | Request::Alarm(_)
+                    | Request::MemberList { .. }
+                    | Request::MoveLeader { .. }
+                    | Request::Downgrade(_)
             );
             let refused = |answer| {
                 let words = ["user name is empty", "auth token", "permission denied"];
@@ -79,26 +96,48 @@ const ALL: &[Known] = &[
         },
     },
     Known {
-        until: Release::Main,
-        reason: "F-03: a transaction that deletes a key and keeps its value in a put ends the server",
+        id: "member-id-second",
+        is: |request, _, theirs| {
+            matches!(request, Request::MemberAdd { .. }) && error(theirs).contains("member ID already exist")
+        },
+    },
+    Known {
+        id: "hashkv-compacted",
+        is: |request, ours, theirs| {
+            let hash = matches!(request, Request::HashKv { revision } if *revision > 0);
+            hash && ours.get("compact_revision").is_some() && error(theirs).contains("has been compacted")
+        },
+    },
+    Known {
+        id: "maintenance-raw",
+        is: |request, ours, theirs| {
+            let raw = error(theirs).strip_prefix("auth: ").is_some_and(|words| error(ours).ends_with(words));
+            matches!(request, Request::HashKv { .. } | Request::Defragment) && raw
+        },
+    },
+    Known {
+        id: "member-url-ends",
+        is: |request, _, theirs| {
+            let ended = theirs["ended"].as_str().is_some_and(|word| word.contains("failed NewURLs"));
+            matches!(request, Request::MemberUpdate { .. }) && ended
+        },
+    },
+    Known {
+        id: "F-03",
         is: |request, ours, theirs| {
             let ended = theirs["ended"].as_str().is_some_and(|word| word.contains("unexpected error during txn"));
             matches!(request, Request::Txn(_)) && error(ours).contains("key not found") && ended
         },
     },
     Known {
-        until: Release::Main,
-        reason: "whether a range that is upside down is permitted depends on the shape of etcd's tree of permissions",
+        id: "upside-down",
         is: |request, ours, theirs| {
             let denied = |answer| error(answer).contains("permission denied");
             has_upside_down(request) && denied(ours) != denied(theirs)
         },
     },
     Known {
-        until: Release::Main,
-        reason:
-            "F-02: a compaction at a revision that deletes a key and puts it again removes what was put, and the next \
-                 read of it ends the server (etcd#22376)",
+        id: "F-02",
         is: |_, _, theirs| theirs["ended"].as_str().is_some_and(|word| word.contains("failed to find revision pair")),
     },
 ];
@@ -124,36 +163,68 @@ fn has_upside_down(request: &Request) -> bool {
     }
 }
 
+/// A message that no request of ours can be: who reads it decides what it is.
+fn of_nonsense(release: Release, ours: &Value, theirs: &Value) -> Option<&'static str> {
+    let ended = theirs["ended"].as_str().is_some_and(|word| word.contains("nil pointer dereference"));
+    if error(ours).contains("permission not given") && theirs.get("error").is_some() {
+        return by_id("permission-not-given", release);
+    }
+    let id = if ended { "sort-target-ends" } else { "sort-order-none" };
+    error(ours).contains("invalid sort option").then(|| by_id(id, release))?
+}
+
 fn error(answer: &Value) -> &str {
     answer["error"].as_str().unwrap_or_default()
 }
 
 /// Whether a difference may have left the two in different states: one of them did what the other refused.
-pub(super) fn parts(asked: &Asked, ours: &Value, theirs: &Value) -> bool {
-    let Asked::Request(request) = asked else { return theirs.get("ended").is_some() };
-    let reads = [Request::Leases, Request::Status].contains(request)
-        || matches!(request, Request::Range(_) | Request::LeaseTimeToLive { .. })
-        || matches!(request, Request::Auth(AuthRequest::RoleGet { .. }));
+pub(super) fn parts(asked: &Asked, answers: &Answers) -> bool {
+    let (ours, theirs) = (&answers.ours, &answers.theirs);
+    let Asked::Call { method, .. } = asked else { return theirs.get("ended").is_some() };
+    let reads = matches!(
+        method,
+        Method::HashKv
+            | Method::Range
+            | Method::LeaseTimeToLive
+            | Method::LeaseLeases
+            | Method::Status
+            | Method::RoleGet
+    );
     let refused = |answer: &Value| answer.get("error").is_some();
     theirs.get("ended").is_some() || (!reads && refused(ours) != refused(theirs))
 }
 
 /// Why the two answers may differ, if they may. `auth` says whether it is on.
-pub(super) fn reason(
-    release: Release,
-    auth: bool,
-    asked: &Asked,
-    ours: &Value,
-    theirs: &Value,
-) -> Option<&'static str> {
-    if release <= Release::V3_5 && !auth && error(theirs).contains("invalid auth token") {
-        return Some("with auth off 3.5.1 refuses a token that it does not know; later releases do not look at it");
+pub(super) fn reason(release: Release, auth: bool, asked: &Asked, answers: &Answers) -> Option<&'static str> {
+    let (ours, theirs) = (&answers.ours, &answers.theirs);
+    if !auth && error(theirs).contains("invalid auth token") {
+        return by_id("stray-token", release);
     }
-    let Asked::Request(request) = asked else {
-        let refused = |answer: &Value| answer.get("cancel_reason").is_some();
-        let says = "3.5.1 has one word for whoever may not watch, permission denied; later releases say why";
-        return (release <= Release::V3_5 && refused(ours) && refused(theirs)).then_some(says);
+    let Asked::Call { request, .. } = asked else {
+        // Both say no, and nothing else.
+        let (ours, theirs) = (ours.to_string(), theirs.to_string());
+        let denied = theirs.contains("etcdserver: permission denied");
+        let refused = ours.contains("\"cancel_reason\":") && ours.matches("{").count() == theirs.matches("{").count();
+        return (auth && denied && refused).then(|| by_id("watch-denied", release))?;
     };
-    let known = ALL.iter().filter(|known| release <= known.until);
-    known.into_iter().find(|known| (known.is)(request, ours, theirs)).map(|known| known.reason)
+    let Some(request) = request else { return of_nonsense(release, ours, theirs) };
+    let mut known = ALL.iter().filter(|known| (known.is)(request, ours, theirs));
+    known.find_map(|known| by_id(known.id, release))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_row_for_each_and_no_other() {
+        let mut ids: Vec<&str> = ALL.iter().map(|known| known.id).collect();
+        ids.extend(["permission-not-given", "sort-target-ends", "sort-order-none", "stray-token", "watch-denied"]);
+        assert!(ids.iter().all(|id| by_id(id, Release::V3_5).is_some()));
+        let mut rows: Vec<&str> = TABLE.lines().skip(1).filter_map(|row| row.split('\t').next()).collect();
+        ids.sort_unstable();
+        rows.sort_unstable();
+        assert_eq!(ids, rows);
+        assert_eq!(by_id("role-root", Release::Main), None);
+    }
 }

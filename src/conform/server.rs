@@ -1,16 +1,26 @@
-//! A real etcd with an empty data dir, asked over its JSON API: what gRPC says, without a gRPC library to build.
+//! A real etcd with an empty data dir, asked over gRPC.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use detcd_replica::wire::rpc::{Method, Refusal};
 use detcd_replica::Release;
-use serde_json::{json, Value};
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::Status;
 
-use super::http::{read_answer, read_head};
+use super::proto::{decode, encode};
+use super::schema::messages;
+use crate::grpc::Client;
 
 /// How often a server is started before it is given up.
 const STARTS: u32 = 3;
@@ -18,11 +28,6 @@ const STARTS: u32 = 3;
 const START_MAX: Duration = Duration::from_secs(30);
 /// How long it may take for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-
-/// How long it may take for the events of a watch.
-const EVENTS_MAX: Duration = Duration::from_secs(5);
-/// How long a watch is listened to when nothing more is expected: longer than etcd's loop that brings history waits.
-const QUIET: Duration = Duration::from_millis(150);
 /// How long it may take to be gone.
 const ENDING_MAX: Duration = Duration::from_secs(2);
 
@@ -30,19 +35,18 @@ const ENDING_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Server {
     child: Child,
     folder: PathBuf,
-    address: String,
-    /// The id of its member, as its JSON has it.
-    pub(super) member: String,
+    runtime: Runtime,
+    client: Option<Client>,
+    /// The id of its member.
+    pub(super) member: u64,
     /// Its release.
     pub(super) release: Release,
 }
 
-/// An answer: the JSON, whatever its status.
-pub(super) struct Answer {
-    /// Whether it is one, and no error.
-    pub(super) ok: bool,
-    /// What it says.
-    pub(super) body: Value,
+/// A stream that goes both ways.
+pub(super) struct Stream {
+    to: mpsc::UnboundedSender<Bytes>,
+    from: mpsc::UnboundedReceiver<Result<Bytes, Status>>,
 }
 
 impl Drop for Server {
@@ -92,18 +96,23 @@ impl Server {
             .stderr(log)
             .spawn()
             .map_err(|error| format!("{}: {error}", binary.display()))?;
-        let mut server = Self { child, folder, address: client, member: String::new(), release: Release::default() };
+        // Everything happens while something is waited for, in one thread.
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+        let mut server = Self { child, folder, runtime, client: None, member: 0, release: Release::default() };
         let deadline = Instant::now() + START_MAX;
         loop {
             if let Some(status) = server.child.try_wait().map_err(|error| error.to_string())? {
                 let log = std::fs::read_to_string(server.folder.join("log")).unwrap_or_default();
                 return Err(format!("{} has ended ({status}): {}", binary.display(), log.lines().last().unwrap_or("")));
             }
-            if let Ok(answer) = server.ask("/v3/maintenance/status", &json!({}), None) {
-                let leads = answer.body["leader"].as_str().is_some_and(|leader| leader != "0");
-                if let (true, Some(member)) = (answer.ok && leads, answer.body["header"]["member_id"].as_str()) {
-                    server.member = member.to_owned();
-                    server.release = release(answer.body["version"].as_str().unwrap_or_default())?;
+            if server.client.is_none() {
+                server.client = server.runtime.block_on(Client::connect(&client)).ok();
+            }
+            if let Some(status) = server.status() {
+                let leads = status.get("leader").is_some();
+                if let (true, Some(member)) = (leads, status["header"]["member_id"].as_str()) {
+                    server.member = member.parse().map_err(|_| format!("{status}: a member's id is a number"))?;
+                    server.release = release(status["version"].as_str().unwrap_or_default())?;
                     return Ok(server);
                 }
             }
@@ -114,57 +123,81 @@ impl Server {
         }
     }
 
-    /// One call.
-    ///
-    /// # Errors
-    /// The connection fails, or the answer is no JSON.
-    pub(super) fn ask(&self, path: &str, body: &Value, token: Option<&str>) -> Result<Answer, String> {
-        let (status, text) = self.post(path, &body.to_string(), token).map_err(|error| format!("{path}: {error}"))?;
-        // Of a stream of answers the first is the one.
-        let first = text.lines().next().unwrap_or_default();
-        let body = serde_json::from_str(first).map_err(|error| format!("{path}: {status} {text}: {error}"))?;
-        Ok(Answer { ok: status == 200, body })
+    fn status(&self) -> Option<Value> {
+        let bytes = self.call(Method::Status, None, &Value::Object(serde_json::Map::new())).ok()?.ok()?;
+        decode(messages(Method::Status).1, &bytes).ok()
     }
 
-    /// Watches, and gives every message that comes until there are so many events, or the watch is cancelled. Where
-    /// none are expected it only waits for a moment: what does not come cannot be waited for.
+    /// One call: its answer, or its refusal.
     ///
     /// # Errors
-    /// The connection fails, or a message is no JSON.
-    pub(super) fn watch(&self, create: &Value, token: Option<&str>, events: usize) -> Result<Vec<Value>, String> {
-        let path = "/v3/watch";
-        let told = |error: io::Error| format!("{path}: {error}");
-        let stream = self.send(path, &json!({ "create_request": create }).to_string(), token).map_err(told)?;
-        let patience = if events > 0 { EVENTS_MAX } else { QUIET };
-        stream.set_read_timeout(Some(patience)).map_err(told)?;
-        let mut from = BufReader::new(stream);
-        read_head(&mut from).map_err(told)?;
-        let (mut messages, mut seen) = (Vec::new(), 0);
-        let mut line = String::new();
-        loop {
-            line.clear();
-            // A chunk is its size, then a message, each on a line.
-            match from.read_line(&mut line) {
-                Ok(0) => return Ok(messages),
-                Ok(_) if !line.starts_with('{') => continue,
-                Ok(_) => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    return Ok(messages);
-                }
-                Err(error) => return Err(told(error)),
+    /// The connection fails.
+    pub(super) fn call(
+        &self,
+        method: Method,
+        token: Option<&str>,
+        body: &Value,
+    ) -> Result<Result<Bytes, Refusal>, String> {
+        let client = self.client.as_ref().ok_or("nobody is connected")?;
+        let (path, body) = (path(method), Bytes::from(encode(messages(method).0, body)));
+        let called = async {
+            if method != Method::LeaseKeepAlive {
+                return client.unary(path, token, body).await;
             }
-            let message: Value = serde_json::from_str(&line).map_err(|error| format!("{path}: {line}: {error}"))?;
-            seen += message["result"]["events"].as_array().map_or(0, Vec::len);
-            let ended = message["result"]["canceled"] == Value::Bool(true) || message.get("error").is_some();
-            messages.push(message);
-            if ended {
-                return Ok(messages);
-            }
-            if seen >= events && events > 0 {
-                // One too many would follow soon.
-                from.get_ref().set_read_timeout(Some(QUIET)).map_err(told)?;
-            }
+            let mut answers = client.streaming(path, token, tokio_stream::once(body)).await?;
+            let answer = answers.message().await?;
+            answer.ok_or_else(|| Status::unavailable("the stream has ended without an answer"))
+        };
+        let limited = async { tokio::time::timeout(ANSWER_MAX, called).await };
+        match self.runtime.block_on(limited) {
+            Err(_) => Err(format!("{path}: no answer in {ANSWER_MAX:?}")),
+            Ok(Ok(answer)) => Ok(Ok(answer)),
+            Ok(Err(status)) if is_broken(&status) => Err(format!("{path}: {status}")),
+            Ok(Err(status)) => Ok(Err(refusal(&status))),
         }
+    }
+
+    /// Opens a stream of watches. Whether it is refused is told when it is listened to.
+    ///
+    /// # Errors
+    /// Nobody is connected.
+    pub(super) fn watch(&self, token: Option<&str>) -> Result<Stream, String> {
+        let client = self.client.clone().ok_or("nobody is connected")?;
+        let token = token.map(str::to_owned);
+        let (to, asked) = mpsc::unbounded_channel();
+        let (answer, from) = mpsc::unbounded_channel();
+        self.runtime.spawn(async move {
+            // The call ends for etcd when the last of its messages is sent; so it is kept open with its sender.
+            let asked = UnboundedReceiverStream::new(asked);
+            let mut answers = match client.streaming("/etcdserverpb.Watch/Watch", token.as_deref(), asked).await {
+                Ok(answers) => answers,
+                Err(status) => return drop(answer.send(Err(status))),
+            };
+            loop {
+                let message = match answers.message().await {
+                    Ok(Some(message)) => Ok(message),
+                    Ok(None) => return,
+                    Err(status) => Err(status),
+                };
+                if answer.send(message).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Stream { to, from })
+    }
+
+    /// Says something on a stream.
+    pub(super) fn say(&self, stream: &Stream, request: &Value) {
+        // One that has ended says so when it is listened to.
+        let _ = stream.to.send(encode("WatchRequest", request).into());
+    }
+
+    /// The next message of a stream, if one comes within `patience`; `Err`: the stream has ended so.
+    pub(super) fn hear(&self, stream: &mut Stream, patience: Duration) -> Option<Result<Bytes, Refusal>> {
+        let heard = async { tokio::time::timeout(patience, stream.from.recv()).await };
+        let message = self.runtime.block_on(heard).ok()??;
+        Some(message.map_err(|status| refusal(&status)))
     }
 
     /// What it has ended with, if it has: the last word of its log.
@@ -182,21 +215,22 @@ impl Server {
         }
         None
     }
+}
 
-    fn post(&self, path: &str, body: &str, token: Option<&str>) -> io::Result<(u16, String)> {
-        let stream = self.send(path, body, token)?;
-        stream.set_read_timeout(Some(ANSWER_MAX))?;
-        read_answer(BufReader::new(stream))
-    }
+/// Whether the status is no answer of the server's, but the end of the connection.
+fn is_broken(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
 
-    fn send(&self, path: &str, body: &str, token: Option<&str>) -> io::Result<TcpStream> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        let token = token.map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
-        let length = body.len();
-        let head = format!("POST {path} HTTP/1.1\r\nHost: etcd\r\nContent-Type: application/json\r\n");
-        write!(stream, "{head}Content-Length: {length}\r\n{token}Connection: close\r\n\r\n{body}")?;
-        Ok(stream)
-    }
+fn refusal(status: &Status) -> Refusal {
+    Refusal { code: status.code().into(), message: status.message().to_owned() }
+}
+
+/// The path of a call, which lives as long as the process: there are no more than methods.
+fn path(method: Method) -> &'static str {
+    static PATHS: OnceLock<BTreeMap<Method, String>> = OnceLock::new();
+    let all = || Method::ALL.into_iter().map(|method| (method, format!("/etcdserverpb.{}", method.name()))).collect();
+    &PATHS.get_or_init(all)[&method]
 }
 
 /// Which release a version like `3.5.1` is of.

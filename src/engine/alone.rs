@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use detcd_replica::api::{Credential, Error, Request, Response, WatchCreate, WatchRequest, WatchResponse};
+use detcd_replica::api::{Credential, Error, Header, Request, Response, WatchRequest, WatchResponse};
 use detcd_replica::time::Monotonic;
+use detcd_replica::wire::rpc::Condition;
 use detcd_replica::{
     Chance, Config, Dir, DiskCommand, DiskImage, Input, Output, Question, Replica, RequestId, Role, StreamId, Task,
 };
@@ -18,8 +19,6 @@ const SETTLED: u64 = 5_000_000_000;
 
 /// How long an answer may take, nanoseconds of the member's time.
 const ANSWER_MAX: u64 = 30_000_000_000;
-/// How long a watcher listens, nanoseconds of the member's time: several runs of the loop that brings history.
-const LISTENING: u64 = 500_000_000;
 /// Responses that a watcher takes.
 const WINDOW: u32 = 10_000;
 
@@ -33,7 +32,7 @@ pub(crate) struct Alone {
     ended: Option<&'static str>,
     asked: u64,
     answer: Option<Result<Response, Error>>,
-    heard: Vec<WatchResponse>,
+    heard: Vec<(StreamId, WatchResponse)>,
 }
 
 impl Alone {
@@ -88,19 +87,50 @@ impl Alone {
         }
     }
 
-    /// Watches on a stream of its own, and gives what came until nothing more can.
+    /// Opens a stream of watches.
+    pub(crate) fn open(&mut self, credential: Credential) -> StreamId {
+        self.asked += 1;
+        let stream = StreamId(self.asked);
+        self.step(Input::StreamOpen { stream, credential, window: WINDOW });
+        stream
+    }
+
+    /// Says something on a stream.
+    pub(crate) fn say(&mut self, stream: StreamId, request: WatchRequest) {
+        self.step(Input::StreamRequest { stream, request });
+    }
+
+    /// Closes a stream.
+    pub(crate) fn close(&mut self, stream: StreamId) {
+        self.step(Input::StreamClosed { stream });
+        self.heard.retain(|(other, _)| *other != stream);
+    }
+
+    /// What has come on streams since it was last asked for, after so many more nanoseconds of the member's time.
     ///
     /// # Errors
     /// The member has ended by itself.
-    pub(crate) fn watch(&mut self, credential: Credential, create: WatchCreate) -> Result<Vec<WatchResponse>, String> {
-        self.asked += 1;
-        let stream = StreamId(self.asked);
-        self.heard.clear();
-        self.step(Input::StreamOpen { stream, credential, window: WINDOW });
-        self.step(Input::StreamRequest { stream, request: WatchRequest::Create(create) });
-        self.go_on(self.now + LISTENING)?;
-        self.step(Input::StreamClosed { stream });
-        Ok(std::mem::take(&mut self.heard))
+    pub(crate) fn listen(&mut self, nanos: u64) -> Result<Vec<(StreamId, WatchResponse)>, String> {
+        let until = self.now + nanos;
+        while !self.inputs.is_empty() || self.due.values().any(|at| *at <= until) {
+            self.go_on(self.now)?;
+        }
+        self.now = self.now.max(until);
+        let heard = std::mem::take(&mut self.heard);
+        for (stream, _) in &heard {
+            self.step(Input::StreamGrant { stream: *stream, responses: 1 });
+        }
+        Ok(heard)
+    }
+
+    /// What an answer of this moment begins with.
+    pub(crate) fn header(&self) -> Header {
+        self.replica.look_header()
+    }
+
+    /// What its status tells beside its place in the log.
+    pub(crate) fn condition(&self) -> Condition {
+        self.replica.look_condition()
     }
 
     /// The member.
@@ -165,7 +195,7 @@ impl Alone {
                 }
                 Output::Exit { reason } => self.ended = Some(reason),
                 Output::Reply { result, .. } => self.answer = Some(*result),
-                Output::Stream { response, .. } => self.heard.push(response),
+                Output::Stream { stream, response } => self.heard.push((stream, response)),
                 Output::Send(_) | Output::SnapshotReceived { .. } | Output::Point(_) | Output::Event(_) => {}
             }
         }

@@ -39,6 +39,33 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// The bytes of what [`base64`] gives; `None`: it is nothing of that kind.
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    for four in text.as_bytes().chunks(4) {
+        let letters = four.iter().take_while(|letter| **letter != b'=');
+        let mut number = 0;
+        for letter in letters.clone() {
+            let digit = match letter {
+                b'A'..=b'Z' => letter - b'A',
+                b'a'..=b'z' => letter - b'a' + 26,
+                b'0'..=b'9' => letter - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            number = number << 6 | u32::from(digit);
+        }
+        let count = letters.count();
+        if four.len() != 4 || count < 2 {
+            return None;
+        }
+        let three = (number << (6 * (4 - count))).to_be_bytes();
+        bytes.extend_from_slice(&three[1..count]);
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,8 +82,11 @@ mod tests {
             ("foobar", "Zm9vYmFy"),
         ] {
             assert_eq!(base64(bytes.as_bytes()), text);
+            assert_eq!(from_base64(text).as_deref(), Some(bytes.as_bytes()));
         }
         assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
+        assert_eq!(from_base64("//79"), Some(vec![0xff, 0xfe, 0xfd]));
+        assert_eq!((from_base64("abc"), from_base64("a==="), from_base64("ab.d")), (None, None, None));
     }
 
     #[test]

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use detcd_replica::api::{self, Alarm};
+use detcd_replica::api;
 use detcd_replica::membership::member_id;
-use detcd_replica::wire::rpc::{self, Condition, Method};
-use detcd_replica::MemberId;
+use detcd_replica::wire::rpc::{self, Method};
 use tonic::Status;
 
 use super::grpc::{refused, status, Caller};
@@ -30,27 +29,8 @@ pub(super) async fn call(state: Arc<State>, caller: Caller, method: Method, body
     if method != Method::Status {
         return Ok(rpc::response(method, cluster, &answer, added));
     }
-    let (version, db_size_quota) = (state.version.clone(), state.quota_bytes);
-    let condition = state.asking.look(move |replica| {
-        let (view, (db_size, db_size_in_use)) = (replica.view(), replica.look_size());
-        let mut errors = Vec::new();
-        if view.leader.known().is_none() {
-            errors.push(api::Error::NoLeader.message().to_owned());
-        }
-        errors.extend(view.alarms.iter().map(|it| alarm(it.member, it.alarm)));
-        let is_learner = view.learners.contains(&view.member);
-        Condition { version, db_size, db_size_in_use, db_size_quota, is_learner, errors }
-    });
-    Ok(rpc::status(cluster, &answer, &condition.await.map_err(refused)?))
-}
-
-/// As Go prints etcd's message.
-fn alarm(member: MemberId, alarm: Alarm) -> String {
-    let alarm = match alarm {
-        Alarm::NoSpace => "NOSPACE",
-        Alarm::Corrupt => "CORRUPT",
-    };
-    format!("memberID:{} alarm:{alarm} ", member.0)
+    let condition = state.asking.look(|replica| replica.look_condition()).await.map_err(refused)?;
+    Ok(rpc::status(cluster, &answer, &condition))
 }
 
 /// `Maintenance/Hash`.
@@ -74,15 +54,5 @@ pub(super) async fn may_administer(state: &State, caller: &Caller) -> Result<(),
     match state.asking.ask(caller.credential.clone(), hash, caller.needs_leader).await {
         Ok(_) => Ok(()),
         Err(error) => Err(refused(error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn alarms_are_named_as_go_prints_them() {
-        assert_eq!(alarm(MemberId(7), Alarm::NoSpace), "memberID:7 alarm:NOSPACE ");
     }
 }

@@ -8,20 +8,21 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use detcd_replica::api::{self, Credential};
 use detcd_replica::wire::rpc::{Method, Refusal};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tonic::body::Body;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
+use tonic::codec::Streaming;
 use tonic::metadata::MetadataMap;
 use tonic::server::{Grpc, ServerStreamingService, StreamingService, UnaryService};
 use tonic::{Request, Response, Status};
 
 use super::net::{Tls, Url};
 use super::{calls, http, recipes, streams, State};
+use crate::grpc::Raw;
 
 /// What a message may be longer than the largest request, for what is around it.
 const OVERHEAD: usize = 512 << 10;
@@ -122,43 +123,6 @@ pub(super) fn status(refusal: impl Into<Refusal>) -> Status {
 /// The status of a member's refusal.
 pub(super) fn refused(error: api::Error) -> Status {
     status(error)
-}
-
-/// Messages as the bytes that they are.
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
-    }
 }
 
 /// A call with one message and one answer.

@@ -69,6 +69,10 @@ pub enum Error {
     MemberNotEnoughStarted,
     /// Another member is reached there.
     PeerUrlExists,
+    /// Leadership cannot go to a member that is unknown or has no vote.
+    BadLeaderTransferee,
+    /// A member's peer URLs are none.
+    BadMemberUrls,
     /// That is no version.
     WrongDowngradeVersionFormat,
     /// The cluster can be downgraded by one minor version only.
@@ -221,10 +225,13 @@ impl Error {
             }
             Self::TooManyLearners => (FailedPrecondition, "etcdserver: too many learner members in cluster"),
             Self::UnhealthyCluster => (Unavailable, "etcdserver: unhealthy cluster"),
+            // etcd gives its client's error there, which gRPC knows no class of.
             Self::MemberNotEnoughStarted => {
-                (FailedPrecondition, "etcdserver: re-configuration failed due to not enough started members")
+                (Unknown, "etcdserver: re-configuration failed due to not enough started members")
             }
             Self::PeerUrlExists => (FailedPrecondition, "etcdserver: Peer URLs already exists"),
+            Self::BadLeaderTransferee => (FailedPrecondition, "etcdserver: bad leader transferee"),
+            Self::BadMemberUrls => (InvalidArgument, "etcdserver: given member URLs are invalid"),
             Self::WrongDowngradeVersionFormat => (InvalidArgument, "etcdserver: wrong downgrade target version format"),
             Self::InvalidDowngradeTargetVersion => (InvalidArgument, "etcdserver: invalid downgrade target version"),
             Self::ClusterVersionUnavailable => {

@@ -183,8 +183,17 @@ impl KeyIndex {
 
     /// The revision not above `at` that counts for a hash at `at`: as for compaction, but never a tombstone,
     /// because versions before etcd#18089 dropped those and hashes of both must agree.
-    pub(crate) fn keep(&self, at: i64) -> Option<RevisionKey> {
-        let (place, index) = self.compaction_point(at);
+    ///
+    /// Those versions, when `before_18089`, went on from a tombstone at `at` to what its transaction has put after it.
+    pub(crate) fn keep(&self, at: i64, before_18089: bool) -> Option<RevisionKey> {
+        let (mut place, mut index) = self.compaction_point(at);
+        if before_18089 && place + 1 < self.generations.len() {
+            let ends_at = self.generations[place].revisions.last().is_some_and(|last| last.main == at);
+            if ends_at {
+                place += 1;
+                index = newest_at(&self.generations[place].revisions, at);
+            }
+        }
         let (index, revisions) = (index?, &self.generations[place].revisions);
         let is_tombstone = place != self.generations.len() - 1 && index == revisions.len() - 1;
         (!is_tombstone).then(|| revisions[index])
@@ -267,7 +276,7 @@ mod tests {
             (11, "{10}", "10", Some(10)),
         ] {
             let mut index = key(history);
-            assert_eq!(index.keep(at).map(|revision| revision.main), hashed, "hash at {at}");
+            assert_eq!(index.keep(at, false).map(|revision| revision.main), hashed, "hash at {at}");
             let mut keep = BTreeSet::new();
             index.compact(at, Bugs::NONE, &mut keep);
             assert_eq!(show(&index), left, "compact at {at}");
@@ -287,6 +296,7 @@ mod tests {
         };
         let buggy = Bugs::NONE.with(Bug::CompactLosesPutAfterTombstone);
         for (bugs, kept) in [(Bugs::NONE, vec![deleted(0), deleted(1)]), (buggy, vec![deleted(0)])] {
+            assert_eq!((index().keep(3, false), index().keep(3, true)), (None, Some(deleted(1))));
             let (mut index, mut keep) = (index(), BTreeSet::new());
             index.compact(3, bugs, &mut keep);
             assert_eq!(keep.into_iter().collect::<Vec<_>>(), kept);

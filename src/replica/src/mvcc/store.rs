@@ -179,7 +179,9 @@ impl Store {
     /// `Compacted`, `FutureRevision`.
     pub fn hash_kv(&self, batch: &dyn Batch, revision: Revision) -> Result<(u32, Revision), Error> {
         let revision = self.readable(revision, self.revision)?;
-        let keep: BTreeSet<RevisionKey> = self.index.values().filter_map(|key| key.keep(revision)).collect();
+        let before_18089 = self.bugs.has(Bug::CompactDropsTombstoneAtRev);
+        let keep = self.index.values().filter_map(|key| key.keep(revision, before_18089));
+        let keep: BTreeSet<RevisionKey> = keep.collect();
         let mut hash = crc32c::crc32c(Bucket::Key.name().as_bytes());
         let to = (revision + 1).to_be_bytes();
         batch.for_each(Bucket::Key, &[], Some(&to), &mut |key, value| {

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::api::{Error, Header, Member, RangeRequest, Revision};
+use crate::api::{Alarm, Error, Header, Member, RangeRequest, Revision};
 use crate::mvcc::{Bucket, RangeResult};
 
 use super::Replica;
+use crate::wire::rpc::Condition;
+use crate::MemberId;
 
 impl Replica {
     /// Reads keys as a serializable range does.
@@ -40,6 +42,24 @@ impl Replica {
         (size.total, size.in_use)
     }
 
+    /// What its status tells beside its place in the log.
+    pub fn look_condition(&self) -> Condition {
+        let (view, size) = (self.view(), self.backend.size());
+        let mut errors = Vec::new();
+        if view.leader.known().is_none() {
+            errors.push(Error::NoLeader.message().to_owned());
+        }
+        errors.extend(view.alarms.iter().map(|raised| as_go_prints(raised.member, raised.alarm)));
+        Condition {
+            version: self.config.version().to_string(),
+            db_size: size.total,
+            db_size_in_use: size.in_use,
+            db_size_quota: self.config.quota_backend_bytes,
+            is_learner: view.learners.contains(&view.member),
+            errors,
+        }
+    }
+
     /// The database as a file, as if its batch had just been committed: what `Maintenance/Snapshot` gives.
     pub fn look_database(&self) -> Bytes {
         self.backend.snapshot()
@@ -58,5 +78,29 @@ impl Replica {
             true
         });
         pairs
+    }
+}
+
+/// etcd's message of an alarm.
+fn as_go_prints(member: MemberId, alarm: Alarm) -> String {
+    let alarm = match alarm {
+        Alarm::NoSpace => "NOSPACE",
+        Alarm::Corrupt => "CORRUPT",
+    };
+    match member {
+        // Zeros are left out.
+        MemberId::NONE => format!("alarm:{alarm} "),
+        member => format!("memberID:{} alarm:{alarm} ", member.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_are_named_as_go_prints_them() {
+        assert_eq!(as_go_prints(MemberId(7), Alarm::NoSpace), "memberID:7 alarm:NOSPACE ");
+        assert_eq!(as_go_prints(MemberId::NONE, Alarm::Corrupt), "alarm:CORRUPT ");
     }
 }

@@ -12,7 +12,7 @@ use crate::time::{Monotonic, Span};
 use crate::wire::message::entry::InternalRaftRequest;
 use crate::wire::message::membership as message;
 use crate::wire::{self, Command};
-use crate::{api, Bug, Event, MemberId, RequestId, Task};
+use crate::{api, Bug, Event, MemberId, Release, RequestId, Task};
 
 use super::{Proposal, Replica};
 
@@ -345,10 +345,17 @@ impl Replica {
 
     pub(super) fn downgrade(&mut self, id: RequestId, request: &DowngradeRequest) {
         let version = self.membership.version().unwrap_or(Version::MIN_CLUSTER);
-        let answer = ResponseBody::Downgrade { version: version.short() };
+        let shown = match self.config.release {
+            Release::V3_4 | Release::V3_5 => version.to_string(),
+            Release::V3_6 | Release::Main => version.short(),
+        };
+        let answer = ResponseBody::Downgrade { version: shown };
         let target = match request {
-            // etcd answers well, whether or not there was a downgrade to give up.
-            DowngradeRequest::Cancel if self.membership.downgrade().is_none() => return self.reply_body(id, answer),
+            // Since 3.6 etcd answers well, whether or not there was a downgrade to give up.
+            DowngradeRequest::Cancel if self.membership.downgrade().is_none() => match self.config.release {
+                Release::V3_4 | Release::V3_5 => return self.reply(id, Err(Error::NoInflightDowngrade)),
+                Release::V3_6 | Release::Main => return self.reply_body(id, answer),
+            },
             DowngradeRequest::Cancel => None,
             DowngradeRequest::Validate(text) | DowngradeRequest::Enable(text) => {
                 let target = Version::parse_cluster(text);

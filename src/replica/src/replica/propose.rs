@@ -227,7 +227,7 @@ impl Replica {
             return self.reply(id, Err(Error::NotLeader));
         }
         if !self.membership.voters().contains(&target) {
-            return self.reply(id, Err(Error::MemberNotFound));
+            return self.reply(id, Err(Error::BadLeaderTransferee));
         }
         self.raft.transfer_leader(target.0);
         self.reply_body(id, ResponseBody::MoveLeader);

@@ -191,7 +191,8 @@ impl Watchers {
             // etcd answers under watch id -1: the watch that has this name goes on.
             return self.answer(stream, None, now, refused("mvcc: duplicate watch ID provided on the WatchStream"));
         }
-        let start = create.start_revision.max(0);
+        // One below zero is of history that there never was: it ends like one that is compacted.
+        let start = create.start_revision;
         let synced = start == 0 || start > now;
         let min_revision = if synced { start.max(now + 1) } else { start };
         if synced {

@@ -62,7 +62,8 @@ impl Watchers {
         let mut lagging = BTreeMap::new();
         for id in chosen {
             let watcher = &self.watchers[&id];
-            if watcher.min_revision < compacted {
+            // Without a compaction that is -1, which etcd took for a revision to watch from (etcd#20693).
+            if watcher.min_revision < compacted.max(0) {
                 // When the channel is full it stays where it is, and the next run tries again (etcd#17529).
                 self.cancel_compacted(id, current, compacted);
             } else {

@@ -38,7 +38,11 @@ pub fn request(method: Method, body: Bytes, new_member: &dyn Fn(&[String]) -> Me
         }
         Method::LeaseLeases => Request::Leases,
         Method::MemberAdd => {
-            let rpc::MemberAddRequest { peer_urls, is_learner } = parse(body)?;
+            let rpc::MemberAddRequest { mut peer_urls, is_learner } = parse(body)?;
+            if peer_urls.is_empty() || !peer_urls.iter().all(|url| is_peer_url(url)) {
+                return Err(Error::BadMemberUrls.into());
+            }
+            peer_urls.sort_unstable();
             Request::MemberAdd { id: new_member(&peer_urls), peer_urls, is_learner }
         }
         Method::MemberRemove => Request::MemberRemove { id: member(body)? },
@@ -62,6 +66,18 @@ pub fn request(method: Method, body: Bytes, new_member: &dyn Fn(&[String]) -> Me
 
 pub(super) fn parse<M: Message + Default>(body: Bytes) -> Result<M, Refusal> {
     M::decode(body).map_err(Refusal::malformed)
+}
+
+/// Whether a member can be reached there: a scheme, a host and a port, and no path.
+fn is_peer_url(url: &str) -> bool {
+    match url.trim().split_once("://") {
+        Some(("http" | "https", authority)) => {
+            let port = authority.rsplit_once(':').map(|(_, port)| port);
+            port.is_some_and(|port| port.bytes().all(|digit| digit.is_ascii_digit()))
+        }
+        Some(("unix" | "unixs", _)) => true,
+        _ => false,
+    }
 }
 
 fn member(body: Bytes) -> Result<MemberId, Refusal> {

@@ -27,13 +27,21 @@ pub struct Condition {
 
 /// The message of an answer to a `method` of the cluster. `added` is the member that the request was about to add.
 pub fn response(method: Method, cluster: u64, response: &Response, added: Option<MemberId>) -> Bytes {
-    let header = Some(message_header(cluster, response.header));
     let revision = response.header.revision;
+    let mut header = message_header(cluster, response.header);
+    if matches!(response.body, ResponseBody::Members(_)) {
+        // The cluster's service says nothing of the store.
+        header.revision = 0;
+    }
+    let header = Some(header);
     let bytes = match &response.body {
         ResponseBody::Range { kvs, more, count } => range(header, kvs, *more, *count).encode_to_vec(),
         ResponseBody::Put { prev_kv } => put(header, prev_kv.as_ref()).encode_to_vec(),
         ResponseBody::DeleteRange { deleted, prev_kvs } => delete(header, *deleted, prev_kvs).encode_to_vec(),
-        ResponseBody::Txn { succeeded, responses } => txn(header, *succeeded, responses, revision).encode_to_vec(),
+        ResponseBody::Txn { succeeded, responses } => {
+            let begun = if has_written(responses) { revision - 1 } else { revision };
+            txn(header, *succeeded, responses, begun, &mut false).encode_to_vec()
+        }
         ResponseBody::LeaseGrant { id, ttl } | ResponseBody::LeaseKeepAlive { id, ttl } => {
             rpc::LeaseResponse { header, id: *id, ttl: *ttl }.encode_to_vec()
         }
@@ -69,9 +77,9 @@ pub fn response(method: Method, cluster: u64, response: &Response, added: Option
         }
         ResponseBody::Auth(answer) => auth_response(header, answer),
         ResponseBody::Status { .. } => return status(cluster, response, &Condition::default()),
-        ResponseBody::Compact | ResponseBody::LeaseRevoke | ResponseBody::MoveLeader | ResponseBody::Defragment => {
-            rpc::Done { header }.encode_to_vec()
-        }
+        ResponseBody::Compact | ResponseBody::LeaseRevoke => rpc::Done { header }.encode_to_vec(),
+        // etcd leaves their headers out.
+        ResponseBody::MoveLeader | ResponseBody::Defragment => Vec::new(),
     };
     bytes.into()
 }
@@ -135,21 +143,40 @@ fn delete(header: Option<rpc::ResponseHeader>, deleted: u64, prev_kvs: &[KeyValu
     rpc::DeleteRangeResponse { header, deleted: signed(deleted), prev_kvs }
 }
 
-/// The answers inside a transaction have headers of their own, with nothing but the revision.
+/// Whether a transaction has changed anything.
+fn has_written(responses: &[ResponseBody]) -> bool {
+    responses.iter().any(|response| match response {
+        ResponseBody::Put { .. } => true,
+        ResponseBody::DeleteRange { deleted, .. } => *deleted > 0,
+        ResponseBody::Txn { responses, .. } => has_written(responses),
+        _ => false,
+    })
+}
+
+/// The answers inside a transaction that began at the revision `begun` have headers of their own, with nothing but the
+/// revision that the operation was at: the next one as soon as anything is `written`. A nested transaction's is empty.
 fn txn(
     header: Option<rpc::ResponseHeader>,
     succeeded: bool,
     responses: &[ResponseBody],
-    revision: i64,
+    begun: i64,
+    written: &mut bool,
 ) -> rpc::TxnResponse {
-    let inner = || Some(rpc::ResponseHeader { revision, ..Default::default() });
+    use rpc::response_op::Response as Op;
     let op = |body: &ResponseBody| {
-        use rpc::response_op::Response as Op;
+        *written |= has_written(match body {
+            // It says so for itself, one after the other.
+            ResponseBody::Txn { .. } => &[],
+            body => std::slice::from_ref(body),
+        });
+        let inner = Some(rpc::ResponseHeader { revision: begun + i64::from(*written), ..Default::default() });
         let response = match body {
-            ResponseBody::Range { kvs, more, count } => Op::Range(range(inner(), kvs, *more, *count)),
-            ResponseBody::Put { prev_kv } => Op::Put(put(inner(), prev_kv.as_ref())),
-            ResponseBody::DeleteRange { deleted, prev_kvs } => Op::DeleteRange(delete(inner(), *deleted, prev_kvs)),
-            ResponseBody::Txn { succeeded, responses } => Op::Txn(txn(inner(), *succeeded, responses, revision)),
+            ResponseBody::Range { kvs, more, count } => Op::Range(range(inner, kvs, *more, *count)),
+            ResponseBody::Put { prev_kv } => Op::Put(put(inner, prev_kv.as_ref())),
+            ResponseBody::DeleteRange { deleted, prev_kvs } => Op::DeleteRange(delete(inner, *deleted, prev_kvs)),
+            ResponseBody::Txn { succeeded, responses } => {
+                Op::Txn(txn(Some(rpc::ResponseHeader::default()), *succeeded, responses, begun, written))
+            }
             other => unreachable!("a transaction answers with ranges, puts, deletes and transactions, not {other:?}"),
         };
         rpc::ResponseOp { response: Some(response) }

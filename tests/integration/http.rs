@@ -1,6 +1,4 @@
 //! As much of HTTP/1.1 as etcd's JSON API needs: the head of an answer, and its body, whole or in chunks.
-//!
-//! The integration tests read it from here, too, so it knows nothing of the tool.
 
 use std::io::{self, BufRead};
 
