@@ -156,6 +156,7 @@ impl Pair {
         };
         if compacts {
             // It goes on behind the answer, and a hash would see how far it has come.
+            self.alone.wait(COMPACTING.as_nanos() as u64)?;
             std::thread::sleep(COMPACTING);
         }
         self.learn(method, body, &ours, &theirs);

@@ -106,16 +106,25 @@ impl Alone {
         self.heard.retain(|(other, _)| *other != stream);
     }
 
-    /// What has come on streams since it was last asked for, after so many more nanoseconds of the member's time.
+    /// Lets so many nanoseconds of the member's time pass.
     ///
     /// # Errors
     /// The member has ended by itself.
-    pub(crate) fn listen(&mut self, nanos: u64) -> Result<Vec<(StreamId, WatchResponse)>, String> {
+    pub(crate) fn wait(&mut self, nanos: u64) -> Result<(), String> {
         let until = self.now + nanos;
         while !self.inputs.is_empty() || self.due.values().any(|at| *at <= until) {
             self.go_on(self.now)?;
         }
         self.now = self.now.max(until);
+        Ok(())
+    }
+
+    /// What has come on streams since it was last asked for, after so many more nanoseconds of the member's time.
+    ///
+    /// # Errors
+    /// The member has ended by itself.
+    pub(crate) fn listen(&mut self, nanos: u64) -> Result<Vec<(StreamId, WatchResponse)>, String> {
+        self.wait(nanos)?;
         let heard = std::mem::take(&mut self.heard);
         for (stream, _) in &heard {
             self.step(Input::StreamGrant { stream: *stream, responses: 1 });

@@ -29,8 +29,9 @@ fn each_method_is_found_by_its_path() {
 #[test]
 fn every_method_takes_an_empty_message_and_refuses_what_is_none() {
     for method in Method::ALL {
-        // A permission must be given; nothing else is looked at here.
-        let expect = if method == Method::RoleGrantPermission { Some(3) } else { None };
+        // A permission and a member's address must be given; nothing else is looked at here.
+        let must = [Method::RoleGrantPermission, Method::MemberAdd].contains(&method);
+        let expect = if must { Some(3) } else { None };
         let asked = request(method, Bytes::new(), &|_| MemberId(1));
         assert_eq!(asked.err().map(|refusal| refusal.code), expect, "{method:?}");
         // Field 1 of wire type 7, which there is not.
@@ -51,9 +52,16 @@ fn ranges_and_members_are_what_their_fields_say() {
     assert_eq!(asked.limit, 3);
     let refused = asks(Method::Range, kv::RangeRequest { sort_order: 9, ..range });
     assert_eq!(refused, Err(api::Error::InvalidSortOption.into()));
-    let add = rpc::MemberAddRequest { peer_urls: vec!["u".into(), "v".into()], is_learner: true };
-    let expect = Request::MemberAdd { id: MemberId(2), peer_urls: add.peer_urls.clone(), is_learner: true };
-    assert_eq!(asks(Method::MemberAdd, add), Ok(expect));
+    let add = |urls: &[&str]| {
+        let peer_urls = urls.iter().map(|url| (*url).to_owned()).collect();
+        asks(Method::MemberAdd, rpc::MemberAddRequest { peer_urls, is_learner: true })
+    };
+    let peer_urls = vec!["http://a:1".to_owned(), "unix://b".to_owned()];
+    let expect = Request::MemberAdd { id: MemberId(2), peer_urls, is_learner: true };
+    assert_eq!(add(&["unix://b", "http://a:1"]), Ok(expect));
+    for bad in ["", "a:1", "ftp://a:1", "http://a", "http://a:1/x"] {
+        assert_eq!(add(&["http://a:1", bad]), Err(api::Error::BadMemberUrls.into()), "{bad}");
+    }
     let removed = asks(Method::MemberRemove, rpc::Named { id: -1, more: false });
     assert_eq!(removed, Ok(Request::MemberRemove { id: MemberId(u64::MAX) }));
 }
@@ -132,11 +140,89 @@ fn watches_of_a_stream_have_names() {
         assert_eq!(messages.iter().map(|message| message.events.len()).sum::<usize>(), 3);
         assert!(messages.iter().rev().skip(1).all(|message| message.fragment) && !messages[parts - 1].fragment);
     }
-    let cancelled = WatchBody::Cancelled { compact_revision: 5, reason: "" };
-    let response = WatchResponse { watch: Some(WatchId(1)), header: HEADER, body: cancelled };
-    watch_responses(&mut watching, 1, &response, 280);
-    let body =
-        watch::WatchRequest { union: Some(watch::watch_request::Union::Cancel(rpc::Named { id: 1, more: false })) };
-    let again = watch_request(&mut watching, 1, HEADER, body.encode_to_vec().into());
-    assert_eq!(again, Ok(Err(None)), "it is gone");
+}
+
+/// A stream with the client's and the member's messages, as one line each.
+#[derive(Default)]
+struct Stream(Watching);
+
+impl Stream {
+    fn asks(&mut self, union: watch::watch_request::Union) -> String {
+        let body = watch::WatchRequest { union: Some(union) }.encode_to_vec().into();
+        match watch_request(&mut self.0, 1, HEADER, body).expect("a message") {
+            Ok(WatchRequest::Create(create)) => format!("create {}", create.watch.0),
+            Ok(WatchRequest::Cancel(watch)) => format!("cancel {}", watch.0),
+            Ok(WatchRequest::Progress) => "progress".to_owned(),
+            Err(None) => "nothing".to_owned(),
+            Err(Some(answer)) => said(answer),
+        }
+    }
+
+    fn creates(&mut self, watch_id: i64, range_end: &str) -> String {
+        let (key, range_end) = ("b".into(), Bytes::copy_from_slice(range_end.as_bytes()));
+        let create = watch::WatchCreateRequest { key, range_end, watch_id, ..Default::default() };
+        self.asks(watch::watch_request::Union::Create(create))
+    }
+
+    fn cancels(&mut self, id: i64) -> String {
+        self.asks(watch::watch_request::Union::Cancel(rpc::Named { id, more: false }))
+    }
+
+    fn hears(&mut self, watch: i64, body: WatchBody) -> String {
+        let response = WatchResponse { watch: Some(WatchId(watch)), header: HEADER, body };
+        watch_responses(&mut self.0, 1, &response, 280).into_iter().map(said).collect()
+    }
+}
+
+fn said(bytes: Bytes) -> String {
+    let said = watch::WatchResponse::decode(bytes).expect("its message");
+    let watch::WatchResponse { watch_id, created, canceled, compact_revision, cancel_reason, .. } = said;
+    let word = |set, word| if set { word } else { "" };
+    let words = [word(created, " created"), word(canceled, " cancelled")].concat();
+    format!("{watch_id}:{words} {compact_revision} {cancel_reason}")
+}
+
+#[test]
+fn a_name_is_taken_as_long_as_etcd_takes_it() {
+    let ended = |compact_revision, reason| WatchBody::Cancelled { compact_revision, reason };
+    let mut stream = Stream::default();
+    // A creation that is refused has no name, and takes none.
+    assert_eq!(stream.creates(0, "a"), "-1: created cancelled 0 mvcc: watcher range is empty");
+    assert_eq!(stream.creates(0, "c"), "create 0");
+    assert_eq!(stream.hears(0, ended(0, "denied")), "-1: created cancelled 0 denied");
+    assert_eq!(stream.creates(0, "c"), "create 0");
+    assert_eq!(stream.hears(0, WatchBody::Created), "0: created 0 ");
+    // One that a compaction has ended keeps it until the client says so.
+    assert_eq!(stream.hears(0, ended(5, "compacted")), "0: cancelled 5 ");
+    assert_eq!(stream.creates(0, "c"), "create 1");
+    assert_eq!(stream.cancels(0), "0: cancelled 0 ");
+    assert_eq!(stream.cancels(0), "nothing");
+    // One that the client has given up is free at once, before the member has said so.
+    assert_eq!(stream.hears(1, WatchBody::Created), "1: created 0 ");
+    assert_eq!(stream.cancels(1), "cancel 1");
+    assert_eq!(stream.creates(1, "c"), "create 1");
+    assert_eq!(stream.hears(1, ended(0, "")), "1: cancelled 0 ");
+    assert_eq!(stream.hears(1, WatchBody::Created), "1: created 0 ");
+    assert_eq!(stream.creates(1, ""), "-1: created cancelled 0 mvcc: duplicate watch ID provided on the WatchStream");
+}
+
+#[test]
+fn answers_inside_of_a_transaction_say_at_which_revision_they_were() {
+    let range = || ResponseBody::Range { kvs: Vec::new(), more: false, count: 0 };
+    let delete = |deleted| ResponseBody::DeleteRange { deleted, prev_kvs: Vec::new() };
+    let inner = ResponseBody::Txn { succeeded: true, responses: vec![ResponseBody::Put { prev_kv: None }] };
+    let body = ResponseBody::Txn { succeeded: true, responses: vec![range(), delete(0), inner, range(), delete(2)] };
+    let bytes = response(Method::Txn, 1, &Response { header: HEADER, body }, None);
+    let revisions = |txn: &rpc::TxnResponse| -> Vec<i64> {
+        use rpc::response_op::Response as Op;
+        let header = |op: &rpc::ResponseOp| match op.response.as_ref().expect("an answer") {
+            Op::Range(range) => range.header.clone(),
+            Op::Put(put) => put.header.clone(),
+            Op::DeleteRange(delete) => delete.header.clone(),
+            Op::Txn(txn) => txn.header.clone(),
+        };
+        txn.responses.iter().map(|op| header(op).expect("a header").revision).collect()
+    };
+    let txn = rpc::TxnResponse::decode(bytes).expect("its message");
+    assert_eq!(revisions(&txn), [6, 6, 0, 7, 7]);
 }
