@@ -1,5 +1,6 @@
-//! Differences that are known and have a reason, mostly that etcd 3.5.1 has a bug there that later releases do not have,
-//! and that our member has the later behaviour. Whatever is not in the table, `tests/known-differences.tsv`, counts.
+//! Differences that are known and have a reason, mostly that etcd 3.5.1 has a bug there that later releases do not
+//! have, and that our member has the later behaviour. Whatever is not in the table, `tests/known-differences.tsv`,
+//! counts.
 
 use detcd_replica::api::{AuthRequest, KeyRange, RangeEnd, Request, RequestOp, TxnRequest};
 use detcd_replica::wire::rpc::Method;

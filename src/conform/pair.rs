@@ -25,11 +25,12 @@ use crate::panics::{caught, Panic};
 const HEARD_MAX: Duration = Duration::from_secs(5);
 /// How long a stream is listened to when nothing more is expected, at the end: longer than etcd's loop that brings
 /// history waits.
-const QUIET: Duration = Duration::from_millis(150);
-/// How long the compaction of a small store may go on.
-const COMPACTING: Duration = Duration::from_millis(30);
+const QUIET: Duration = Duration::from_millis(250);
+/// How long the compaction of a small store may go on, and be seen to: before 3.5.12 what is deleted was still read until
+/// the next commit of the backend, 100 ms later (etcd#17158).
+const COMPACTING: Duration = Duration::from_millis(200);
 /// As long as [`QUIET`], in nanoseconds of our member's time.
-const HISTORY: u64 = 150_000_000;
+const HISTORY: u64 = 250_000_000;
 /// A limit of fragments that no answer of a run comes to; etcd's is 1.5 MiB.
 const FRAGMENT: usize = 3 << 19;
 /// The cluster of our member, which no comparison sees.
