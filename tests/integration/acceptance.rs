@@ -220,14 +220,18 @@ fn boots(binaries: &Binaries, folder: &Path, exported: &Value) -> String {
     }
 }
 
-/// A simulated cluster goes on from it, and is judged by what its clients see.
+/// Its member goes on as that of a simulated cluster, or a new one is founded on a saved database; what its clients see
+/// is judged.
 fn goes_on(folder: &Path, dice: &mut Dice, auth: bool) -> String {
     let scenario = SCENARIOS[dice.below(SCENARIOS.len() as u64) as usize];
     let seed = dice.below(1 << 32).to_string();
-    let args = ["import", "data", "--run", scenario, "--seed", &seed, "--json", "--quiet"];
+    let mut args = vec!["import", "data", "--run", scenario, "--seed", &seed, "--json", "--quiet"];
     if auth {
-        refused_in(folder, &args, &["auth is on"]);
-        return "nobody to go on with auth".to_owned();
+        refused_in(folder, &args, &["auth is on", "--user"]);
+        for user in ["somebody", "nobody"] {
+            refused_in(folder, &[&args[..], &["--user", user]].concat(), &[user, "root"]);
+        }
+        args.extend(["--user", "root"]);
     }
     let lines = objects(folder, &args);
     assert_eq!(lines[1]["verdict"], "pass", "{args:?}: {}", lines[1]);

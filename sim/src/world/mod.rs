@@ -6,9 +6,11 @@
 
 mod faults;
 mod measuring;
+mod names;
 mod node;
 mod operator;
 mod perform;
+mod setup;
 mod storage;
 mod streams;
 mod traffic;
@@ -16,11 +18,11 @@ mod traffic;
 use std::collections::BTreeMap;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use bytes::Bytes;
 use detcd_replica::history::{Finding, History, Moment};
 use detcd_replica::time::{Monotonic, Span};
-use detcd_replica::{Chance, FileName, Input, MemberId, OpId, Output, PeerMessage, Replica, Role, Task};
+use detcd_replica::{Chance, Input, MemberId, OpId, Output, PeerMessage, Replica, Role, Task};
 
+use crate::beginning::Beginning;
 use crate::clock::Clock;
 use crate::decide::{Decider, Site, Subject};
 use crate::digest::Digest;
@@ -36,8 +38,10 @@ use crate::scenario::Scenario;
 
 use faults::Faults;
 use measuring::Measuring;
+use names::Names;
 use node::{Down, Node};
 use operator::Operator;
+use setup::Setup;
 use streams::Streams;
 use traffic::Traffic;
 
@@ -89,6 +93,8 @@ pub(crate) struct World<'a> {
     queue: Queue<Happening>,
     decider: Decider,
     network: Network,
+    setup: Setup,
+    names: Names,
     nodes: Vec<Node>,
     streams: Streams,
     traffic: Traffic,
@@ -107,8 +113,8 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// A world at the beginning of time: every member is about to start, from `database` if there is one. Nothing
-    /// happens after `until`.
+    /// A world at the beginning of time: every member is about to start; or, where it has a former member, that one, and
+    /// [`World::commence`] must be called when the others have joined it. Nothing happens after `until`.
     pub(crate) fn new(
         scenario: &'a Scenario,
         plan: Plan,
@@ -116,14 +122,13 @@ impl<'a> World<'a> {
         observer: &'a mut dyn Observer,
         traced: bool,
         until: Until,
-        database: Option<Bytes>,
+        beginning: Option<Beginning>,
     ) -> Self {
         let count = scenario.cluster.members as usize;
         let network = network(scenario, count, &mut decider);
-        let mut nodes: Vec<Node> = (0..count).map(|place| node(scenario, place, 0, &mut decider)).collect();
-        if let Some(database) = database {
-            nodes.iter_mut().for_each(|node| node.disk.hold(FileName::Db, database.clone()));
-        }
+        let setup = Setup::new(beginning);
+        let mut nodes: Vec<Node> = (0..count).map(|place| node(scenario, &setup, place, 0, &mut decider)).collect();
+        setup.prepare(&mut nodes);
         let mut world = Self {
             scenario,
             now: 0,
@@ -131,6 +136,8 @@ impl<'a> World<'a> {
             queue: Queue::new(),
             decider,
             network,
+            names: setup.names(),
+            setup,
             nodes,
             streams: Streams::new(),
             traffic: Traffic::new(scenario),
@@ -146,12 +153,24 @@ impl<'a> World<'a> {
             trace: traced.then(Vec::new),
             scratch: Vec::new(),
         };
-        for node in 0..count {
+        for node in (0..count).filter(|node| world.nodes[*node].down != Down::Absent).collect::<Vec<_>>() {
             world.boot(node);
         }
-        world.schedule_faults();
-        world.start_traffic();
+        if !world.gathers() {
+            world.commence();
+        }
         world
+    }
+
+    /// Whether members must join before clients and faults begin.
+    pub(crate) fn gathers(&self) -> bool {
+        self.setup.gathers()
+    }
+
+    /// Clients and faults begin.
+    pub(crate) fn commence(&mut self) {
+        self.schedule_faults();
+        self.start_traffic();
     }
 
     /// Time of the next event, nanoseconds since the run began.
@@ -197,7 +216,7 @@ impl<'a> World<'a> {
             | Happening::Disk { node, incarnation, .. }
             | Happening::Unreachable { node, incarnation, .. }
             | Happening::SnapshotSent { node, incarnation, .. } => (*node, Some(*incarnation)),
-            Happening::Message { message, .. } => (self.place(message.to), None),
+            Happening::Message { message, .. } => (self.place(message.to).expect(SENT), None),
             Happening::Traffic(traffic) => {
                 if let Some(node) = traffic.node() {
                     if self.nodes[node].paused {
@@ -226,7 +245,7 @@ impl<'a> World<'a> {
             }
             Happening::Message { message, epoch } => {
                 let (from, stream) = (message.from, message.chunk.as_ref().map(|chunk| chunk.stream));
-                let accepted = self.network.accept(self.place(from), node, epoch);
+                let accepted = self.network.accept(self.place(from).expect(SENT), node, epoch);
                 let delivered = accepted && self.nodes[node].is_up();
                 if delivered {
                     self.step(node, Input::Message(message));
@@ -307,6 +326,8 @@ impl<'a> World<'a> {
             Ok(Err(error)) => self.stop = Some(Stop::Refused { member, reason: error.to_string() }),
             Ok(Ok(replica)) => {
                 self.digest.event(self.now, 1, node as u64);
+                // Whoever was forced into a cluster of its own once is in it.
+                self.nodes[node].config.force_new_cluster = false;
                 self.nodes[node].replica = Some(replica);
                 self.perform(node, &mut outputs, true);
             }
@@ -370,9 +391,9 @@ impl<'a> World<'a> {
         self.refuses(node, format!("panic: {message}"));
     }
 
-    /// Nodes up to the one of this member; those that are new are empty, and nobody has started them.
-    fn make_room(&mut self, member: MemberId) {
-        let (known, count) = (self.nodes.len(), member.0 as usize);
+    /// Nodes up to this place; those that are new are empty, and nobody has started them.
+    fn make_room(&mut self, place: usize) {
+        let (known, count) = (self.nodes.len(), place + 1);
         if count <= known {
             return;
         }
@@ -380,15 +401,15 @@ impl<'a> World<'a> {
         let change = character(self.scenario, self.faults.healed());
         self.network.grow(count, profile, &mut self.decider, change);
         for place in known..count {
-            let mut new = node(self.scenario, place, self.now, &mut self.decider);
+            let mut new = node(self.scenario, &self.setup, place, self.now, &mut self.decider);
             new.down = Down::Absent;
             self.nodes.push(new);
         }
     }
 
-    /// The place of a member in the list of nodes: members are numbered from 1.
-    fn place(&self, member: MemberId) -> usize {
-        member.0 as usize - 1
+    /// The place of a member in the list of nodes, if it has one.
+    fn place(&self, member: MemberId) -> Option<usize> {
+        self.names.place(member)
     }
 
     fn local_now(&mut self, node: usize) -> Monotonic {
@@ -623,6 +644,7 @@ fn quoted(text: &str) -> String {
     json
 }
 
+const SENT: &str = "messages go between members that have places";
 /// How long a goroutine that became runnable waits at most, nanoseconds. Messages that arrive meanwhile share one
 /// Ready.
 const SCHEDULING: u64 = 20_000;
@@ -630,14 +652,14 @@ const SCHEDULING: u64 = 20_000;
 const LEASE_AWAITED: i64 = 10;
 
 /// The node of a member, with an empty disk.
-fn node(scenario: &Scenario, place: usize, now: u64, decider: &mut Decider) -> Node {
+fn node(scenario: &Scenario, setup: &Setup, place: usize, now: u64, decider: &mut Decider) -> Node {
     let number = place as u32 + 1;
     let profile = disk::profile(&scenario.disk.profile).expect("the scenario was validated");
     let disk = Disk::new(number, profile, Episodes::On, decider);
     let mut clock = Clock::new(Monotonic(1_000_000_000), 0);
     let drift = distribution::Symmetric(scenario.clock.drift * 1_000);
     clock.set_rate(now, decider.decide(Site::ClockDrift, Subject::one(number), &drift));
-    Node::new(scenario.config(MemberId(place as u64 + 1)), disk, clock)
+    Node::new(setup.config(scenario, place), disk, clock)
 }
 
 fn network_profile(scenario: &Scenario) -> &'static net::Profile {
