@@ -333,10 +333,10 @@ pub(crate) struct ImportArgs {
 
     /// Go on from it: run the clients and faults of a scenario
     ///
-    /// The member of a data dir goes on as the first of the scenario, with its log, its id and its term; the others join
-    /// it one after the other, with empty disks, before clients and faults begin. A saved database founds the cluster:
-    /// each member begins with what `etcdutl snapshot restore` would give it. Judged is what clients see; what was before
-    /// counts as seen.
+    /// The member of a data dir goes on as the first of the scenario, with its log, its id and its term; the others
+    /// join it one after the other, with empty disks, before clients and faults begin. A saved database founds the
+    /// cluster: each member begins with what `etcdutl snapshot restore` would give it. Judged is what clients see; what
+    /// was before counts as seen.
     #[arg(long, value_name = "SCENARIO", help_heading = "World")]
     pub(crate) run: Option<String>,
 

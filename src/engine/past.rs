@@ -38,8 +38,8 @@ impl Past {
     /// comes as `user`, by its certificate.
     ///
     /// # Errors
-    /// Clients must say who they are, and this user may not do everything; or it is not asked for; or the records of the
-    /// database are not those of its revisions.
+    /// Clients must say who they are, and this user may not do everything; or nobody asks who they are; or the records
+    /// of the database are not those of its revisions.
     pub(crate) fn of(subject: &mut Subject, user: Option<&str>) -> Result<Self, EngineError> {
         may_do_everything(subject, user)?;
         let (disks, found) = (disks(subject)?, &subject.found);

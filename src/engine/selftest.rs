@@ -2,8 +2,9 @@
 //!
 //! A story is a function of its number. After each operation the open transaction must say what the map says; after
 //! each crash the file must open, be sound to the pager and to the judge's own reader, and hold the last commit or the
-//! one that was in flight. Sometimes only the process ends: whoever opens the file then sees all that was written, and a
-//! crash may still take it back until a sync has ended. Which operations come is drawn here; nothing of etcd's use of the pager is known.
+//! one that was in flight. Sometimes only the process ends: whoever opens the file then sees all that was written, and
+//! a crash may still take it back until a sync has ended. Which operations come is drawn here; nothing of etcd's use of
+//! the pager is known.
 
 use std::collections::BTreeMap;
 

@@ -21,7 +21,7 @@
 //! | R5 | a committed entry is on the disks of a quorum, and a durable entry comes back |
 //! | R6 | one vote in a term, on disk before it is sent; terms never go back behind what was sent |
 //! | R7 | a read index is not below what was committed when it was asked for |
-//! | P1 | a database holds what the log up to its consistent index leads to, and is between the log's snapshot and end |
+//! | P1 | a database holds what the log up to its consistent index leads to, and is neither behind nor ahead of it |
 //! | P2 | a log loses nothing that was synced, and is read as it is; damage that no crash makes is refused |
 //! | P3 | a database is a sound bbolt file: each page reached once or free, keys in order, a valid meta |
 //! | P4 | what a snapshot needs is there, and an installed one is the state at its index |

@@ -113,8 +113,8 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// A world at the beginning of time: every member is about to start; or, where it has a former member, that one, and
-    /// [`World::commence`] must be called when the others have joined it. Nothing happens after `until`.
+    /// A world at the beginning of time: every member is about to start; of a world with a former member only that
+    /// one is, and [`World::commence`] must be called when the others have joined it. Nothing happens after `until`.
     pub(crate) fn new(
         scenario: &'a Scenario,
         plan: Plan,

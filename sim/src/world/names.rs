@@ -1,5 +1,5 @@
-//! Who is who. Scenarios, plans and clients count members from 1, in the order of their places; the cluster knows them by
-//! ids. Those are the same, but where the first member is a former one, whose id is whatever it was.
+//! Who is who. Scenarios, plans and clients count members from 1, in the order of their places; the cluster knows them
+//! by ids. Those are the same, but where the first member is a former one, whose id is whatever it was.
 
 use detcd_replica::api::{AlarmRequest, Error, Request, Response, ResponseBody};
 use detcd_replica::{Address, MemberId};
