@@ -154,6 +154,6 @@ mod tests {
             Request::MoveLeader { target: MemberId(2) }
         );
         let nobody = AlarmRequest { action: detcd_replica::api::AlarmAction::Get, member: MemberId::NONE, alarm: None };
-        assert_eq!(names.asked(Request::Alarm(nobody.clone())), Request::Alarm(nobody));
+        assert_eq!(names.asked(Request::Alarm(nobody)), Request::Alarm(nobody));
     }
 }
