@@ -11,7 +11,7 @@ mod restore;
 pub(crate) mod selftest;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{BufRead, Read as _};
 use std::rc::Rc;
@@ -413,6 +413,17 @@ impl From<Finding> for Violation {
             details: finding.details,
         }
     }
+}
+
+/// The checks that may find something first, by their names.
+pub(crate) fn checks() -> Vec<&'static str> {
+    let judgement = detcd_model::judge(&History::default(), &JudgeOptions::default());
+    let mut checks = detcd_model::invariants::names().to_vec();
+    checks.extend(judgement.checks);
+    checks.extend([detcd_model::effects::CHECK, "liveness", "panic", "boot"]);
+    let mut seen = BTreeSet::new();
+    checks.retain(|check| seen.insert(*check));
+    checks
 }
 
 /// The disk profiles there are.

@@ -138,6 +138,10 @@ pub(crate) struct BugsArgs {
     #[arg(value_name = "NAME", value_parser = parse_bug)]
     pub(crate) names: Vec<Bug>,
 
+    /// Only runs count in which this check is the first to see it, such as P3 or linearizability
+    #[arg(long, value_name = "CHECK", help_heading = "What")]
+    pub(crate) by: Option<String>,
+
     /// Seeds to try in each scenario, from 0 on
     #[arg(long, value_name = "N", default_value = "500", help_heading = "Seeds")]
     pub(crate) budget: NonZeroU64,

@@ -23,15 +23,14 @@ use detcd_replica::time::{Monotonic, Span};
 use detcd_replica::{Chance, Input, MemberId, OpId, Output, PeerMessage, Replica, Role, Task};
 
 use crate::beginning::Beginning;
-use crate::clock::Clock;
 use crate::decide::{Decider, Site, Subject};
 use crate::digest::Digest;
-use crate::disk::{self, Disk, Episodes, Loss};
+use crate::disk::Loss;
 use crate::distribution;
 use crate::fault::Plan;
 use crate::halt::{Standing, Until};
 use crate::measure::Measures;
-use crate::net::{self, Network};
+use crate::net::Network;
 use crate::observer::Observer;
 use crate::queue::Queue;
 use crate::scenario::Scenario;
@@ -41,7 +40,7 @@ use measuring::Measuring;
 use names::Names;
 use node::{Down, Node};
 use operator::Operator;
-use setup::Setup;
+use setup::{character, network, network_profile, node, Setup};
 use streams::Streams;
 use traffic::Traffic;
 
@@ -650,54 +649,6 @@ const SENT: &str = "messages go between members that have places";
 const SCHEDULING: u64 = 20_000;
 /// A lease of so many seconds or fewer must have ended before a run does.
 const LEASE_AWAITED: i64 = 10;
-
-/// The node of a member, with an empty disk.
-fn node(scenario: &Scenario, setup: &Setup, place: usize, now: u64, decider: &mut Decider) -> Node {
-    let number = place as u32 + 1;
-    let profile = disk::profile(&scenario.disk.profile).expect("the scenario was validated");
-    let disk = Disk::new(number, profile, Episodes::On, decider);
-    let mut clock = Clock::new(Monotonic(1_000_000_000), 0);
-    let drift = distribution::Symmetric(scenario.clock.drift * 1_000);
-    clock.set_rate(now, decider.decide(Site::ClockDrift, Subject::one(number), &drift));
-    Node::new(setup.config(scenario, place), disk, clock)
-}
-
-fn network_profile(scenario: &Scenario) -> &'static net::Profile {
-    let name = match scenario.network.profile.as_str() {
-        "lan" => "rack",
-        "az" => "same_az",
-        "wan" => "global",
-        other => other,
-    };
-    net::profile(name).expect("the scenario was validated")
-}
-
-/// The network of a scenario.
-fn network(scenario: &Scenario, nodes: usize, decider: &mut Decider) -> Network {
-    let mut network = Network::new(nodes, network_profile(scenario), decider);
-    network.set_all(character(scenario, false));
-    network
-}
-
-/// What a scenario makes of every link, at all times until everything is repaired.
-fn character(scenario: &Scenario, healed: bool) -> impl Fn(&mut net::Parameters) {
-    let share = |per_million| distribution::Ratio::new(per_million, 1_000_000);
-    let set = &scenario.network;
-    let (loss, duplicate, reorder) = (share(set.loss), share(set.duplicate), share(set.reorder));
-    let faulty = set.loss + set.duplicate + set.reorder > 0;
-    move |link| {
-        if healed {
-            link.mode = net::Mode::Stream;
-            link.loss = distribution::Ratio::ZERO;
-        } else if faulty {
-            link.mode = net::Mode::Datagram;
-            link.loss = link.loss.or_more(loss);
-            link.duplicate = duplicate;
-            link.reorder = reorder;
-            link.reorder_window = faults::REORDER_WINDOW;
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;
