@@ -11,7 +11,7 @@ mod restore;
 pub(crate) mod selftest;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{BufRead, Read as _};
 use std::rc::Rc;
@@ -104,7 +104,7 @@ pub(crate) struct RunOptions {
     pub(crate) trace: bool,
     /// Decisions that are not drawn but named: label to value.
     pub(crate) overrides: BTreeMap<String, u64>,
-    /// What the cluster is founded on; `None` is an empty store. Then only what clients see is judged.
+    /// What was before; `None` is empty disks. Then only what clients see is judged.
     pub(crate) past: Option<Arc<Past>>,
 }
 
@@ -371,8 +371,8 @@ fn settle(world: &World, seed: u64, options: &RunOptions) -> Result<(World, detc
         Host::Madsim => detcd_sim::Host::Madsim,
         Host::Bare => detcd_sim::Host::Bare,
     };
-    let database = options.past.as_ref().map(|past| past.database.clone());
-    Ok((scenario, detcd_sim::Options { seed, host, traced: options.trace, overrides, database }))
+    let beginning = options.past.as_ref().map(|past| past.beginning.clone());
+    Ok((scenario, detcd_sim::Options { seed, host, traced: options.trace, overrides, beginning }))
 }
 
 /// What clients saw decides; only where it leaves too much open is the log heard as a witness.
@@ -413,6 +413,17 @@ impl From<Finding> for Violation {
             details: finding.details,
         }
     }
+}
+
+/// The checks that may find something first, by their names.
+pub(crate) fn checks() -> Vec<&'static str> {
+    let judgement = detcd_model::judge(&History::default(), &JudgeOptions::default());
+    let mut checks = detcd_model::invariants::names().to_vec();
+    checks.extend(judgement.checks);
+    checks.extend([detcd_model::effects::CHECK, "liveness", "panic", "boot"]);
+    let mut seen = BTreeSet::new();
+    checks.retain(|check| seen.insert(*check));
+    checks
 }
 
 /// The disk profiles there are.

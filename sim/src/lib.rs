@@ -6,6 +6,7 @@
 //!
 //! This crate does not know what is right. It hands its evidence to an [`Observer`] and to whoever reads the history.
 
+pub mod beginning;
 mod chance;
 pub mod client;
 pub mod clock;

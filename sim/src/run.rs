@@ -1,13 +1,13 @@
 //! A run: one scenario, one seed, three acts. Faults and traffic; then everything is repaired; then the cluster must
-//! settle within a bound.
+//! settle within a bound. Where the first member is a former one, the others join it before.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use detcd_replica::history::{Finding, History, Moment, Side};
 use detcd_replica::time::Span;
 use detcd_replica::MemberId;
 
+use crate::beginning::Beginning;
 use crate::decide::{Decider, Label};
 use crate::fault::Plan;
 use crate::halt::Until;
@@ -28,9 +28,8 @@ pub struct Options {
     pub traced: bool,
     /// Decisions that are not left to the seed.
     pub overrides: BTreeMap<Label, u64>,
-    /// The database that every founder has on its disk when it first boots, as `etcdutl snapshot restore` leaves it;
-    /// `None` is an empty disk.
-    pub database: Option<Bytes>,
+    /// What was before; `None` is empty disks.
+    pub beginning: Option<Beginning>,
 }
 
 /// How a run ended, before any black-box check has looked at its history.
@@ -94,16 +93,51 @@ pub(crate) fn play(
     let scenario = scenario.drawn(&mut decider);
     let plan = Plan::draw(&scenario, &mut decider);
     let mut observer = observer(&scenario.voters());
-    let database = options.database.clone();
-    let mut world = World::new(&scenario, plan, decider, &mut *observer, options.traced, until, database);
-    let stuck = host(options.host, options.seed, &mut world, |world, advance| acts(&scenario, world, advance));
+    let beginning = options.beginning.clone();
+    let mut world = World::new(&scenario, plan, decider, &mut *observer, options.traced, until, beginning);
+    let stuck = host(options.host, options.seed, &mut world, |world, advance| {
+        gather(&scenario, world, advance).or_else(|| acts(&scenario, world, advance))
+    });
     let remains = world.finish();
     (scenario, remains, stuck)
 }
 
+/// Looking at every member after every event would cost more than the event: it is done so often, nanoseconds.
+const LOOKS: u64 = 10_000_000;
+
+/// The members join a former one, each once the one before has caught up; then clients and faults begin. Gives who has
+/// not come so far in time.
+fn gather(
+    scenario: &Scenario,
+    world: &mut World<'_>,
+    advance: &mut dyn FnMut(&mut World<'_>) -> bool,
+) -> Option<String> {
+    if !world.gathers() {
+        return None;
+    }
+    for place in 0..scenario.cluster.members as usize {
+        let (mut looked, bound) = (world.now(), world.liveness_bound());
+        let deadline = looked + bound.0;
+        world.recruit(place);
+        while let Some(reason) = world.not_joined(place) {
+            if looked > deadline {
+                return Some(format!("the cluster has not gathered, {bound} after it was asked to: {reason}"));
+            }
+            while world.now() < looked + LOOKS {
+                if !advance(world) {
+                    return None;
+                }
+            }
+            looked = world.now();
+        }
+    }
+    world.commence();
+    None
+}
+
 /// The three acts. Gives why the cluster did not settle, if it did not.
 fn acts(scenario: &Scenario, world: &mut World<'_>, advance: &mut dyn FnMut(&mut World<'_>) -> bool) -> Option<String> {
-    let limit = scenario.acts.safety_limit.0 .0;
+    let limit = world.now() + scenario.acts.safety_limit.0 .0;
     while !world.traffic_done() && world.now() < limit {
         if !advance(world) {
             break;
@@ -121,8 +155,7 @@ fn acts(scenario: &Scenario, world: &mut World<'_>, advance: &mut dyn FnMut(&mut
         if !advance(world) {
             break;
         }
-        // Looking at every member after every event would cost more than the event.
-        if world.now() >= looked + 10_000_000 {
+        if world.now() >= looked + LOOKS {
             looked = world.now();
             pending = world.pending();
         }

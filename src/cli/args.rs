@@ -138,6 +138,10 @@ pub(crate) struct BugsArgs {
     #[arg(value_name = "NAME", value_parser = parse_bug)]
     pub(crate) names: Vec<Bug>,
 
+    /// Only runs count in which this check is the first to see it, such as P3 or linearizability
+    #[arg(long, value_name = "CHECK", help_heading = "What")]
+    pub(crate) by: Option<String>,
+
     /// Seeds to try in each scenario, from 0 on
     #[arg(long, value_name = "N", default_value = "500", help_heading = "Seeds")]
     pub(crate) budget: NonZeroU64,
@@ -331,12 +335,18 @@ pub(crate) struct ImportArgs {
     #[arg(long, help_heading = "What")]
     pub(crate) states: bool,
 
-    /// Go on from it: found the cluster of a scenario on its keys, and run its clients and faults
+    /// Go on from it: run the clients and faults of a scenario
     ///
-    /// Each member begins with what `etcdutl snapshot restore` would give it: keys with their revisions, and leases.
-    /// Members and log are those of the scenario. Judged is what clients see; what was before counts as seen.
+    /// The member of a data dir goes on as the first of the scenario, with its log, its id and its term; the others
+    /// join it one after the other, with empty disks, before clients and faults begin. A saved database founds the
+    /// cluster: each member begins with what `etcdutl snapshot restore` would give it. Judged is what clients see; what
+    /// was before counts as seen.
     #[arg(long, value_name = "SCENARIO", help_heading = "World")]
     pub(crate) run: Option<String>,
+
+    /// Where auth is on: the user, with the role root, that every client's certificate names
+    #[arg(long, value_name = "NAME", requires = "run", help_heading = "World")]
+    pub(crate) user: Option<String>,
 
     /// The seed of that run
     #[arg(long, value_name = "S", value_parser = parse_seed, default_value = "0", help_heading = "World")]

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::cli::{BugsArgs, Keep, SeedRange};
 use crate::engine::{self, Host, Judges, RunOptions, RunReport, Verdict, World};
-use crate::exit::{Exit, Failure};
+use crate::exit::{suggestion, Exit, Failure};
 use crate::interrupt;
 use crate::output::console;
 use crate::run::{jobs_or_cores, run_one, Batch};
@@ -28,7 +28,7 @@ struct Line {
     scenarios: Vec<String>,
     /// With every check.
     all: Option<Found>,
-    /// With the checks that see only what clients saw.
+    /// With the checks that see only what clients saw; not tried with `--by`.
     black_box: Option<Found>,
 }
 
@@ -59,6 +59,11 @@ impl Found {
 }
 
 pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
+    if let Some(by) = args.by.as_deref().filter(|by| !engine::checks().contains(by)) {
+        let known = engine::checks();
+        let hint = suggestion(by, known.iter().copied());
+        return Err(Failure::usage(format!("--by: no check `{by}`{hint} (there are: {})", known.join(", "))));
+    }
     interrupt::watch();
     let scenarios: Vec<Scenario<World>> =
         BUILT_IN.iter().map(|(name, _)| engine::load(name, &[])).collect::<Result<_, _>>()?;
@@ -76,6 +81,7 @@ pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
         let all = first(args, &tried, bug, Judges::All)?;
         let black_box = match &all {
             Some(found) if found.side == "black-box" => Some(found.clone()),
+            _ if args.by.is_some() => None,
             _ => first(args, &tried, bug, Judges::BlackBox)?,
         };
         if interrupt::asked() {
@@ -123,11 +129,15 @@ fn first_failure(
     let mut found = None;
     batch.execute(
         |report| {
-            let seen = match options.judges {
-                Judges::All => !matches!(report.verdict, Verdict::Pass | Verdict::Undecided),
-                // A panic and a cluster that does not recover are no evidence that a client could show.
-                Judges::BlackBox => report.violation.as_ref().is_some_and(|violation| violation.side == "black-box"),
-            };
+            let by = |check: &String| report.violation.as_ref().is_some_and(|violation| violation.check == *check);
+            let seen = args.by.as_ref().is_none_or(by)
+                && match options.judges {
+                    Judges::All => !matches!(report.verdict, Verdict::Pass | Verdict::Undecided),
+                    // A panic and a cluster that does not recover are no evidence that a client could show.
+                    Judges::BlackBox => {
+                        report.violation.as_ref().is_some_and(|violation| violation.side == "black-box")
+                    }
+                };
             if !seen {
                 return Ok(ControlFlow::Continue(()));
             }
@@ -170,10 +180,13 @@ fn say(args: &BugsArgs, line: &Line) -> Result<(), Failure> {
     let found = |found: &Option<Found>| match found {
         Some(found) => format!("{} ({}) in {} seed {}", found.check, found.side, found.scenario, found.seed),
         None if line.scenarios.is_empty() => "no scenario is made to find it".to_owned(),
-        None => format!("not found in {} seeds of {}", args.budget, line.scenarios.join(", ")),
+        None => {
+            let by = args.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+            format!("not found{by} in {} seeds of {}", args.budget, line.scenarios.join(", "))
+        }
     };
     console::line(&format!("{:<6} {:<36} {}", line.bug, line.name, found(&line.all)))?;
-    if line.all.as_ref().is_some_and(|all| all.side != "black-box") {
+    if args.by.is_none() && line.all.as_ref().is_some_and(|all| all.side != "black-box") {
         console::line(&format!("{:<6} {:<36} by clients alone: {}", "", "", found(&line.black_box)))?;
     }
     Ok(())

@@ -58,8 +58,9 @@ pub(super) fn execute(args: &ImportArgs) -> Result<Exit, Failure> {
         None => return Err(Failure::usage("--set and --bug are for the world of --run")),
     };
     let subject = if args.path.is_file() { snapshot(args) } else { data_dir(args) };
-    let subject = subject?.map_err(refuse)?;
-    let past = scenario.is_some().then(|| Past::of(&subject)).transpose().map_err(refuse)?;
+    let mut subject = subject?.map_err(refuse)?;
+    let past = scenario.is_some().then(|| Past::of(&mut subject, args.user.as_deref()));
+    let past = past.transpose().map_err(refuse)?;
     say(args, &subject.found)?;
     if args.states {
         for revision in subject.revisions() {
@@ -77,7 +78,7 @@ pub(super) fn execute(args: &ImportArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// Runs a scenario on a cluster that is founded on what was imported.
+/// Runs a scenario on a cluster that begins with what was imported.
 fn go_on(args: &ImportArgs, scenario: &Scenario<World>, past: Past) -> Result<Exit, Failure> {
     let options = RunOptions {
         bugs: args.world.bugs.iter().copied().collect(),
@@ -108,6 +109,7 @@ fn again(args: &ImportArgs) -> String {
     let mut words = vec!["detcd import".to_owned(), quoted(&args.path.display().to_string())];
     words.extend(args.force_new_cluster.then(|| "--force-new-cluster".to_owned()));
     words.extend(args.skip_hash_check.then(|| "--skip-hash-check".to_owned()));
+    words.extend(args.user.iter().map(|user| format!("--user {}", quoted(user))));
     words.extend(args.run.iter().map(|scenario| format!("--run {}", quoted(scenario))));
     format!("{} --seed {}{}", words.join(" "), args.seed, world_flags(&args.world))
 }

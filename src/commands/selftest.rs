@@ -24,6 +24,8 @@ struct Line {
     operations: u64,
     commits: u64,
     crashes: u64,
+    /// Ends of the process alone, which leave all that was written to whoever opens the file next.
+    kills: u64,
     /// The story that went wrong, and how.
     failed: Option<(u64, String)>,
 }
@@ -48,13 +50,14 @@ pub(super) fn execute(args: &SelftestArgs) -> Result<Exit, Failure> {
         (None, true) => Exit::Interrupted,
         (None, false) => Exit::Pass,
     };
-    let Told { stories, operations, commits, crashes } = told;
+    let Told { stories, operations, commits, crashes, kills } = told;
     if args.output.json {
         let (schema, part, first_story) = ("detcd.selftest/1", "pager", args.from);
-        console::json(&Line { schema, part, first_story, stories, operations, commits, crashes, failed })?;
+        console::json(&Line { schema, part, first_story, stories, operations, commits, crashes, kills, failed })?;
         return Ok(exit);
     }
-    let did = format!("{operations} operations in {stories} stories, {commits} commits, {crashes} crashes");
+    let did =
+        format!("{operations} operations in {stories} stories, {commits} commits, {crashes} crashes, {kills} kills");
     console::line(&format!("pager  {did}"))?;
     if let Some((story, why)) = failed {
         console::line(&format!("pager  story {story} went wrong: {why}"))?;

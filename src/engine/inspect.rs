@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use detcd_replica::api::{Alarm, AlarmMember, KeyRange, KeyValue, RangeEnd, RangeRequest};
 use detcd_replica::mvcc::Bucket;
+use detcd_replica::time::Span;
 use detcd_replica::{raftpb, wal, Config, DiskImage, FileName, MemberId, Replica};
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,8 @@ fn hex<S: serde::Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error>
 /// A member that was booted from a data dir, to be asked.
 pub(crate) struct Subject {
     pub(super) alone: Alone,
+    /// The data dir; none where it was founded on a saved database.
+    pub(super) origin: Option<DiskImage>,
     /// What it is.
     pub(crate) found: Inspection,
 }
@@ -119,7 +122,15 @@ fn boot(image: &DiskImage, start: Start) -> Result<Subject, String> {
     config.force_new_cluster = forced;
     // Whatever name and addresses the member had are to be seen.
     config.publish = false;
-    ask(Alone::boot(config, image.clone())?, (member, cluster), forced)
+    let subject = ask(Alone::boot(looked_at(config), image.clone())?, (member, cluster), forced)?;
+    Ok(Subject { origin: Some(image.clone()), ..subject })
+}
+
+/// Nothing that the disk holds goes while it is looked at, and clients come as whom they say.
+fn looked_at(mut config: Config) -> Config {
+    config.lease_expiry_interval = Span::secs(100_000);
+    config.auth.client_cert = true;
+    config
 }
 
 /// Asks a member for all that it is.
@@ -144,7 +155,7 @@ fn ask(alone: Alone, (member, cluster): (u64, u64), forced: bool) -> Result<Subj
         users: names(replica, Bucket::AuthUsers),
         roles: names(replica, Bucket::AuthRoles),
     };
-    Ok(Subject { alone, found })
+    Ok(Subject { alone, origin: None, found })
 }
 
 fn members(replica: &Replica) -> Result<Vec<MemberFound>, String> {
@@ -181,7 +192,7 @@ pub(crate) fn found(database: Bytes) -> Result<Subject, EngineError> {
     let image = DiskImage { files: [(FileName::Db, database)].into(), ..DiskImage::default() };
     let member = MemberId(1);
     let config = Config::etcd(member, vec![member]);
-    let found = caught(|| Alone::boot(config, image).and_then(|alone| ask(alone, (1, 1), false)));
+    let found = caught(|| Alone::boot(looked_at(config), image).and_then(|alone| ask(alone, (1, 1), false)));
     let found = found.unwrap_or_else(|panic| Err(format!("a panic at {}: {}", panic.place, panic.message)));
     found.map_err(EngineError::Asked)
 }

@@ -1,4 +1,5 @@
-//! What a database holds, as the history of the writes that made it: where a run that begins with it is judged from.
+//! What was before a run that begins with a data dir or a saved database: the disks, and the history of the writes that
+//! made what is on them, from which the run is judged.
 //!
 //! Every change that is not compacted is told as it was. What is compacted is made up so that the keys which are left
 //! come out of it with their revisions and versions: how they really came, nobody can read.
@@ -7,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use detcd_replica::api::{
-    CompactRequest, DeleteRangeRequest, Header, Key, KeyRange, KeyValue, LeaseGrantRequest, PutRequest, Request,
-    RequestOp, Response, ResponseBody, Revision, TxnRequest,
+    AuthRequest, CompactRequest, Credential, DeleteRangeRequest, Header, Key, KeyRange, KeyValue, LeaseGrantRequest,
+    PutRequest, Request, RequestOp, Response, ResponseBody, Revision, TxnRequest,
 };
 use detcd_replica::history::{Operation, Outcome};
 use detcd_replica::mvcc::{Bucket, KeyRecord};
-use detcd_replica::{FileName, MemberId};
+use detcd_replica::{Address, FileName, MemberId};
+use detcd_sim::beginning::{Beginning, Disks, Former};
 
 use super::{restored, EngineError, Subject};
 
@@ -22,29 +24,25 @@ const BEFORE: u32 = u32::MAX - 1;
 /// The writes of each revision.
 type Changes = BTreeMap<Revision, Vec<RequestOp>>;
 
-/// What a cluster is founded on.
+/// What a run begins with.
 #[derive(Clone, Debug)]
 pub(crate) struct Past {
-    /// The database that each founder begins with.
-    pub(crate) database: Bytes,
+    /// The disks, and whom clients come as.
+    pub(crate) beginning: Beginning,
     /// What made it, all before the first event of the run.
     pub(crate) operations: Vec<Operation>,
 }
 
 impl Past {
-    /// What a member holds, for a new cluster.
+    /// What a member holds: the member of a data dir goes on, and a saved database founds a new cluster. Every client
+    /// comes as `user`, by its certificate.
     ///
     /// # Errors
-    /// Clients would have to say who they are, or the records of the database are not those of its revisions.
-    pub(crate) fn of(subject: &Subject) -> Result<Self, EngineError> {
-        let found = &subject.found;
-        if found.auth_enabled {
-            let reason = "auth is on, and the clients of a scenario do not say who they are";
-            return Err(EngineError::Asked(reason.to_owned()));
-        }
-        let image = subject.alone.image();
-        let database = image.files.get(&FileName::Db).ok_or_else(|| EngineError::Asked("no database".to_owned()))?;
-        let database = restored(database)?;
+    /// Clients must say who they are, and this user may not do everything; or nobody asks who they are; or the records
+    /// of the database are not those of its revisions.
+    pub(crate) fn of(subject: &mut Subject, user: Option<&str>) -> Result<Self, EngineError> {
+        may_do_everything(subject, user)?;
+        let (disks, found) = (disks(subject)?, &subject.found);
         let (compacted, revision) = (found.standing.compact_revision.max(1), found.standing.revision);
         let mut changes = made_up(&subject.keys_at(compacted), compacted).map_err(EngineError::Asked)?;
         for (key, value) in subject.alone.replica().look_bucket(Bucket::Key) {
@@ -66,8 +64,66 @@ impl Past {
             operation(request, revision, ResponseBody::Compact)
         });
         let writes = changes.into_iter().map(|(revision, operations)| transaction(revision, operations));
-        Ok(Self { database, operations: grants.chain(writes).chain(compact).collect() })
+        let beginning = Beginning { disks, user: user.map(str::to_owned) };
+        Ok(Self { beginning, operations: grants.chain(writes).chain(compact).collect() })
     }
+}
+
+/// Whether clients can come as `user`.
+fn may_do_everything(subject: &mut Subject, user: Option<&str>) -> Result<(), EngineError> {
+    let refuse = |reason: String| Err(EngineError::Asked(reason));
+    let user = match (subject.found.auth_enabled, user) {
+        (false, None) => return Ok(()),
+        (false, Some(_)) => return refuse("auth is off there, and nobody needs --user".to_owned()),
+        (true, None) => {
+            return refuse("auth is on: --user must name whom clients come as, with the role root".to_owned())
+        }
+        (true, Some(user)) => user,
+    };
+    // Only such a user gets the list.
+    let list = Request::Auth(AuthRequest::UserList);
+    match subject.alone.ask(Credential::CommonName(user.to_owned()), list).map_err(EngineError::Asked)? {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let users = subject.found.users.join(", ");
+            refuse(format!(
+                "--user {user}: {}; the users are {users}, and one with the role root is needed",
+                error.message()
+            ))
+        }
+    }
+}
+
+/// What is on the disks of the run.
+fn disks(subject: &Subject) -> Result<Disks, EngineError> {
+    let found = &subject.found;
+    let Some(image) = &subject.origin else {
+        let image = subject.alone.image();
+        let database = image.files.get(&FileName::Db).ok_or_else(|| EngineError::Asked("no database".to_owned()))?;
+        return Ok(Disks::Founded(restored(database)?));
+    };
+    let member = MemberId(found.member);
+    let mut address = Address::of(member);
+    let mut others = BTreeSet::new();
+    for one in &found.members {
+        if one.id != found.member {
+            others.insert(MemberId(one.id));
+            continue;
+        }
+        // A member that was never called anything publishes what it is called here.
+        let urls = |urls: &Option<Vec<String>>| urls.clone().filter(|urls| !urls.is_empty());
+        if !one.name.is_empty() {
+            address.name.clone_from(&one.name);
+        }
+        address.peer_urls = urls(&one.peer_urls).unwrap_or(address.peer_urls);
+        address.client_urls = urls(&one.client_urls).unwrap_or(address.client_urls);
+    }
+    for (id, _) in subject.alone.replica().look_bucket(Bucket::MembersRemoved) {
+        let id = std::str::from_utf8(&id).ok().and_then(|id| u64::from_str_radix(id, 16).ok());
+        others.extend(id.map(MemberId));
+    }
+    let (cluster, force_new_cluster, image) = (found.cluster, found.forced, image.clone());
+    Ok(Disks::Continued(Box::new(Former { image, member, cluster, address, force_new_cluster, others })))
 }
 
 fn change(record: KeyRecord) -> RequestOp {

@@ -3,7 +3,7 @@
 //! Belongs here: comparisons with the real binaries. They are skipped by name where there are none. How many, and from
 //! which seed on, is set by `DETCD_ACCEPTANCE` and `DETCD_ACCEPTANCE_SEED`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{json, Value};
@@ -220,14 +220,18 @@ fn boots(binaries: &Binaries, folder: &Path, exported: &Value) -> String {
     }
 }
 
-/// A simulated cluster goes on from it, and is judged by what its clients see.
+/// Its member goes on as that of a simulated cluster, or a new one is founded on a saved database; what its clients see
+/// is judged.
 fn goes_on(folder: &Path, dice: &mut Dice, auth: bool) -> String {
     let scenario = SCENARIOS[dice.below(SCENARIOS.len() as u64) as usize];
     let seed = dice.below(1 << 32).to_string();
-    let args = ["import", "data", "--run", scenario, "--seed", &seed, "--json", "--quiet"];
+    let mut args = vec!["import", "data", "--run", scenario, "--seed", &seed, "--json", "--quiet"];
     if auth {
-        refused_in(folder, &args, &["auth is on"]);
-        return "nobody to go on with auth".to_owned();
+        refused_in(folder, &args, &["auth is on", "--user"]);
+        for user in ["somebody", "nobody"] {
+            refused_in(folder, &[&args[..], &["--user", user]].concat(), &[user, "root"]);
+        }
+        args.extend(["--user", "root"]);
     }
     let lines = objects(folder, &args);
     assert_eq!(lines[1]["verdict"], "pass", "{args:?}: {}", lines[1]);
@@ -247,24 +251,31 @@ fn we_boot_what_the_real_etcd_left_behind() {
         }
         compare(binaries, &server, &served);
         let ask = |path: &str| server.ask(path, &json!({})).unwrap_or_else(|error| panic!("{error}"));
-        let ids = |list: &Value, field: &str| -> Vec<i64> {
-            let mut ids: Vec<i64> = list.as_array().into_iter().flatten().map(|one| number(&one[field])).collect();
-            ids.sort_unstable();
-            ids
+        let list = |list: &Value| list.as_array().cloned().unwrap_or_default();
+        let lease = |granted: &Value| {
+            let body = json!({ "ID": granted["ID"], "keys": true });
+            let lives = server.ask("/v3/lease/timetolive", &body).unwrap_or_else(|error| panic!("{error}"));
+            (number(&lives["ID"]), number(&lives["grantedTTL"]), list(&lives["keys"]).len() as i64)
         };
-        assert_eq!(ids(&ask("/v3/lease/leases")["leases"], "ID"), ids(&served.summary["leases"], "id"), "leases");
+        let theirs: BTreeSet<_> = list(&ask("/v3/lease/leases")["leases"]).iter().map(lease).collect();
+        let ours = list(&served.summary["leases"]);
+        let ours = ours.iter().map(|lease| (number(&lease["id"]), number(&lease["ttl"]), number(&lease["keys"])));
+        assert_eq!(theirs, ours.collect(), "leases with their times and keys");
         let names = |list: &Value| -> Vec<String> {
             list.as_array().into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
         };
         assert_eq!(names(&ask("/v3/auth/user/list")["users"]), names(&served.summary["users"]), "users");
         assert_eq!(names(&ask("/v3/auth/role/list")["roles"]), names(&served.summary["roles"]), "roles");
         assert_eq!(ask("/v3/auth/status")["enabled"] == true, served.summary["auth_enabled"] == true, "auth");
-        let members = |list: &Value, field: &str| -> Vec<String> {
-            let all = list.as_array().into_iter().flatten();
-            all.map(|member| member[field].to_string()).collect()
-        };
-        let theirs = ask("/v3/cluster/member/list");
-        assert_eq!(members(&theirs["members"], "name"), members(&served.summary["members"], "name"), "members");
+        let theirs = list(&ask("/v3/cluster/member/list")["members"]).into_iter().map(|member| {
+            let id: u64 = member["ID"].as_str().and_then(|id| id.parse().ok()).expect("an id");
+            (format!("{id:x}"), member["name"].clone(), member["peerURLs"].clone())
+        });
+        let ours = list(&served.summary["members"]).into_iter().map(|member| {
+            let id = member["id"].as_str().expect("an id").to_owned();
+            (id, member["name"].clone(), member["peer_urls"].clone())
+        });
+        assert!(theirs.eq(ours), "members");
         let on = goes_on(folder, dice, left.auth);
         format!("equal: {} revisions, {}; {on}", served.states.len(), left.words)
     });

@@ -103,6 +103,7 @@ fn a_wrong_command_line_is_refused_in_one_line() {
         (&["run", "--keep", "most"], &["most", "failures"]),
         (&["run", "--host", "mars"], &["mars", "madsim", "bare"]),
         (&["run", "--bug", "nonesuch"], &["nonesuch"]),
+        (&["bugs", "M-83", "--by", "P0"], &["--by", "P0", "P3"]),
         (&["run", "--bug", "mustsync_ignore_vote"], &["did you mean `mustsync_ignores_vote`"]),
         (&["run", "--set", "nodes"], &["path=value"]),
         (&["run", "--set", "=3"], &["names joined by dots"]),

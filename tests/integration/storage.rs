@@ -305,6 +305,7 @@ fn a_scenario_goes_on_from_a_data_dir() {
 
     refused_in(folder.path(), &["import", "data", "--bug", "M-34"], &["--bug", "--run"]);
     refused_in(folder.path(), &["import", "data", "--run", "nonesuch"], &["nonesuch"]);
+    refused_in(folder.path(), &[&go_on[..], &["--user", "root"]].concat(), &["auth is off", "--user"]);
     refused_in(folder.path(), &["import", "data", "--run", "quiet", "--set", "cluster.memers=1"], &["memers"]);
     assert_eq!(tree(folder.path()), before, "nothing is changed");
 }

@@ -103,7 +103,10 @@ impl Invariants {
             Event::WalSaved { op, entries, hard_state } => {
                 member.durable.saved(*op, file_of(around, *op), *entries, *hard_state, &view.log);
             }
-            Event::DatabaseReceived { index } => member.received.push(*index),
+            Event::DatabaseReceived { index } => {
+                member.received.push(*index);
+                member.databases.insert(*index);
+            }
             Event::WalSnapshotSaved { op, index } => {
                 let installed = view.log.start.0 == *index;
                 member.durable.snapshot_saved(*op, file_of(around, *op), *index, installed);

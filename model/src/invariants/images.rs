@@ -189,7 +189,8 @@ impl Invariants {
         Err(finding("R8", at, summary, vec![show("it has", &has), show("the log", &should)]))
     }
 
-    /// P4: the database that came with the snapshot at `start`, when `db` is only at `index`. Its index.
+    /// P4: the database that came with the snapshot at `start`, when `db` is only at `index`. Its index. P1 where none
+    /// ever came: the member has made that snapshot itself, of what its database did not hold.
     fn received(
         &mut self,
         at: Moment,
@@ -200,8 +201,12 @@ impl Invariants {
     ) -> Result<(FileName, u64), Finding> {
         let (id, name) = (self.members[place].id, FileName::SnapDb { index: start });
         let Some(file) = image.files.get(&name) else {
-            let summary = format!("{id}'s log starts from index {start}, its db is at {index}, and {name} is missing");
-            return Err(finding("P4", at, summary, Vec::new()));
+            let starts = format!("{id}'s log starts from index {start}, its db is at {index}");
+            let (check, why) = match self.members[place].databases.contains(&start) {
+                true => ("P4", format!("{name} is missing")),
+                false => ("P1", "no database has come with that snapshot".to_owned()),
+            };
+            return Err(finding(check, at, format!("{starts}, and {why}"), Vec::new()));
         };
         let content = self.read_database(at, place, name, file)?;
         if content.consistent_index < start {

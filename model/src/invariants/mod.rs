@@ -21,7 +21,7 @@
 //! | R5 | a committed entry is on the disks of a quorum, and a durable entry comes back |
 //! | R6 | one vote in a term, on disk before it is sent; terms never go back behind what was sent |
 //! | R7 | a read index is not below what was committed when it was asked for |
-//! | P1 | a database holds what the log up to its consistent index leads to, and is not ahead of the log |
+//! | P1 | a database holds what the log up to its consistent index leads to, and is neither behind nor ahead of it |
 //! | P2 | a log loses nothing that was synced, and is read as it is; damage that no crash makes is refused |
 //! | P3 | a database is a sound bbolt file: each page reached once or free, keys in order, a valid meta |
 //! | P4 | what a snapshot needs is there, and an installed one is the state at its index |
@@ -55,6 +55,8 @@ mod reference;
 mod states;
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeSet;
 
 use detcd_replica::api::Request;
 use detcd_replica::history::{Finding, Moment};
@@ -114,6 +116,8 @@ struct Member {
     log: Shadow,
     /// Snapshots received in this life that the log does not start from yet.
     received: Vec<u64>,
+    /// The snapshots that it has ever received.
+    databases: BTreeSet<u64>,
     durable: Durable,
     votes: Votes,
     reads: Reads,
@@ -143,6 +147,7 @@ impl Member {
             applied: 0,
             log: Shadow::default(),
             received: Vec::new(),
+            databases: BTreeSet::new(),
             durable: Durable::default(),
             votes: Votes::default(),
             reads: Reads::default(),

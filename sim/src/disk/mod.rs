@@ -237,11 +237,12 @@ impl Disk {
         }
     }
 
-    /// Puts a file on it that has always been there: it lasts.
-    pub fn hold(&mut self, name: FileName, data: Bytes) {
+    /// Puts a file of `length` bytes on it that has always been there: it lasts. Behind `data` are zeros.
+    pub fn hold(&mut self, name: FileName, data: Bytes, length: u64) {
         let (id, mut file) = (self.files_made, File::default());
         self.files_made += 1;
         file.write(self.sequence, 0, data, Fate::Lands);
+        file.set_length(self.sequence, length);
         file.persist(self.sequence, &mut self.tally);
         self.files.insert(id, file);
         self.names.insert(name, id);

@@ -12,6 +12,7 @@ use crate::fault::{Episode, Kind, Plan, Target};
 use crate::net::{Impairment, Mode, Partition};
 use crate::scenario::Retention;
 
+use super::names::counted;
 use super::node::Down;
 use super::{Happening, Tally, World};
 
@@ -30,6 +31,8 @@ pub(super) struct Faults {
     armed: Vec<Armed>,
     ticked: Vec<bool>,
     healed: bool,
+    /// When the times of the plan begin.
+    begun: u64,
     tally: Tally,
 }
 
@@ -76,6 +79,7 @@ impl Faults {
             armed: Vec::new(),
             ticked: Vec::new(),
             healed: false,
+            begun: 0,
             tally: Tally::new(),
         }
     }
@@ -106,10 +110,11 @@ impl Faults {
 
 impl World<'_> {
     pub(super) fn schedule_faults(&mut self) {
+        self.faults.begun = self.now;
         for place in 0..self.faults.plan.episodes.len() {
             let (from, until) = (self.faults.plan.episodes[place].from, self.faults.plan.episodes[place].until);
-            self.queue.push(from.0, Happening::Episode { place, begins: true });
-            self.queue.push(until.0, Happening::Episode { place, begins: false });
+            self.queue.push(self.now + from.0, Happening::Episode { place, begins: true });
+            self.queue.push(self.now + until.0, Happening::Episode { place, begins: false });
         }
     }
 
@@ -144,7 +149,7 @@ impl World<'_> {
         let mut nodes = Vec::new();
         for target in &episode.targets {
             let found = match target {
-                Target::Member(member) => Some(self.place(*member)).filter(|node| *node < count),
+                Target::Member(member) => Some(counted(*member)).filter(|node| *node < count),
                 Target::Leader => self.with_role(place, |role| role == Role::Leader),
                 Target::Follower => self.with_role(place, |role| role != Role::Leader),
                 Target::Any => self.with_role(place, |_| true),
@@ -218,7 +223,7 @@ impl World<'_> {
             }
             Kind::DiskStall => {
                 for node in nodes {
-                    self.nodes[*node].disk.set_stall_until(episode.until.0);
+                    self.nodes[*node].disk.set_stall_until(self.faults.begun + episode.until.0);
                     self.fired(episode.kind);
                 }
             }

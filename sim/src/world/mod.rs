@@ -6,9 +6,11 @@
 
 mod faults;
 mod measuring;
+mod names;
 mod node;
 mod operator;
 mod perform;
+mod setup;
 mod storage;
 mod streams;
 mod traffic;
@@ -16,28 +18,29 @@ mod traffic;
 use std::collections::BTreeMap;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use bytes::Bytes;
 use detcd_replica::history::{Finding, History, Moment};
 use detcd_replica::time::{Monotonic, Span};
-use detcd_replica::{Chance, FileName, Input, MemberId, OpId, Output, PeerMessage, Replica, Role, Task};
+use detcd_replica::{Chance, Input, MemberId, OpId, Output, PeerMessage, Replica, Role, Task};
 
-use crate::clock::Clock;
+use crate::beginning::Beginning;
 use crate::decide::{Decider, Site, Subject};
 use crate::digest::Digest;
-use crate::disk::{self, Disk, Episodes, Loss};
+use crate::disk::Loss;
 use crate::distribution;
 use crate::fault::Plan;
 use crate::halt::{Standing, Until};
 use crate::measure::Measures;
-use crate::net::{self, Network};
+use crate::net::Network;
 use crate::observer::Observer;
 use crate::queue::Queue;
 use crate::scenario::Scenario;
 
 use faults::Faults;
 use measuring::Measuring;
+use names::Names;
 use node::{Down, Node};
 use operator::Operator;
+use setup::{character, network, network_profile, node, Setup};
 use streams::Streams;
 use traffic::Traffic;
 
@@ -89,6 +92,8 @@ pub(crate) struct World<'a> {
     queue: Queue<Happening>,
     decider: Decider,
     network: Network,
+    setup: Setup,
+    names: Names,
     nodes: Vec<Node>,
     streams: Streams,
     traffic: Traffic,
@@ -107,8 +112,8 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// A world at the beginning of time: every member is about to start, from `database` if there is one. Nothing
-    /// happens after `until`.
+    /// A world at the beginning of time: every member is about to start; of a world with a former member only that
+    /// one is, and [`World::commence`] must be called when the others have joined it. Nothing happens after `until`.
     pub(crate) fn new(
         scenario: &'a Scenario,
         plan: Plan,
@@ -116,14 +121,13 @@ impl<'a> World<'a> {
         observer: &'a mut dyn Observer,
         traced: bool,
         until: Until,
-        database: Option<Bytes>,
+        beginning: Option<Beginning>,
     ) -> Self {
         let count = scenario.cluster.members as usize;
         let network = network(scenario, count, &mut decider);
-        let mut nodes: Vec<Node> = (0..count).map(|place| node(scenario, place, 0, &mut decider)).collect();
-        if let Some(database) = database {
-            nodes.iter_mut().for_each(|node| node.disk.hold(FileName::Db, database.clone()));
-        }
+        let setup = Setup::new(beginning);
+        let mut nodes: Vec<Node> = (0..count).map(|place| node(scenario, &setup, place, 0, &mut decider)).collect();
+        setup.prepare(&mut nodes);
         let mut world = Self {
             scenario,
             now: 0,
@@ -131,6 +135,8 @@ impl<'a> World<'a> {
             queue: Queue::new(),
             decider,
             network,
+            names: setup.names(),
+            setup,
             nodes,
             streams: Streams::new(),
             traffic: Traffic::new(scenario),
@@ -146,12 +152,24 @@ impl<'a> World<'a> {
             trace: traced.then(Vec::new),
             scratch: Vec::new(),
         };
-        for node in 0..count {
+        for node in (0..count).filter(|node| world.nodes[*node].down != Down::Absent).collect::<Vec<_>>() {
             world.boot(node);
         }
-        world.schedule_faults();
-        world.start_traffic();
+        if !world.gathers() {
+            world.commence();
+        }
         world
+    }
+
+    /// Whether members must join before clients and faults begin.
+    pub(crate) fn gathers(&self) -> bool {
+        self.setup.gathers()
+    }
+
+    /// Clients and faults begin.
+    pub(crate) fn commence(&mut self) {
+        self.schedule_faults();
+        self.start_traffic();
     }
 
     /// Time of the next event, nanoseconds since the run began.
@@ -197,7 +215,7 @@ impl<'a> World<'a> {
             | Happening::Disk { node, incarnation, .. }
             | Happening::Unreachable { node, incarnation, .. }
             | Happening::SnapshotSent { node, incarnation, .. } => (*node, Some(*incarnation)),
-            Happening::Message { message, .. } => (self.place(message.to), None),
+            Happening::Message { message, .. } => (self.place(message.to).expect(SENT), None),
             Happening::Traffic(traffic) => {
                 if let Some(node) = traffic.node() {
                     if self.nodes[node].paused {
@@ -226,7 +244,7 @@ impl<'a> World<'a> {
             }
             Happening::Message { message, epoch } => {
                 let (from, stream) = (message.from, message.chunk.as_ref().map(|chunk| chunk.stream));
-                let accepted = self.network.accept(self.place(from), node, epoch);
+                let accepted = self.network.accept(self.place(from).expect(SENT), node, epoch);
                 let delivered = accepted && self.nodes[node].is_up();
                 if delivered {
                     self.step(node, Input::Message(message));
@@ -307,6 +325,8 @@ impl<'a> World<'a> {
             Ok(Err(error)) => self.stop = Some(Stop::Refused { member, reason: error.to_string() }),
             Ok(Ok(replica)) => {
                 self.digest.event(self.now, 1, node as u64);
+                // Whoever was forced into a cluster of its own once is in it.
+                self.nodes[node].config.force_new_cluster = false;
                 self.nodes[node].replica = Some(replica);
                 self.perform(node, &mut outputs, true);
             }
@@ -370,9 +390,9 @@ impl<'a> World<'a> {
         self.refuses(node, format!("panic: {message}"));
     }
 
-    /// Nodes up to the one of this member; those that are new are empty, and nobody has started them.
-    fn make_room(&mut self, member: MemberId) {
-        let (known, count) = (self.nodes.len(), member.0 as usize);
+    /// Nodes up to this place; those that are new are empty, and nobody has started them.
+    fn make_room(&mut self, place: usize) {
+        let (known, count) = (self.nodes.len(), place + 1);
         if count <= known {
             return;
         }
@@ -380,15 +400,15 @@ impl<'a> World<'a> {
         let change = character(self.scenario, self.faults.healed());
         self.network.grow(count, profile, &mut self.decider, change);
         for place in known..count {
-            let mut new = node(self.scenario, place, self.now, &mut self.decider);
+            let mut new = node(self.scenario, &self.setup, place, self.now, &mut self.decider);
             new.down = Down::Absent;
             self.nodes.push(new);
         }
     }
 
-    /// The place of a member in the list of nodes: members are numbered from 1.
-    fn place(&self, member: MemberId) -> usize {
-        member.0 as usize - 1
+    /// The place of a member in the list of nodes, if it has one.
+    fn place(&self, member: MemberId) -> Option<usize> {
+        self.names.place(member)
     }
 
     fn local_now(&mut self, node: usize) -> Monotonic {
@@ -623,59 +643,12 @@ fn quoted(text: &str) -> String {
     json
 }
 
+const SENT: &str = "messages go between members that have places";
 /// How long a goroutine that became runnable waits at most, nanoseconds. Messages that arrive meanwhile share one
 /// Ready.
 const SCHEDULING: u64 = 20_000;
 /// A lease of so many seconds or fewer must have ended before a run does.
 const LEASE_AWAITED: i64 = 10;
-
-/// The node of a member, with an empty disk.
-fn node(scenario: &Scenario, place: usize, now: u64, decider: &mut Decider) -> Node {
-    let number = place as u32 + 1;
-    let profile = disk::profile(&scenario.disk.profile).expect("the scenario was validated");
-    let disk = Disk::new(number, profile, Episodes::On, decider);
-    let mut clock = Clock::new(Monotonic(1_000_000_000), 0);
-    let drift = distribution::Symmetric(scenario.clock.drift * 1_000);
-    clock.set_rate(now, decider.decide(Site::ClockDrift, Subject::one(number), &drift));
-    Node::new(scenario.config(MemberId(place as u64 + 1)), disk, clock)
-}
-
-fn network_profile(scenario: &Scenario) -> &'static net::Profile {
-    let name = match scenario.network.profile.as_str() {
-        "lan" => "rack",
-        "az" => "same_az",
-        "wan" => "global",
-        other => other,
-    };
-    net::profile(name).expect("the scenario was validated")
-}
-
-/// The network of a scenario.
-fn network(scenario: &Scenario, nodes: usize, decider: &mut Decider) -> Network {
-    let mut network = Network::new(nodes, network_profile(scenario), decider);
-    network.set_all(character(scenario, false));
-    network
-}
-
-/// What a scenario makes of every link, at all times until everything is repaired.
-fn character(scenario: &Scenario, healed: bool) -> impl Fn(&mut net::Parameters) {
-    let share = |per_million| distribution::Ratio::new(per_million, 1_000_000);
-    let set = &scenario.network;
-    let (loss, duplicate, reorder) = (share(set.loss), share(set.duplicate), share(set.reorder));
-    let faulty = set.loss + set.duplicate + set.reorder > 0;
-    move |link| {
-        if healed {
-            link.mode = net::Mode::Stream;
-            link.loss = distribution::Ratio::ZERO;
-        } else if faulty {
-            link.mode = net::Mode::Datagram;
-            link.loss = link.loss.or_more(loss);
-            link.duplicate = duplicate;
-            link.reorder = reorder;
-            link.reorder_window = faults::REORDER_WINDOW;
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 //! The operator: puts a new member in the place of one whose disk is gone, as etcd's guide says: remove it first, then
-//! add the new one, then start it with an empty disk.
+//! add the new one, then start it with an empty disk. And adds those that join a former member.
 //!
 //! The operator asks any member that runs, the leader first, and asks again when nothing has come of it. That it has is
 //! seen in the cluster's configuration, as of the newest entry applied anywhere.
 
 use std::collections::BTreeSet;
 
-use detcd_replica::api::{Credential, Request};
+use detcd_replica::api::Request;
 use detcd_replica::{Address, Input, MemberId, RequestId, Role};
 
 use super::faults::RESTART_AFTER;
@@ -28,9 +28,9 @@ pub(super) struct Operator {
     configuration: (u64, Vec<MemberId>),
 }
 
-/// One replacement.
+/// One member that comes, often in the place of another.
 struct Job {
-    gone: MemberId,
+    gone: Option<MemberId>,
     /// The new member, once it was asked for.
     guest: Option<MemberId>,
     /// When to ask again.
@@ -41,12 +41,40 @@ impl World<'_> {
     /// Begin to replace a member.
     pub(super) fn replace(&mut self, node: usize) {
         let gone = self.nodes[node].config.member;
-        if self.nodes[node].down != Down::Refused || self.operator.jobs.iter().any(|job| job.gone == gone) {
+        if self.nodes[node].down != Down::Refused || self.operator.jobs.iter().any(|job| job.gone == Some(gone)) {
             return;
         }
         self.trace_note(node, "the operator replaces it");
-        self.operator.jobs.push(Job { gone, guest: None, asks_at: 0 });
+        self.take_on(Job { gone: Some(gone), guest: None, asks_at: 0 });
+    }
+
+    /// Begin to add the member at a place. The first one is there.
+    pub(crate) fn recruit(&mut self, place: usize) {
+        if place > 0 {
+            self.trace_note(place, "the operator adds it");
+            self.take_on(Job { gone: None, guest: Some(self.names.id(place)), asks_at: 0 });
+        }
+    }
+
+    fn take_on(&mut self, job: Job) {
+        self.operator.jobs.push(job);
         self.queue.push(self.now, Happening::Operator { job: self.operator.jobs.len() - 1 });
+    }
+
+    /// Why the member at a place is no member yet that has all that its leader has; `None` when it is.
+    pub(crate) fn not_joined(&self, place: usize) -> Option<String> {
+        let id = self.names.id(place);
+        let Some(replica) = &self.nodes[place].replica else { return Some(format!("{id} is down")) };
+        let leads = |node: &&super::Node| node.replica.as_ref().is_some_and(|other| other.view().role == Role::Leader);
+        let Some(leader) = self.nodes.iter().find(leads).and_then(|node| node.replica.as_ref()) else {
+            return Some("nobody leads".to_owned());
+        };
+        let (have, all) = (replica.view(), leader.view());
+        if !all.voters.contains(&id) {
+            return Some(format!("{id} is no voter"));
+        }
+        let behind = have.applied < all.applied || all.applied < all.commit;
+        behind.then(|| format!("{id} has applied {} of {} entries", have.applied, all.commit))
     }
 
     /// The operator looks how far a replacement has come, and does what is next.
@@ -54,7 +82,7 @@ impl World<'_> {
         let Job { gone, guest, asks_at } = self.operator.jobs[job];
         let member = |member: &MemberId| self.operator.configuration.1.contains(member);
         let request = match guest {
-            _ if member(&gone) => Request::MemberRemove { id: gone },
+            _ if gone.as_ref().is_some_and(member) => Request::MemberRemove { id: gone.expect("it is a member") },
             Some(guest) if member(&guest) => return,
             _ => {
                 let guest = guest.unwrap_or_else(|| self.invite(job));
@@ -67,7 +95,8 @@ impl World<'_> {
                 self.nodes[node].next_request += 1;
                 let id = RequestId(self.nodes[node].next_request);
                 self.operator.asked.insert((node, id));
-                self.step(node, Input::Request { id, credential: Credential::None, request });
+                let credential = self.setup.credential();
+                self.step(node, Input::Request { id, credential, request });
             }
         }
         self.queue.push(self.now + LOOKS, Happening::Operator { job });
@@ -75,8 +104,8 @@ impl World<'_> {
 
     /// A place for the new member.
     fn invite(&mut self, job: usize) -> MemberId {
-        let guest = MemberId(self.nodes.len() as u64 + 1);
-        self.make_room(guest);
+        let guest = self.names.id(self.nodes.len());
+        self.make_room(self.nodes.len());
         self.operator.jobs[job].guest = Some(guest);
         guest
     }
@@ -105,19 +134,21 @@ impl World<'_> {
         if view.applied <= self.operator.configuration.0 {
             return;
         }
-        let members: Vec<MemberId> = view.voters.iter().chain(view.learners).copied().collect();
+        // Members of a former cluster that are not here are about to be removed.
+        let here = |member: &MemberId| self.names.place(*member).is_some();
+        let members: Vec<MemberId> = view.voters.iter().chain(view.learners).copied().filter(here).collect();
         let before = std::mem::replace(&mut self.operator.configuration, (view.applied, members.clone())).1;
-        for member in members {
-            self.make_room(member);
-            let node = self.place(member);
+        let places: Vec<usize> = members.into_iter().filter_map(|member| self.place(member)).collect();
+        for node in places {
+            self.make_room(node);
             if self.nodes[node].down == Down::Absent {
                 self.nodes[node].down = Down::Crashed;
                 self.queue.push(self.now + RESTART_AFTER, Happening::Restart { node });
             }
         }
         for member in before.into_iter().filter(|member| !self.operator.configuration.1.contains(member)) {
-            let node = self.place(member);
-            if !self.nodes[node].is_up() {
+            let node = self.place(member).filter(|node| !self.nodes[*node].is_up());
+            if let Some(node) = node {
                 self.nodes[node].down = Down::Removed;
             }
         }
@@ -132,18 +163,23 @@ impl World<'_> {
     /// Why a replacement is not done, if one is under way.
     pub(super) fn operator_pending(&self) -> Option<String> {
         let configured = |member: &MemberId| self.operator.configuration.1.contains(member);
-        let done = |job: &Job| !configured(&job.gone) && job.guest.is_some_and(|guest| configured(&guest));
+        let done =
+            |job: &Job| !job.gone.as_ref().is_some_and(configured) && job.guest.is_some_and(|guest| configured(&guest));
         let job = self.operator.jobs.iter().find(|job| !done(job))?;
-        Some(format!("{} is being replaced", job.gone))
+        Some(match (job.gone, job.guest) {
+            (Some(gone), _) => format!("{gone} is being replaced"),
+            (None, guest) => format!("{} is being added", guest.unwrap_or_default()),
+        })
     }
 
     /// Whether disks have failed or are refused on so many members that the rest is no quorum.
     pub(crate) fn beyond_repair(&self) -> bool {
         let members = match &self.operator.configuration.1[..] {
-            [] => self.scenario.voters(),
+            [] => (0..self.scenario.cluster.members as usize).map(|place| self.names.id(place)).collect(),
             members => members.to_vec(),
         };
-        let lost = members.iter().filter(|member| self.nodes[self.place(**member)].down == Down::Refused).count();
+        let lost = |member: &&MemberId| self.place(**member).is_some_and(|node| self.nodes[node].down == Down::Refused);
+        let lost = members.iter().filter(lost).count();
         lost * 2 >= members.len()
     }
 }

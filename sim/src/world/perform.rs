@@ -83,10 +83,8 @@ impl World<'_> {
     }
 
     fn send(&mut self, node: usize, message: PeerMessage) {
-        let (from, to) = (node, self.place(message.to));
-        if to >= self.nodes.len() {
-            return;
-        }
+        let Some(to) = self.place(message.to).filter(|to| *to < self.nodes.len()) else { return };
+        let from = node;
         self.digest.event(self.now, 42, node as u64);
         fold_message(&mut self.digest, &message);
         let delivery = self.network.send(self.now, from, to, message.size(), &mut self.decider);
@@ -114,7 +112,7 @@ impl World<'_> {
 
     /// Nobody listens: the sender's transport finds out and tells its Raft.
     pub(super) fn refuse(&mut self, sender: MemberId, receiver: usize) {
-        let node = self.place(sender);
+        let node = self.place(sender).expect(super::SENT);
         if node < self.nodes.len() && self.nodes[node].is_up() {
             let (incarnation, member) = (self.nodes[node].incarnation, self.nodes[receiver].config.member);
             self.queue.push(self.now, Happening::Unreachable { node, incarnation, member });

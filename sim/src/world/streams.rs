@@ -31,10 +31,7 @@ impl World<'_> {
 
     /// The receiver says how it went, if that gets through.
     pub(super) fn answer_snapshot(&mut self, node: usize, from: MemberId, stream: u64, saved: bool) {
-        let sender = self.place(from);
-        if sender >= self.nodes.len() {
-            return;
-        }
+        let Some(sender) = self.place(from).filter(|sender| *sender < self.nodes.len()) else { return };
         let delivery = self.network.send(self.now, node, sender, 64, &mut self.decider);
         let arrives = delivery.times().first().copied();
         self.stream_ends((sender, node, stream), arrives.unwrap_or(self.now), saved && arrives.is_some());
@@ -42,7 +39,8 @@ impl World<'_> {
 
     /// A chunk found nobody, or a connection that is not the one it was sent on.
     pub(super) fn chunk_refused(&mut self, from: MemberId, node: usize, stream: u64) {
-        self.stream_ends((self.place(from), node, stream), self.now, false);
+        let sender = self.place(from).expect(super::SENT);
+        self.stream_ends((sender, node, stream), self.now, false);
     }
 
     /// A member is gone: the streams to it are broken, and nobody waits for those from it.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use detcd_replica::MemberId;
+use detcd_replica::history::Outcome as Ended;
+use detcd_replica::{Address, MemberId};
 
+use crate::beginning::{Beginning, Disks, Former};
 use crate::fault::{EpisodeSpec, Kind, RecordDamage};
+use crate::halt::{halt, Until};
 use crate::host::Host;
 use crate::observer::Unobserved;
 use crate::run::{run, Options, Outcome};
@@ -13,7 +16,7 @@ use crate::scenario::{Mix, Retention, Scenario};
 
 fn play(scenario: &Scenario, seed: u64, host: Host) -> Outcome {
     assert_eq!(scenario.validate(), Ok(()));
-    let options = Options { seed, host, traced: false, overrides: BTreeMap::new(), database: None };
+    let options = Options { seed, host, traced: false, overrides: BTreeMap::new(), beginning: None };
     run(scenario, &options, &mut |_| Box::new(Unobserved))
 }
 
@@ -127,4 +130,51 @@ fn both_hosts_agree_on_failing_disks() {
         [Kind::CrashAtCommand, Kind::CrashAtSend, Kind::DiskSyncError].map(|kind| (kind, 1)).into();
     let (bare, hosted) = (play(&scenario, 9, Host::Bare), play(&scenario, 9, Host::Madsim));
     assert_eq!((bare.digest, bare.events, bare.faults), (hosted.digest, hosted.events, hosted.faults));
+}
+
+#[test]
+fn a_former_member_goes_on_with_its_log_and_the_others_join_it() {
+    for (members, number) in [(1, 1), (3, 2)] {
+        let mut before = scenario(Vec::new());
+        before.cluster.members = members;
+        let options = |beginning| Options {
+            seed: members,
+            host: Host::Bare,
+            traced: false,
+            overrides: BTreeMap::new(),
+            beginning,
+        };
+        let halted = halt(&before, &options(None), Until::End, &mut |_| Box::new(Unobserved));
+        let standing = &halted.members[number - 1];
+        let was = standing.replica.as_ref().expect("it is up").view();
+        let (member, image) = (standing.config.member, standing.disk.image());
+        let former = Former {
+            image,
+            member,
+            cluster: standing.config.cluster_id,
+            address: Address { name: "former".into(), ..Address::of(member) },
+            force_new_cluster: members > 1,
+            others: [1, 2, 3].map(MemberId).into_iter().filter(|other| *other != member).collect(),
+        };
+        let beginning = Some(Beginning { disks: Disks::Continued(Box::new(former)), user: None });
+        let after = scenario(vec![episode(Kind::Crash, &["n1"], 300, 600, 0)]);
+        let outcome = run(&after, &options(beginning.clone()), &mut |_| Box::new(Unobserved));
+        assert_eq!(outcome.failure, None);
+        assert_eq!(count(&outcome, Kind::Crash), 1);
+        assert!(outcome.tally["snapshots_installed"] >= 2, "its log has no more of the beginning: {:?}", outcome.tally);
+        let answers = outcome.history.operations.iter().filter_map(|operation| match &operation.outcome {
+            Ended::Ok { response, .. } => Some((response.header.revision, response.header.member)),
+            _ => None,
+        });
+        let answers: Vec<(i64, MemberId)> = answers.collect();
+        assert!(answers.iter().all(|(revision, _)| *revision >= was.revision), "{answers:?}");
+        assert!(answers.iter().all(|(_, member)| (1..=3).contains(&member.0)), "clients count: {answers:?}");
+
+        let halted = halt(&after, &options(beginning), Until::End, &mut |_| Box::new(Unobserved));
+        let view = |place: usize| halted.members[place].replica.as_ref().expect("it is up").view();
+        assert_eq!(view(0).member, member);
+        assert!(view(0).term > was.term && view(0).applied > was.applied && view(0).revision > was.revision);
+        assert_eq!(view(0).voters, [member, MemberId(5), MemberId(6)], "nobody is called as who was there");
+        assert_eq!([1, 2].map(|place| view(place).member), [5, 6].map(MemberId));
+    }
 }

@@ -3,7 +3,7 @@
 //! The way between a client and a member is a connection of its own: partitions cut members from each other, not from
 //! their clients. When a member dies, everybody connected to it finds out.
 
-use detcd_replica::api::{Credential, Error, Request, Response, WatchRequest, WatchResponse};
+use detcd_replica::api::{Error, Request, Response, WatchRequest, WatchResponse};
 use detcd_replica::history::{History, Moment};
 use detcd_replica::time::Span;
 use detcd_replica::{Input, MemberId, RequestId, StreamId};
@@ -14,6 +14,7 @@ use crate::distribution::Exponential;
 use crate::scenario::{Mix, Scenario};
 use crate::workload::{self, Administrator, Churn, Compaction, Defragmentation, Workload};
 
+use super::names::{counted, number_of};
 use super::World;
 
 /// The shortest way between a client and a member, nanoseconds.
@@ -216,7 +217,7 @@ impl World<'_> {
     }
 
     fn stays_down(&self, member: MemberId) -> bool {
-        self.nodes[self.place(member)].down.is_final()
+        self.nodes[counted(member)].down.is_final()
     }
 
     pub(super) fn traffic_happens(&mut self, happening: Happening) {
@@ -227,14 +228,15 @@ impl World<'_> {
             }),
             Happening::Request { slot, node, incarnation, number, request } => {
                 if !self.nodes[node].is_up() || self.nodes[node].incarnation != incarnation {
-                    let member = self.nodes[node].config.member;
+                    let member = number_of(node);
                     return self.tell_client(slot, ToClient::Disconnected { member });
                 }
                 let node_state = &mut self.nodes[node];
                 node_state.next_request += 1;
                 let id = RequestId(node_state.next_request);
                 node_state.requests.insert(id, (slot, number));
-                self.step(node, Input::Request { id, credential: Credential::None, request: *request });
+                let (credential, request) = (self.setup.credential(), self.names.asked(*request));
+                self.step(node, Input::Request { id, credential, request });
             }
             Happening::ToStream { slot, node, incarnation, number, what } => {
                 if !self.nodes[node].is_up() || self.nodes[node].incarnation != incarnation {
@@ -281,7 +283,8 @@ impl World<'_> {
                 node_state.next_stream += 1;
                 let stream = StreamId(node_state.next_stream);
                 node_state.streams.insert(stream, (slot, number));
-                self.step(node, Input::StreamOpen { stream, credential: Credential::None, window });
+                let credential = self.setup.credential();
+                self.step(node, Input::StreamOpen { stream, credential, window });
             }
             (ToStream::Request(request), Some(stream)) => self.step(node, Input::StreamRequest { stream, request }),
             (ToStream::Grant(responses), Some(stream)) => self.step(node, Input::StreamGrant { stream, responses }),
@@ -308,7 +311,7 @@ impl World<'_> {
     fn act(&mut self, slot: usize, action: Action) {
         match action {
             Action::Send { member, request_no, request } => {
-                let node = self.place(member);
+                let node = counted(member);
                 if node >= self.nodes.len() || !self.nodes[node].is_up() {
                     return self.tell_client(slot, ToClient::Refused { number: request_no });
                 }
@@ -320,7 +323,7 @@ impl World<'_> {
                 self.queue.push(at, super::Happening::Traffic(happening));
             }
             Action::Open { member, stream_no, window } => {
-                let node = self.place(member);
+                let node = counted(member);
                 self.traffic.streams[slot] = Some((stream_no, node));
                 if node >= self.nodes.len() || !self.nodes[node].is_up() {
                     return self.tell_client(slot, ToClient::StreamLost { number: stream_no });
@@ -372,6 +375,7 @@ impl World<'_> {
         let Some((slot, number)) = self.nodes[node].requests.remove(&id) else {
             return self.operator_hears(node, id);
         };
+        let result = self.names.answered(result);
         self.tell_client(slot, ToClient::Reply { number, result });
     }
 
@@ -384,7 +388,7 @@ impl World<'_> {
     /// Everybody connected to a member finds out that it is gone.
     pub(super) fn disconnect(&mut self, node: usize) {
         self.measure_loss(node);
-        let member = self.nodes[node].config.member;
+        let member = number_of(node);
         let slots: std::collections::BTreeSet<usize> =
             self.nodes[node].requests.values().map(|(slot, _)| *slot).collect();
         let streams: Vec<(usize, u64)> = self.nodes[node].streams.values().copied().collect();

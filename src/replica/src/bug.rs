@@ -75,6 +75,9 @@ pub enum Bug {
     /// F-05, in 3.4 to 3.7: the revocation of a lease that has ended waits while nobody leads, and is done by the next
     /// leader, though the lease was kept alive meanwhile (`reports/leases-that-end-early.md`).
     RevocationWaitsForLeader,
+    /// F-06, in every bbolt: a file is opened at a meta that may be in the page cache only, and the first commit writes
+    /// over pages that the durable meta needs (`reports/meta-not-synced-at-open.md`).
+    MetaNotSyncedAtOpen,
     /// M-48, etcd#15247: a member that took itself for the leader revokes leases without making sure.
     OldLeaderRevokes,
     /// M-49, etcd#20615: a keep-alive succeeds though the lease was revoked meanwhile.
@@ -141,7 +144,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 64] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -174,6 +177,7 @@ impl Bug {
         Self::CompactMetaWrong,
         Self::KeepAliveIgnoresCheckpoint,
         Self::RevocationWaitsForLeader,
+        Self::MetaNotSyncedAtOpen,
         Self::OldLeaderRevokes,
         Self::RenewOkAfterRevoke,
         Self::RemainingTtlLost,
@@ -242,6 +246,7 @@ impl Bug {
             Self::CompactMetaWrong => "compact_meta_wrong",
             Self::KeepAliveIgnoresCheckpoint => "keep_alive_ignores_checkpoint",
             Self::RevocationWaitsForLeader => "revocation_waits_for_leader",
+            Self::MetaNotSyncedAtOpen => "meta_not_synced_at_open",
             Self::OldLeaderRevokes => "old_leader_revokes",
             Self::RenewOkAfterRevoke => "renew_ok_after_revoke",
             Self::RemainingTtlLost => "remaining_ttl_lost",
@@ -311,6 +316,7 @@ impl Bug {
             Self::CompactMetaWrong => "M-35",
             Self::KeepAliveIgnoresCheckpoint => "F-04",
             Self::RevocationWaitsForLeader => "F-05",
+            Self::MetaNotSyncedAtOpen => "F-06",
             Self::OldLeaderRevokes => "M-48",
             Self::RenewOkAfterRevoke => "M-49",
             Self::RemainingTtlLost => "M-50",

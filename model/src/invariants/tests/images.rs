@@ -299,6 +299,8 @@ fn what_a_snapshot_needs_is_there() {
     let database = sound.files[&FileName::Db].clone();
     let mut image = sound.clone();
     image.files.remove(&FileName::Db);
+    disk.finds(&image, Some(("P1", "no database has come with that snapshot")));
+    disk.invariants.members[0].databases.insert(6);
     disk.finds(&image, Some(("P4", "is missing")));
     image.files.insert(FileName::SnapDb { index: 6 }, database);
     disk.finds(&image, None);

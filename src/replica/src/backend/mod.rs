@@ -113,24 +113,24 @@ impl Backend {
     /// [`BootError::Backend`] when the file is damaged.
     pub fn open(image: &DiskImage, bugs: Bugs) -> Result<Self, BootError> {
         match image.files.get(&FileName::Db) {
-            Some(file) if !file.is_empty() => Self::of(file, image.length(FileName::Db).expect("it is there"), bugs),
+            Some(file) if !file.is_empty() => {
+                let length = image.length(FileName::Db).expect("it is there");
+                Self::of(open(file, length, bugs)?, bugs)
+            }
             _ => Ok(Self::create(bugs)),
         }
     }
 
-    /// The backend in the bytes of a file, such as another member's snapshot.
+    /// The backend in the bytes of a file that was synced when it was received, such as another member's snapshot.
     ///
     /// # Errors
     /// [`BootError::Backend`] when they are damaged.
     pub fn parse(file: &Bytes, bugs: Bugs) -> Result<Self, BootError> {
-        Self::of(file, file.len() as u64, bugs)
+        Self::of(open(file, file.len() as u64, bugs)?.durable(), bugs)
     }
 
-    /// The backend in a file of `length` bytes, of which those behind `file` are zeros.
-    fn of(file: &Bytes, length: u64, bugs: Bugs) -> Result<Self, BootError> {
+    fn of(pager: Pager, bugs: Bugs) -> Result<Self, BootError> {
         let refuse = |reason| BootError::Backend { reason };
-        let options = Options { bugs, ..Options::ETCD };
-        let pager = Pager::open(FileName::Db, file, length, options).map_err(|error| refuse(error.to_string()))?;
         let mut backend = Self::on(pager, bugs);
         backend.begin();
         let number = |key: &[u8]| match backend.get(Bucket::Meta, key) {
@@ -327,4 +327,11 @@ impl Backend {
     fn assert_unlocked(&self) {
         assert!(self.flight.is_none(), "the batch is locked while a commit is in flight");
     }
+}
+
+/// Opens a file of `length` bytes, of which those behind `file` are zeros.
+fn open(file: &Bytes, length: u64, bugs: Bugs) -> Result<Pager, BootError> {
+    let options = Options { bugs, ..Options::ETCD };
+    let opened = Pager::open(FileName::Db, file, length, options);
+    opened.map_err(|error| BootError::Backend { reason: error.to_string() })
 }

@@ -3,8 +3,9 @@
 //! [`Pager`] promises bbolt's format to the byte (as of bbolt 1.4, with the array freelist), and bbolt's order of
 //! writing: a commit writes every changed node to pages that nobody reads, syncs, and only then writes the meta that
 //! makes them count, and syncs again. So a crash leaves the state of the last commit or of the one in flight. Nothing
-//! is written or synced that bbolt would not. Where bbolt walks over a Go map, which has no order, this goes in the
-//! order of keys or pages.
+//! is written that bbolt would not, and nothing is synced, but for one sync: the first commit after a file is opened
+//! waits until the meta that was read lasts, since bbolt loses databases without it (F-06). Where bbolt walks over a Go
+//! map, which has no order, this goes in the order of keys or pages.
 //!
 //! ```text
 //! pager.begin();                      // the write transaction: put, delete, get
@@ -105,6 +106,8 @@ pub struct Pager {
     length: u64,
     /// Bytes that the memory map would have.
     mapped: u64,
+    /// Whether the meta may be in the page cache only: whoever wrote it may have ended before its sync did.
+    meta_cached: bool,
     tx: Option<WriteTx>,
     commit: Option<Commit>,
     stats: Stats,
@@ -129,7 +132,7 @@ impl Pager {
         put_header(&mut bytes[3 * page_size..], Pgid(3), page::LEAF, 0, 0);
         let bytes = Bytes::from(bytes);
         let pager = Self::open(file, &bytes, bytes.len() as u64, options).expect("a file is sound as it is made");
-        (pager, bytes)
+        (pager.durable(), bytes)
     }
 
     /// Makes a new, empty file. It lasts once the returned sync has ended, and its name does.

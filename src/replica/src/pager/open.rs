@@ -11,7 +11,7 @@ use super::page::Pgid;
 use super::stats::Stats;
 use super::table::Table;
 use super::{Options, Pager};
-use crate::FileName;
+use crate::{Bug, FileName};
 
 /// bbolt reads so many bytes to find a meta.
 const META_READ: usize = 4096;
@@ -74,10 +74,17 @@ impl Pager {
         let high_water = usize::try_from(meta.high_water.0).unwrap_or(usize::MAX);
         let table = Table::of_file(bytes, length, page_size, high_water);
         let free = free_pages(&table, &meta).map_err(OpenError::Damaged)?;
-        Ok(Self::with(file, options, table, meta, free, length))
+        let meta_cached = !options.bugs.has(Bug::MetaNotSyncedAtOpen);
+        Ok(Self { meta_cached, ..Self::with(file, options, table, meta, free, length) })
     }
 
-    /// A pager that has just been opened.
+    /// The file was synced after its last write, or will be before anybody relies on it.
+    #[must_use]
+    pub fn durable(self) -> Self {
+        Self { meta_cached: false, ..self }
+    }
+
+    /// A pager on a file that lasts.
     pub(super) fn with(
         file: FileName,
         options: Options,
@@ -89,7 +96,7 @@ impl Pager {
         let freelist = Freelist::new(free);
         let stats = Stats { free_pages: freelist.free_count() as u64, ..Stats::default() };
         let mapped = map_size(length.max(options.initial_map));
-        Self { file, options, table, meta, freelist, length, mapped, tx: None, commit: None, stats }
+        Self { file, options, table, meta, freelist, length, mapped, meta_cached: false, tx: None, commit: None, stats }
     }
 }
 

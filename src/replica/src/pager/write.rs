@@ -35,8 +35,8 @@ pub(super) struct WriteTx {
 /// What the sync that a commit waits for makes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
-    /// The file's new length.
-    Growth,
+    /// What must last before the first page is written: the file's new length, and the meta that it was opened at.
+    Footing,
     /// The pages.
     Data,
     /// The meta that makes them count.
@@ -166,11 +166,15 @@ impl Pager {
         write_freelist(self.options.freelist, &mut space);
         assert!(self.commit.is_none(), "one commit at a time");
         let grown = meta.high_water > before;
-        let mut commit = Commit { phase: Phase::Growth, sync: OpId(0), meta, pages, stats };
+        let mut commit = Commit { phase: Phase::Footing, sync: OpId(0), meta, pages, stats };
         if grown {
             commands.point(Failpoint::LackOfDiskSpace);
         }
-        if !(grown && self.grow(&mut commit, commands)) {
+        let longer = grown && self.grow(&commit, commands);
+        if longer || self.meta_cached {
+            // The pages to come may be those of the meta that is durable, if it is not the one that was read.
+            commit.sync = commands.issue(DiskCommand::Sync { file: self.file });
+        } else {
             self.next_phase(&mut commit, commands);
         }
         let sync = commit.sync;
@@ -179,7 +183,7 @@ impl Pager {
     }
 
     /// Makes the file long enough, if it is not.
-    fn grow(&mut self, commit: &mut Commit, commands: &mut impl Commands) -> bool {
+    fn grow(&mut self, commit: &Commit, commands: &mut impl Commands) -> bool {
         let page_size = self.page_size() as u64;
         let needed = (commit.meta.high_water.0 + 1) * page_size;
         // bbolt maps anew when a page is allocated that the map does not have.
@@ -196,7 +200,6 @@ impl Pager {
         self.length = length;
         commands.point(Failpoint::ResizeFileError);
         commands.issue(DiskCommand::Truncate { file: self.file, length });
-        commit.sync = commands.issue(DiskCommand::Sync { file: self.file });
         true
     }
 
@@ -209,6 +212,7 @@ impl Pager {
     pub fn on_disk(&mut self, op: OpId, commands: &mut impl Commands) -> Progress {
         let mut commit = self.commit.take().expect("a sync of the pager ends during a commit");
         assert_eq!(commit.sync, op, "a sync that the commit does not wait for");
+        self.meta_cached = false;
         let last = match self.options.bugs.has(Bug::MetaBeforeData) {
             false => Phase::Meta,
             true => Phase::Data,
@@ -225,11 +229,11 @@ impl Pager {
     fn next_phase(&mut self, commit: &mut Commit, commands: &mut impl Commands) {
         let data_first = !self.options.bugs.has(Bug::MetaBeforeData);
         commit.phase = match (commit.phase, data_first) {
-            (Phase::Growth, true) | (Phase::Meta, _) => Phase::Data,
-            (Phase::Growth, false) | (Phase::Data, _) => Phase::Meta,
+            (Phase::Footing, true) | (Phase::Meta, _) => Phase::Data,
+            (Phase::Footing, false) | (Phase::Data, _) => Phase::Meta,
         };
         match commit.phase {
-            Phase::Growth => unreachable!("a file grows once a commit"),
+            Phase::Footing => unreachable!("a commit begins there"),
             Phase::Data => {
                 for (id, page) in std::mem::take(&mut commit.pages) {
                     self.write(id, page, commit, commands);

@@ -122,3 +122,77 @@ fn a_meta_before_its_pages_loses_everything_in_a_crash() {
     });
     assert!(lost.count() > 5);
 }
+
+/// A process ends while the meta that it has written is being synced. The next one opens the file at that meta and
+/// begins a commit, and power fails after so many of its syncs, before any meta is written back. What was committed by
+/// then, and what the file holds.
+fn lost_after_reopening(bugs: Bugs, syncs: u64) -> (Vec<Content>, Result<Content, String>) {
+    let mut rig = Rig::new(Options { bugs, ..SMALL });
+    rig.create("key");
+    // The file never grows then, which would help.
+    let rewrite = |rig: &mut Rig, round: u8, keys: u64| {
+        for at in 0..keys {
+            rig.put("key", at.to_be_bytes().to_vec(), vec![round; 200]);
+        }
+    };
+    for round in 0..10 {
+        rewrite(&mut rig, round, 400);
+        rig.commit();
+    }
+    let mut committed = vec![rig.last.clone()];
+    rewrite(&mut rig, 10, 400);
+    rig.pager.begin_commit(&mut rig.file);
+    while !matches!(rig.file.pending.last(), Some(Change::Write(0 | 4096, _))) {
+        assert_eq!(rig.step(), Progress::Pending, "its meta is not written yet");
+    }
+    committed.push(rig.now.clone());
+    rig.reopen();
+    assert!(rig.now == committed[1], "the page cache has it");
+    rewrite(&mut rig, 11, 150);
+    rig.pager.begin_commit(&mut rig.file);
+    for _ in 0..syncs {
+        rig.step();
+    }
+    committed.push(rig.now.clone());
+    for change in std::mem::take(&mut rig.file.pending) {
+        if !matches!(change, Change::Write(0 | 4096, _)) {
+            apply(&mut rig.file.durable, &change);
+        }
+    }
+    let found = open(&rig.file.bytes(), SMALL).map_err(|error| error.to_string());
+    (committed, found.map(|pager| content(&pager)))
+}
+
+#[test]
+fn a_meta_that_was_only_read_lasts_before_its_free_pages_are_written() {
+    for syncs in 0..3 {
+        let (committed, found) = lost_after_reopening(Bugs::NONE, syncs);
+        assert!(found.is_ok_and(|found| committed.contains(&found)), "after {syncs} syncs");
+    }
+    let (committed, found) = lost_after_reopening(Bugs::NONE.with(crate::Bug::MetaNotSyncedAtOpen), 0);
+    assert!(found.is_err() || found.is_ok_and(|found| !committed.contains(&found)), "F-06 loses it");
+}
+
+#[test]
+fn only_the_first_commit_after_an_opening_syncs_once_more() {
+    let syncs = |bugs| {
+        let mut rig = Rig::new(Options { bugs, ..SMALL });
+        rig.create("key");
+        let is_sync = |command: &&DiskCommand| matches!(command, DiskCommand::Sync { .. });
+        let count = |rig: &Rig| rig.file.log.iter().filter(is_sync).count();
+        let mut all = Vec::new();
+        for round in 0..4 {
+            rig.put("key", "a", vec![round; 100]);
+            let before = count(&rig);
+            rig.commit();
+            all.push(count(&rig) - before);
+            if round == 1 {
+                rig.reopen();
+            }
+        }
+        all
+    };
+    // The first one makes the file longer.
+    assert_eq!(syncs(Bugs::NONE), [3, 2, 3, 2]);
+    assert_eq!(syncs(Bugs::NONE.with(crate::Bug::MetaNotSyncedAtOpen)), [3, 2, 2, 2]);
+}
