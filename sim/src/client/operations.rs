@@ -19,6 +19,10 @@ use crate::workload::{writes, Ended, Identity, Seen, Workload};
 /// clientv3's wait between rounds of tries.
 const BACKOFF: Span = Span::millis(25);
 
+/// How long a client waits at least for what its workload closes with: an impatient one would never have its answer from
+/// far away.
+const CLOSING_TIMEOUT: Span = Span::secs(10);
+
 /// How a client behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -116,6 +120,11 @@ impl Client {
     /// Whether it has nothing more to do.
     pub fn is_finished(&self) -> bool {
         self.state == State::Finished
+    }
+
+    /// Whether it only asks what its workload closes with, until that is answered.
+    pub fn is_closing(&self) -> bool {
+        self.stopping && !self.is_finished()
     }
 
     /// What it waits for, as the place of the operation in the history; `None` when no operation is under way.
@@ -276,7 +285,9 @@ impl Client {
         let member = self.settings.endpoints[self.endpoint];
         let place = turn.recorder.call(client, member, self.identity.user.clone(), turn.at, request);
         let deadline = self.number();
-        turn.out.push(Action::SetTimer { timer: deadline, after: self.settings.request_timeout });
+        let patience = self.settings.request_timeout;
+        let after = if self.stopping { patience.max(CLOSING_TIMEOUT) } else { patience };
+        turn.out.push(Action::SetTimer { timer: deadline, after });
         self.send(Pending { place, write, request_no: None, member, tries: 0, deadline }, turn);
     }
 

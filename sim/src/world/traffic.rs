@@ -219,6 +219,9 @@ impl World<'_> {
     pub(super) fn traffic_pending(&self) -> Option<String> {
         for (slot, actor) in self.traffic.actors.iter().enumerate() {
             match actor {
+                // Whoever it may ask stays down: it closes with nothing.
+                Actor::Worker(client)
+                    if client.pending().is_none() && client.is_closing() && self.all_stay_down(client) => {}
                 Actor::Worker(client) | Actor::Operator(client, _) if !client.is_finished() => {
                     return Some(format!("client c{slot} waits for an answer"));
                 }
@@ -232,6 +235,10 @@ impl World<'_> {
             }
         }
         self.watcher_lags()
+    }
+
+    fn all_stay_down(&self, client: &Client) -> bool {
+        client.settings().endpoints.iter().all(|member| self.stays_down(*member))
     }
 
     fn stays_down(&self, member: MemberId) -> bool {
