@@ -47,6 +47,7 @@ pub(crate) fn expiries(history: &History) -> Vec<Operation> {
     let expiry = |(id, call)| Operation {
         client: NO_CLIENT,
         member: MemberId::NONE,
+        user: String::new(),
         call,
         request: Request::LeaseRevoke { id },
         outcome: Outcome::Unknown { at: None },
@@ -167,7 +168,8 @@ mod tests {
             let call = self.0.operations.len() as u64 * 10;
             let header = Header { member: MemberId(1), revision, raft_term: 1 };
             let outcome = Outcome::Ok { at: call + 5, response: Response { header, body } };
-            self.0.operations.push(Operation { client: 1, member: MemberId(1), call, request, outcome });
+            let (member, user) = (MemberId(1), String::new());
+            self.0.operations.push(Operation { client: 1, member, user, call, request, outcome });
             self
         }
 

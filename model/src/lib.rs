@@ -18,6 +18,8 @@ mod judge;
 mod leases;
 pub mod linearizability;
 mod locks;
+mod permissions;
+mod rights;
 pub mod search;
 mod serializable;
 pub mod spec;

@@ -77,7 +77,8 @@ mod tests {
             let response = Response { header, body: ResponseBody::Put { prev_kv: None } };
             let outcome = Outcome::Ok { at: number * 10 + 5, response };
             let request = Request::Put(PutRequest::of("guarded", *value));
-            Operation { client: 1, member: MemberId(1), call: number * 10, request, outcome }
+            let (member, user) = (MemberId(1), String::new());
+            Operation { client: 1, member, user, call: number * 10, request, outcome }
         });
         let history = History { operations: operations.collect(), watches: Vec::new() };
         let (_, truth) = examine(&history, 1_000);

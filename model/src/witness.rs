@@ -42,6 +42,7 @@ pub fn witness<'a>(history: &History, requests: impl IntoIterator<Item = &'a Req
     Watch {
         client: u32::MAX,
         member: MemberId::NONE,
+        user: String::new(),
         resumes: None,
         call: 0,
         request,

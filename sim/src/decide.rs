@@ -46,6 +46,23 @@ macro_rules! sites {
 }
 
 sites! {
+    AuthAdminister, "auth.administer", "Which request about users and roles a client makes.";
+    AuthAttach, "auth.attach", "Whether a put inside a transaction is attached to a lease.";
+    AuthCompare, "auth.compare", "Whether a transaction compares another key than it puts.";
+    AuthElsewhere, "auth.elsewhere", "Whether a key may be outside of the quarter that its client likes.";
+    AuthForget, "auth.forget", "Whether a client forgets its token.";
+    AuthLease, "auth.lease", "Which of the leases known a request is about.";
+    AuthLookInside, "auth.look_inside", "Whether a nested transaction only looks at a key.";
+    AuthMaintenance, "auth.maintenance", "Which question about members a client asks.";
+    AuthPrev, "auth.prev", "Whether a delete asks for what was there.";
+    AuthRange, "auth.range", "Which range of keys a request is about.";
+    AuthRead, "auth.read", "Whether a transaction looks at a key beside its put.";
+    AuthRole, "auth.role", "Which role the administrator changes or grants.";
+    AuthSerializable, "auth.serializable", "Whether a read may be stale.";
+    AuthSpan, "auth.span", "Which range of keys a permission is for.";
+    AuthStep, "auth.step", "What the administrator of users and roles does next.";
+    AuthUser, "auth.user", "Which user the administrator changes.";
+    AuthWhich, "auth.which", "Which access a permission gives, or which password a user gets.";
     NetBase, "net.base", "How long the shortest trip between two nodes takes, for the whole run.";
     NetAsymmetry, "net.asymmetry", "How much longer the trip is one way than the other.";
     NetDelay, "net.delay", "By how much a message is later than the shortest trip.";
@@ -73,6 +90,8 @@ sites! {
     ClientDelay, "client.delay", "How long a request or an answer is on its way between a client and a member.";
     ClientThink, "client.think", "How long a client pauses before its next operation.";
     ClientBackoff, "client.backoff", "How much longer than usual a client waits before it tries again.";
+    WatchFilter, "watch.filter", "Whether a watch leaves puts or deletes out.";
+    WatchRange, "watch.range", "What a watch is of.";
     WatchBackoff, "watch.backoff", "How much longer than usual a watching client waits before it connects again.";
     WatchConsume, "watch.consume", "How long a watching client takes before it grants more responses.";
     WatchProgress, "watch.progress", "When a watching client next asks for progress.";
@@ -164,6 +183,8 @@ sites! {
     SwarmWatchesPerStream, "swarm.watches_per_stream", "How many watches a stream has.";
     SwarmWeight, "swarm.weight", "How frequent a kind of fault is.";
     SwarmWorkload, "swarm.workload", "What the clients do.";
+    WindowDelete, "window.delete", "Whether an operation of a transaction is a delete.";
+    WindowKeys, "window.keys", "How many keys a transaction writes.";
     WorkloadDeleteRange, "workload.delete_range", "Whether a delete is of a range.";
     WorkloadDeleteAll, "workload.delete_all", "Whether a delete of a range is of every key.";
     WorkloadFreshKey, "workload.fresh_key", "Whether a deleted key is replaced by a new one.";

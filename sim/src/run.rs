@@ -165,6 +165,10 @@ fn acts(scenario: &Scenario, world: &mut World<'_>, advance: &mut dyn FnMut(&mut
         return None;
     }
     if let Some(reason) = pending {
+        // What was due must have come by now: the judge can say which event it is that did not.
+        if world.only_watchers_lag() {
+            world.last_look();
+        }
         let bound = world.liveness_bound();
         return Some(format!("not settled {bound} after everything was repaired: {reason}"));
     }

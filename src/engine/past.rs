@@ -188,7 +188,8 @@ fn transaction(revision: Revision, operations: Vec<RequestOp>) -> Operation {
 
 fn operation(request: Request, revision: Revision, body: ResponseBody) -> Operation {
     let response = Response { header: Header { member: MemberId::NONE, revision, raft_term: 0 }, body };
-    Operation { client: BEFORE, member: MemberId::NONE, call: 0, request, outcome: Outcome::Ok { at: 0, response } }
+    let (member, user) = (MemberId::NONE, String::new());
+    Operation { client: BEFORE, member, user, call: 0, request, outcome: Outcome::Ok { at: 0, response } }
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ impl Invariants {
         }
         self.ends_leases(at, view)?;
         self.knows_alarms(at, place, view)?;
+        self.knows_users(at, place, view)?;
         self.knows_cluster(at, place, view)?;
         let member = &mut self.members[place];
         let progress = member.progress.follow(view);
@@ -122,7 +123,11 @@ impl Invariants {
                                 return Err(finding("Q1", at, what, vec![format!("applied at index {index}")]));
                             }
                         }
+                        let guarded = self.users.applied(kind, &entry.data, (*state_hash, *revision));
                         self.reference.note(entry);
+                        if guarded {
+                            self.was_permitted(at, place)?;
+                        }
                     }
                 }
                 return self.applied(at, place, (*index, *term, *entry_hash), (*state_hash, *revision));

@@ -30,6 +30,8 @@
 //! | M3 | a revision reads the same on every member and at every time |
 //! | E1 | a lease does not expire before its time on the fastest clock has passed since it was last kept alive |
 //! | E3 | a member holds the leases, with their keys, that the log leads to, and keeps no other alive |
+//! | A1 | a member knows whether auth is on, and the auth revision, and keeps tokens while it is on |
+//! | A2 | what took effect was permitted to its user when it was applied |
 //! | Q1 | a member has the alarms that the log leads to |
 //!
 //! The cost of a step is proportional to what changed in it, and memory to the length of the logs. It is an observer:
@@ -40,6 +42,7 @@
 //! premise is gone: from then on only M2 is checked.
 
 mod alarms;
+mod auth;
 mod cluster;
 mod commits;
 mod database;
@@ -63,6 +66,7 @@ use detcd_replica::history::{Finding, Moment};
 use detcd_replica::{FileName, MemberId, OpId, Output, Role, View};
 
 use alarms::Alarms;
+use auth::Users;
 use cluster::Cluster;
 use commits::Committed;
 use durable::Durable;
@@ -79,7 +83,7 @@ use states::{Progress, States};
 pub fn names() -> &'static [&'static str] {
     &[
         "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "P1", "P2", "P3", "P4", "M1", "M2", "M3", "E1", "E3", "E4",
-        "A1", "G1", "Q1",
+        "A1", "A2", "G1", "Q1",
     ]
 }
 
@@ -100,6 +104,7 @@ pub struct Invariants {
     reference: Reference,
     leases: Leases,
     alarms: Alarms,
+    users: Users,
     cluster: Cluster,
     premise_lost: bool,
 }
@@ -185,6 +190,7 @@ impl Invariants {
             reference: Reference::default(),
             leases: Leases::default(),
             alarms: Alarms::default(),
+            users: Users::default(),
             cluster: Cluster::default(),
             premise_lost: false,
         }

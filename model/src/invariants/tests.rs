@@ -81,6 +81,9 @@ impl Fake {
             election_timeout: Span::secs(1),
             heartbeat_interval: Span::millis(100),
             lease_revoke_rate: 1_000,
+            auth_enabled: false,
+            auth_revision: 1,
+            keeps_tokens: false,
             alarms: &self.alarms,
             consistent_index: self.consistent_index,
         }

@@ -552,6 +552,8 @@ enum Outcome {
 pub(super) struct Operation {
     client: u32,
     member: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    user: String,
     call: u64,
     request: Request,
     outcome: Outcome,
@@ -566,7 +568,8 @@ impl From<&history::Operation> for Operation {
             history::Outcome::Failed { at, error } => Outcome::Failed { at: *at, error: Refusal(*error) },
             history::Outcome::Unknown { at } => Outcome::Unknown { at: *at },
         };
-        Self { client: it.client, member: it.member.0, call: it.call, request: (&it.request).into(), outcome }
+        let (user, request) = (it.user.clone(), (&it.request).into());
+        Self { client: it.client, member: it.member.0, user, call: it.call, request, outcome }
     }
 }
 
@@ -579,6 +582,7 @@ impl From<Operation> for history::Operation {
             Outcome::Failed { at, error } => history::Outcome::Failed { at, error: error.0 },
             Outcome::Unknown { at } => history::Outcome::Unknown { at },
         };
-        Self { client: it.client, member: member(&it.member), call: it.call, request: it.request.into(), outcome }
+        let (member, request) = (member(&it.member), it.request.into());
+        Self { client: it.client, member, user: it.user, call: it.call, request, outcome }
     }
 }

@@ -49,6 +49,8 @@ struct WatchResponse {
 pub(super) struct Watch {
     client: u32,
     member: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    user: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) resumes: Option<usize>,
     call: u64,
@@ -119,6 +121,7 @@ impl From<&history::Watch> for Watch {
         Self {
             client: it.client,
             member: it.member.0,
+            user: it.user.clone(),
             resumes: it.resumes,
             call: it.call,
             watch: it.request.watch.0,
@@ -149,6 +152,7 @@ impl From<Watch> for history::Watch {
         Self {
             client: it.client,
             member: member(&it.member),
+            user: it.user,
             resumes: it.resumes,
             call: it.call,
             request,

@@ -66,7 +66,8 @@ fn changed(body: &ResponseBody) -> bool {
     }
 }
 
-fn may_write(request: &Request) -> bool {
+/// Whether the request may change keys.
+pub(crate) fn may_write(request: &Request) -> bool {
     fn writes(op: &RequestOp) -> bool {
         match op {
             RequestOp::Range(_) => false,

@@ -153,7 +153,14 @@ impl World {
                     let operation = self.history.operations.len();
                     let (member, call) = (MemberId(1 + client as u64 % 3), self.tick());
                     let outcome = Outcome::Unknown { at: None };
-                    self.history.operations.push(Operation { client: client as u32, member, call, request, outcome });
+                    self.history.operations.push(Operation {
+                        client: client as u32,
+                        member,
+                        user: String::new(),
+                        call,
+                        request,
+                        outcome,
+                    });
                     self.clients[client] = Some(Pending { operation, stage: Stage::Called });
                 }
             }
@@ -281,6 +288,7 @@ impl World {
         self.history.watches.push(Watch {
             client: 90,
             member: MemberId(1),
+            user: String::new(),
             resumes: None,
             call,
             request,

@@ -30,7 +30,7 @@ use detcd_replica::history::{Finding, History, Moment, Operation, Outcome, Side}
 use crate::leases;
 use crate::spec::{State, Store};
 
-pub(crate) use claims::{role, Role};
+pub(crate) use claims::{may_write, role, Role};
 pub(crate) use compaction::Compactions;
 pub(crate) use doubts::Doubts;
 

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use detcd_replica::api::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyRange, KeyValue, PutRequest, RangeEnd, RangeRequest,
-    Request, RequestOp, ResponseBody, SortOrder, SortTarget, TxnRequest,
+    AuthRequest, Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyRange, KeyValue, PermissionType,
+    PutRequest, RangeEnd, RangeRequest, Request, RequestOp, ResponseBody, SortOrder, SortTarget, TxnRequest,
 };
 use detcd_replica::history::{Operation, Outcome};
 
@@ -13,7 +13,7 @@ pub(crate) const NO_CLIENT: u32 = u32::MAX;
 
 /// `client 3 on n1 [12..19] put a 7 -> revision 5: ok`
 pub(crate) fn operation(operation: &Operation) -> String {
-    let Operation { client, member, call, request: asked, outcome } = operation;
+    let Operation { client, member, user, call, request: asked, outcome } = operation;
     let (end, result) = match outcome {
         Outcome::Ok { at, response } => {
             (at.to_string(), format!("revision {}: {}", response.header.revision, body(&response.body)))
@@ -24,7 +24,8 @@ pub(crate) fn operation(operation: &Operation) -> String {
     if *client == NO_CLIENT {
         return format!("{} when it had expired, if it had", request(asked));
     }
-    format!("client {client} on {member} [{call}..{end}] {} -> {result}", request(asked))
+    let user = if user.is_empty() { String::new() } else { format!(" ({user})") };
+    format!("client {client}{user} on {member} [{call}..{end}] {} -> {result}", request(asked))
 }
 
 /// The request as a command line of etcdctl.
@@ -48,12 +49,53 @@ pub fn request(request: &Request) -> String {
         Request::MemberPromote { id } => format!("member promote {id}"),
         Request::MemberUpdate { id, peer_urls } => format!("member update {id} --peer-urls={}", peer_urls.join(",")),
         Request::MemberList { .. } => "member list".to_owned(),
-        Request::Auth(request) => format!("auth {request:?}"),
+        Request::Auth(request) => auth(request),
         Request::Downgrade(request) => format!("downgrade {request:?}"),
         Request::MoveLeader { target } => format!("move-leader {target}"),
         Request::Status => "endpoint status".to_owned(),
         Request::Defragment => "defrag".to_owned(),
         Request::HashKv { revision } => format!("endpoint hashkv --rev={revision}"),
+    }
+}
+
+fn auth(request: &AuthRequest) -> String {
+    match request {
+        AuthRequest::Enable => "auth enable".to_owned(),
+        AuthRequest::Disable => "auth disable".to_owned(),
+        AuthRequest::Status => "auth status".to_owned(),
+        AuthRequest::Authenticate { name, password } => format!("authenticate {name}:{password}"),
+        AuthRequest::UserAdd { name, password: Some(password) } => format!("user add {name}:{password}"),
+        AuthRequest::UserAdd { name, password: None } => format!("user add {name} --no-password"),
+        AuthRequest::UserGet { name } => format!("user get {name}"),
+        AuthRequest::UserList => "user list".to_owned(),
+        AuthRequest::UserDelete { name } => format!("user delete {name}"),
+        AuthRequest::UserChangePassword { name, password } => format!("user passwd {name} ({password})"),
+        AuthRequest::UserGrantRole { user, role } => format!("user grant-role {user} {role}"),
+        AuthRequest::UserRevokeRole { user, role } => format!("user revoke-role {user} {role}"),
+        AuthRequest::RoleAdd { role } => format!("role add {role}"),
+        AuthRequest::RoleGet { role } => format!("role get {role}"),
+        AuthRequest::RoleList => "role list".to_owned(),
+        AuthRequest::RoleDelete { role } => format!("role delete {role}"),
+        AuthRequest::RoleGrantPermission { role, permission } => {
+            let access = match permission.access {
+                PermissionType::Read => "read",
+                PermissionType::Write => "write",
+                PermissionType::ReadWrite => "readwrite",
+            };
+            format!("role grant-permission {role} {access} {}", bounds(&permission.key, &permission.range_end))
+        }
+        AuthRequest::RoleRevokePermission { role, key, range_end } => {
+            format!("role revoke-permission {role} {}", bounds(key, range_end))
+        }
+    }
+}
+
+/// A permission's range, as etcdctl takes it.
+fn bounds(key: &[u8], end: &[u8]) -> String {
+    match end {
+        b"" => text(key),
+        b"\0" => format!("{} --from-key", text(key)),
+        end => format!("{} {}", text(key), text(end)),
     }
 }
 

@@ -196,6 +196,12 @@ pub(super) struct UserAdd {
 }
 
 impl UserAdd {
+    #[cfg(test)]
+    pub(super) fn without_password(name: &str) -> Self {
+        let options = Some(UserAddOptions { no_password: true });
+        Self { name: name.to_owned(), options, ..Self::default() }
+    }
+
     pub(super) fn change(self) -> Change {
         let no_password = self.options.is_some_and(|options| options.no_password);
         let password = Password { plain: self.password, hashed: self.hashed };

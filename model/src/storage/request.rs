@@ -506,6 +506,20 @@ pub(crate) mod testing {
         InternalRaftRequest { alarm, ..Default::default() }.encode_to_vec()
     }
 
+    pub(crate) fn user_add(name: &str) -> Vec<u8> {
+        let user_add = Some(Box::new(auth::UserAdd::without_password(name)));
+        InternalRaftRequest { header: Some(RequestHeader::default()), user_add, ..Default::default() }.encode_to_vec()
+    }
+
+    pub(crate) fn grant_root(user: &str) -> Vec<u8> {
+        let user_grant_role = Some(Box::new(auth::UserRole { user: user.to_owned(), role: "root".to_owned() }));
+        InternalRaftRequest { user_grant_role, ..Default::default() }.encode_to_vec()
+    }
+
+    pub(crate) fn auth_enable() -> Vec<u8> {
+        InternalRaftRequest { auth_enable: Some(auth::Empty {}), ..Default::default() }.encode_to_vec()
+    }
+
     pub(crate) fn compact(revision: i64) -> Vec<u8> {
         let compaction = Some(CompactionRequest { revision, physical: false });
         InternalRaftRequest { compaction, ..Default::default() }.encode_to_vec()

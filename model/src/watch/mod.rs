@@ -5,6 +5,7 @@
 //! the operations; where it had to guess, events are held against nothing but themselves.
 
 mod content;
+mod resumed;
 mod sequence;
 
 use detcd_replica::api::{Revision, WatchBody, WatchEvent, WatchEventKind};
@@ -12,6 +13,8 @@ use detcd_replica::history::{Finding, History, Moment, Side, Watch};
 
 use crate::linearizability::{words, Compactions, Truth};
 use crate::spec::Record;
+
+use resumed::Position;
 
 /// The names of the checks, in the order in which they are made.
 pub(crate) const CHECKS: [&str; 10] = [
@@ -31,6 +34,7 @@ pub(crate) const CHECKS: [&str; 10] = [
 pub(crate) fn check(history: &History, truth: &Truth) -> Vec<Finding> {
     let compactions = Compactions::of(history);
     let mut findings = Vec::new();
+    let mut positions: Vec<Position> = Vec::with_capacity(history.watches.len());
     for (number, watch) in history.watches.iter().enumerate() {
         let view = Seen::of(number, watch, truth, &compactions);
         findings.extend(sequence::filter(&view));
@@ -43,6 +47,13 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Vec<Finding> {
         findings.extend(content::is_create(&view));
         findings.extend(content::prev_kv(&view));
         findings.extend(content::live(&view));
+        let resumes = watch.resumes.filter(|place| resumed::is_same(watch, &history.watches[*place]));
+        let before = resumes.map_or_else(Position::default, |place| positions[place]);
+        if resumes.is_some() {
+            findings.extend(resumed::unique(&view, before));
+            findings.extend(resumed::reliable(&view, before));
+        }
+        positions.push(Position::after(before, &view));
     }
     findings
 }

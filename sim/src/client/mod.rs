@@ -13,12 +13,12 @@ mod operations;
 mod recorder;
 mod watch;
 
-use detcd_replica::api::{Request, WatchRequest};
+use detcd_replica::api::{Credential, Request, WatchRequest};
 use detcd_replica::history::Moment;
 use detcd_replica::time::Span;
 use detcd_replica::MemberId;
 
-use crate::scenario::{Chance, Scenario};
+use crate::scenario::{Chance, Mix, Scenario};
 
 pub use operations::{Client, Settings};
 pub use recorder::{Counts, Recorder};
@@ -33,6 +33,8 @@ pub enum Action {
         member: MemberId,
         /// The client's number for it, never used again.
         request_no: u64,
+        /// As whom.
+        credential: Credential,
         /// What.
         request: Request,
     },
@@ -42,6 +44,8 @@ pub enum Action {
         member: MemberId,
         /// The client's number for it, never used again.
         stream_no: u64,
+        /// As whom.
+        credential: Credential,
         /// Responses that may be on their way at once.
         window: u32,
     },
@@ -127,7 +131,11 @@ pub fn watch_clients(scenario: &Scenario, first: u32) -> Vec<WatchClient> {
             WatchClient::new(WatchSettings {
                 client: first + n as u32,
                 endpoints: endpoints(scenario, n, watch.pinned),
-                prefix: crate::workload::prefix(scenario.workload.name),
+                login: crate::workload::watching_login(scenario.workload.name, n),
+                awaited: crate::workload::may_always_watch(scenario.workload.name, n),
+                ranges: crate::workload::watched(scenario, n),
+                filters: scenario.workload.name == Mix::WatchWindow,
+                bugs: scenario.bugs(),
                 watches: watch.per_stream as usize,
                 window: watch.window as u32,
                 consume_delay: watch.consume_delay.0,

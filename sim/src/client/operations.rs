@@ -9,15 +9,19 @@
 //! A write that never reached a member has failed for certain. etcd's API has no error for that (it is gRPC's), so it
 //! is recorded as failed with [`Error::Stopped`].
 
-use detcd_replica::api::{Effect, Error, Response};
+use detcd_replica::api::{Effect, Error, Request, Response};
 use detcd_replica::time::Span;
 use detcd_replica::{Bug, Bugs, MemberId};
 
 use super::{Action, Turn};
-use crate::workload::{writes, Ended, Seen, Workload};
+use crate::workload::{writes, Ended, Identity, Seen, Workload};
 
 /// clientv3's wait between rounds of tries.
 const BACKOFF: Span = Span::millis(25);
+
+/// How long a client waits at least for what its workload closes with: an impatient one would never have its answer from
+/// far away.
+const CLOSING_TIMEOUT: Span = Span::secs(10);
 
 /// How a client behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +84,8 @@ pub struct Client {
     /// The timer that wakes it up: after thinking, or to try again.
     wake: u64,
     list_next: bool,
+    /// As whom the operation under way is asked.
+    identity: Identity,
     stopping: bool,
 }
 
@@ -96,6 +102,7 @@ impl Client {
             numbers: 0,
             wake: 0,
             list_next: false,
+            identity: Identity::default(),
             stopping: false,
         }
     }
@@ -115,6 +122,11 @@ impl Client {
         self.state == State::Finished
     }
 
+    /// Whether it only asks what its workload closes with, until that is answered.
+    pub fn is_closing(&self) -> bool {
+        self.stopping && !self.is_finished()
+    }
+
     /// What it waits for, as the place of the operation in the history; `None` when no operation is under way.
     pub fn pending(&self) -> Option<usize> {
         match self.state {
@@ -129,11 +141,17 @@ impl Client {
         self.think(workload, turn);
     }
 
-    /// No further operation is to be called. The one under way goes on.
-    pub fn stop(&mut self, turn: &mut Turn<'_>) {
+    /// No further operation is to be called but those that its workload closes with. The one under way goes on.
+    pub fn stop(&mut self, workload: &mut dyn Workload, turn: &mut Turn<'_>) {
         self.stopping = true;
-        if self.state == State::Idle {
-            self.finish(turn);
+        self.list_next = false;
+        match self.state {
+            State::Idle => self.think(workload, turn),
+            State::Finished if workload.closing(self.settings.client).is_some() => {
+                self.state = State::Idle;
+                self.think(workload, turn);
+            }
+            State::Busy(_) | State::Finished => {}
         }
     }
 
@@ -154,7 +172,9 @@ impl Client {
                 turn.recorder.ok(pending.place, turn.at, response);
                 self.ended(workload, turn);
             }
-            Err(error) if error.effect() == Effect::Unknown && !pending.write => self.try_again(pending, turn),
+            Err(error) if error.effect() == Effect::Unknown && self.may_repeat(pending) => {
+                self.try_again(pending, turn)
+            }
             Err(error) => {
                 let request = turn.recorder.request(pending.place);
                 self.seen.refused(request, error);
@@ -184,10 +204,10 @@ impl Client {
         if pending.request_no.is_none() || pending.member != member {
             return;
         }
-        if pending.write {
-            self.give_up(pending, workload, turn);
-        } else {
+        if self.may_repeat(pending) {
             self.try_again(pending, turn);
+        } else {
+            self.give_up(pending, workload, turn);
         }
     }
 
@@ -224,8 +244,17 @@ impl Client {
         }
     }
 
+    /// Whether it does no harm when it happens twice.
+    fn may_repeat(&self, pending: Pending) -> bool {
+        !pending.write || self.settings.bugs.has(Bug::ClientRetriesWrites)
+    }
+
     fn think(&mut self, workload: &mut dyn Workload, turn: &mut Turn<'_>) {
-        if self.stopping || self.done >= self.settings.operations {
+        let over = match self.stopping {
+            true => workload.closing(self.settings.client).is_none(),
+            false => self.done >= self.settings.operations,
+        };
+        if over {
             return self.finish(turn);
         }
         if self.settings.think_time == Span::ZERO {
@@ -243,15 +272,28 @@ impl Client {
 
     /// Calls the next operation.
     fn call(&mut self, workload: &mut dyn Workload, turn: &mut Turn<'_>) {
-        let list = if std::mem::take(&mut self.list_next) { workload.after_failed_write() } else { None };
         let client = self.settings.client;
-        let request = list.unwrap_or_else(|| workload.next(client, &self.seen, turn.chance));
+        let request = match self.stopping {
+            true => match workload.closing(client) {
+                Some(request) => request,
+                None => return self.finish(turn),
+            },
+            false => self.next(workload, turn),
+        };
+        self.identity = workload.identity(client);
         let write = writes(&request);
         let member = self.settings.endpoints[self.endpoint];
-        let place = turn.recorder.call(client, member, turn.at, request);
+        let place = turn.recorder.call(client, member, self.identity.user.clone(), turn.at, request);
         let deadline = self.number();
-        turn.out.push(Action::SetTimer { timer: deadline, after: self.settings.request_timeout });
+        let patience = self.settings.request_timeout;
+        let after = if self.stopping { patience.max(CLOSING_TIMEOUT) } else { patience };
+        turn.out.push(Action::SetTimer { timer: deadline, after });
         self.send(Pending { place, write, request_no: None, member, tries: 0, deadline }, turn);
+    }
+
+    fn next(&mut self, workload: &mut dyn Workload, turn: &mut Turn<'_>) -> Request {
+        let list = if std::mem::take(&mut self.list_next) { workload.after_failed_write() } else { None };
+        list.unwrap_or_else(|| workload.next(self.settings.client, &self.seen, turn.chance))
     }
 
     /// Tries the operation at the next endpoint.
@@ -262,7 +304,8 @@ impl Client {
         turn.recorder.moved(pending.place, member);
         let request = turn.recorder.request(pending.place).clone();
         self.state = State::Busy(Pending { request_no: Some(request_no), member, tries: pending.tries + 1, ..pending });
-        turn.out.push(Action::Send { member, request_no, request });
+        let credential = self.identity.credential.clone();
+        turn.out.push(Action::Send { member, request_no, credential, request });
     }
 
     /// At once at the next endpoint, or a little later when enough of them have been tried.

@@ -116,6 +116,16 @@ impl Story {
 }
 
 #[test]
+fn with_the_bug_a_write_is_sent_again_when_its_outcome_is_unknown() {
+    let mut story = Story::new(write(), 3, 1);
+    story.client.settings.bugs = detcd_replica::Bugs::NONE.with(Bug::ClientRetriesWrites);
+    story.happens(Happens::Disconnect);
+    assert_eq!(story.sent().0, MemberId(2));
+    story.happens(Happens::Error(Error::LeaderChanged));
+    assert!(matches!(story.recorder.history().operations[0].outcome, Outcome::Unknown { at: None }));
+}
+
+#[test]
 fn operations_end_as_clientv3_has_it() {
     use Happens::{Answer, Deadline, Disconnect, Error as Fails, Refused, Wake};
     let cases: &[(Request, u64, &[Happens], &str, u64)] = &[
@@ -191,7 +201,7 @@ fn what_comes_too_late_is_ignored() {
 #[test]
 fn a_client_that_is_stopped_ends_the_operation_under_way() {
     let mut story = Story::new(write(), 1, 100);
-    story.step(|client, _, turn| client.stop(turn));
+    story.step(|client, workload, turn| client.stop(workload, turn));
     assert!(!story.client.is_finished());
     story.happens(Happens::Answer);
     assert!(story.client.is_finished());

@@ -44,9 +44,9 @@ impl Recorder {
     }
 
     /// A client calls an operation; its place is returned.
-    pub fn call(&mut self, client: u32, member: MemberId, at: Moment, request: Request) -> usize {
+    pub fn call(&mut self, client: u32, member: MemberId, user: String, at: Moment, request: Request) -> usize {
         let outcome = Outcome::Unknown { at: None };
-        self.history.operations.push(Operation { client, member, call: at, request, outcome });
+        self.history.operations.push(Operation { client, member, user, call: at, request, outcome });
         self.history.operations.len() - 1
     }
 
@@ -93,12 +93,14 @@ impl Recorder {
         &mut self,
         client: u32,
         member: MemberId,
+        user: String,
         resumes: Option<usize>,
         call: Moment,
         request: WatchCreate,
     ) -> usize {
         let (responses, progress_requests) = (Vec::new(), Vec::new());
-        let watch = Watch { client, member, resumes, call, request, responses, progress_requests, complete: false };
+        let watch =
+            Watch { client, member, user, resumes, call, request, responses, progress_requests, complete: false };
         self.history.watches.push(watch);
         self.history.watches.len() - 1
     }

@@ -5,15 +5,23 @@
 //! ends one watch of a stream, the stream is opened anew with all of them. The client consumes as
 //! slowly as it is told to (the member may not send more than it granted), asks for progress now and then,
 //! and may start afresh at some other revision, past or future. Each try is a watch of its own in the history.
+//!
+//! Where a client is a user it says its password before it opens a stream, whenever it has no token or is told that its
+//! token is no good (`clientv3` does so too). A watch that its user may not have is given up for another.
 
-use detcd_replica::api::{KeyRange, Revision, WatchBody, WatchCreate, WatchRequest, WatchResponse};
+use detcd_replica::api::{
+    Credential, Effect, Error, KeyRange, Response, Revision, WatchBody, WatchCreate, WatchRequest, WatchResponse,
+};
 use detcd_replica::time::Span;
-use detcd_replica::{MemberId, WatchId};
+use detcd_replica::{Bug, Bugs, MemberId, WatchId};
 
 use super::{Action, Turn};
+use crate::workload::{Ended, Login};
 
 /// Wait before a stream is opened again.
 const BACKOFF: Span = Span::millis(25);
+/// How long it waits for a token.
+const PATIENCE: Span = Span::secs(1);
 
 /// How a watch client behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +30,16 @@ pub struct WatchSettings {
     pub client: u32,
     /// The members it uses, in turn; one when it is pinned.
     pub endpoints: Vec<MemberId>,
-    /// Keys with this prefix are watched.
-    pub prefix: &'static [u8],
+    /// As whom it watches; `None` is as nobody.
+    pub login: Option<Login>,
+    /// Whether everything must have reached it before the run is over. Who may lose the right to watch need not be.
+    pub awaited: bool,
+    /// What a watch may be of, one of these.
+    pub ranges: Vec<KeyRange>,
+    /// Whether a watch may leave out puts, or deletes.
+    pub filters: bool,
+    /// Bugs switched on.
+    pub bugs: Bugs,
     /// Watches on the stream. The first begins now, the others in the past when they start afresh.
     pub watches: usize,
     /// Responses that may be on their way.
@@ -42,9 +58,21 @@ pub struct WatchSettings {
     pub progress_notify: bool,
 }
 
+/// What a watch leaves out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Filter {
+    #[default]
+    Nothing,
+    Puts,
+    Deletes,
+}
+
 /// One watch of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Watched {
+    /// Which of the ranges it is of.
+    range: usize,
+    filter: Filter,
     /// Where it starts when it is asked for again; 0 is from then on.
     next: Revision,
     /// The watch in the history that a new one would resume.
@@ -77,6 +105,8 @@ pub struct WatchClient {
     owed: u32,
     timers: Timers,
     numbers: u64,
+    /// The request for a token that is under way, and its place in the history.
+    asked: Option<(u64, usize)>,
     stopping: bool,
 }
 
@@ -84,8 +114,10 @@ impl WatchClient {
     /// A client that has not started.
     pub fn new(settings: WatchSettings) -> Self {
         assert!(!settings.endpoints.is_empty() && settings.watches > 0 && settings.window > 0);
+        assert!(!settings.ranges.is_empty(), "a watch is of something");
+        let fresh = Watched { range: 0, filter: Filter::Nothing, next: 0, last: None, live: None };
         Self {
-            watches: vec![Watched { next: 0, last: None, live: None }; settings.watches],
+            watches: vec![fresh; settings.watches],
             stream: None,
             member: settings.endpoints[0],
             endpoint: 0,
@@ -93,6 +125,7 @@ impl WatchClient {
             owed: 0,
             timers: Timers::default(),
             numbers: 0,
+            asked: None,
             stopping: false,
             settings,
         }
@@ -124,8 +157,16 @@ impl WatchClient {
         self.stream.is_some()
     }
 
+    /// Whether everything must have reached it before the run is over.
+    pub fn is_awaited(&self) -> bool {
+        self.settings.awaited
+    }
+
     /// Begins.
     pub fn start(&mut self, turn: &mut Turn<'_>) {
+        for place in 0..self.watches.len() {
+            (self.watches[place].range, self.watches[place].filter) = self.draw_scope(turn);
+        }
         self.open(turn);
         self.set_periodic(turn);
     }
@@ -146,7 +187,7 @@ impl WatchClient {
     pub fn finish(&mut self, turn: &mut Turn<'_>) {
         self.stopping = true;
         for watched in &mut self.watches {
-            if let Some(place) = watched.live.take() {
+            if let Some(place) = watched.live.take().filter(|_| self.settings.awaited) {
                 turn.recorder.complete(place);
             }
         }
@@ -174,7 +215,7 @@ impl WatchClient {
         };
         let Some(watched) = usize::try_from(id).ok().and_then(|place| self.watches.get_mut(place)) else { return };
         let Some(place) = watched.live else { return };
-        let mut again = false;
+        let (mut again, mut denied) = (false, None);
         match &response.body {
             WatchBody::Created if watched.next == 0 => watched.next = response.header.revision + 1,
             WatchBody::Created => {}
@@ -184,18 +225,57 @@ impl WatchClient {
                 }
             }
             WatchBody::Progress => watched.next = watched.next.max(response.header.revision + 1),
-            WatchBody::Cancelled { compact_revision, .. } => {
+            WatchBody::Cancelled { compact_revision, reason } => {
                 watched.next = watched.next.max(compact_revision + 1);
                 watched.last = Some(place);
                 watched.live = None;
                 again = true;
+                denied = refusal(reason);
             }
         }
         turn.recorder.watched(place, turn.at, response);
+        match denied {
+            Some(Error::PermissionDenied) => {
+                let (range, filter) = self.draw_scope(turn);
+                self.watches[id as usize] = Watched { range, filter, next: 0, last: None, live: None };
+            }
+            Some(_) => self.settings.login.iter_mut().for_each(Login::refused),
+            None => {}
+        }
         if again {
             self.close(turn);
             self.reopen(turn);
         }
+    }
+
+    /// The answer to its request for a token.
+    pub fn on_reply(&mut self, request_no: u64, result: Result<Response, Error>, turn: &mut Turn<'_>) {
+        let Some((_, place)) = self.asked.take_if(|(asked, _)| *asked == request_no) else { return };
+        let request = turn.recorder.request(place);
+        let ended = match &result {
+            Ok(response) => Ended::Answered(response),
+            Err(error) => Ended::Refused(*error),
+        };
+        self.settings.login.iter_mut().for_each(|login| {
+            login.ended(request, ended);
+        });
+        match result {
+            Ok(response) => {
+                turn.recorder.ok(place, turn.at, response);
+                return self.open(turn);
+            }
+            Err(error) if error.effect() == Effect::Unknown => turn.recorder.unknown(place, turn.at),
+            Err(error) => turn.recorder.failed(place, turn.at, error),
+        }
+        self.reopen(turn);
+    }
+
+    /// Its request for a token has no answer, and will not have one.
+    pub fn on_lost(&mut self, request_no: Option<u64>, turn: &mut Turn<'_>) {
+        let lost = |asked: &mut (u64, usize)| request_no.is_none_or(|number| number == asked.0);
+        let Some((_, place)) = self.asked.take_if(lost) else { return };
+        turn.recorder.unknown(place, turn.at);
+        self.reopen(turn);
     }
 
     /// A stream could not be opened, or broke.
@@ -212,7 +292,9 @@ impl WatchClient {
             return;
         }
         if timer == self.timers.reopen {
-            if self.stream.is_none() {
+            if self.asked.is_some() {
+                self.on_lost(None, turn);
+            } else if self.stream.is_none() {
                 self.open(turn);
             }
         } else if timer == self.timers.grant {
@@ -252,24 +334,57 @@ impl WatchClient {
         self.timers.restart = self.set("watch.restart", self.settings.restart_period, turn);
     }
 
-    /// Opens a stream at the next endpoint, and asks for every watch on it.
+    /// Which range a watch is of, and what it leaves out.
+    fn draw_scope(&self, turn: &mut Turn<'_>) -> (usize, Filter) {
+        let subject = u64::from(self.settings.client);
+        let range = match self.settings.ranges.len() {
+            1 => 0,
+            count => turn.chance.below("watch.range", subject, count as u64) as usize,
+        };
+        if !self.settings.filters {
+            return (range, Filter::Nothing);
+        }
+        let filter = match turn.chance.below("watch.filter", subject, 6) {
+            5 => Filter::Puts,
+            4 => Filter::Deletes,
+            _ => Filter::Nothing,
+        };
+        (range, filter)
+    }
+
+    /// Opens a stream at the next endpoint, and asks for every watch on it; or for a token first.
     fn open(&mut self, turn: &mut Turn<'_>) {
         assert_eq!(self.stream, None, "a client has one stream");
         let (stream_no, member) = (self.number(), self.settings.endpoints[self.endpoint]);
+        if let Some(request) = self.settings.login.as_ref().and_then(Login::request) {
+            let place = turn.recorder.call(self.settings.client, member, String::new(), turn.at, request.clone());
+            self.asked = Some((stream_no, place));
+            turn.out.push(Action::Send { member, request_no: stream_no, credential: Credential::None, request });
+            self.timers.reopen = self.number();
+            turn.out.push(Action::SetTimer { timer: self.timers.reopen, after: PATIENCE });
+            return;
+        }
+        let identity = self.settings.login.as_ref().map(Login::identity).unwrap_or_default();
         self.endpoint = (self.endpoint + 1) % self.settings.endpoints.len();
         (self.stream, self.member, self.owed) = (Some(stream_no), member, 0);
-        turn.out.push(Action::Open { member, stream_no, window: self.settings.window });
+        turn.out.push(Action::Open {
+            member,
+            stream_no,
+            credential: identity.credential,
+            window: self.settings.window,
+        });
         for (id, watched) in self.watches.iter_mut().enumerate() {
             let create = WatchCreate {
                 watch: WatchId(id as i64),
-                range: KeyRange::prefix(self.settings.prefix),
+                range: self.settings.ranges[watched.range].clone(),
                 start_revision: watched.next,
                 prev_kv: self.settings.prev_kv,
                 progress_notify: self.settings.progress_notify,
-                no_put: false,
-                no_delete: false,
+                no_put: watched.filter == Filter::Puts,
+                no_delete: watched.filter == Filter::Deletes,
             };
-            let place = turn.recorder.watch(self.settings.client, member, watched.last, turn.at, create.clone());
+            let (client, user) = (self.settings.client, identity.user.clone());
+            let place = turn.recorder.watch(client, member, user, watched.last, turn.at, create.clone());
             (watched.live, watched.last) = (Some(place), Some(place));
             turn.out.push(Action::Stream { stream_no, request: WatchRequest::Create(create) });
         }
@@ -280,6 +395,9 @@ impl WatchClient {
         self.stream = None;
         for watched in &mut self.watches {
             watched.live = None;
+            if self.settings.bugs.has(Bug::ClientResumeRev) && watched.next > 1 {
+                watched.next -= 1;
+            }
         }
     }
 
@@ -320,7 +438,10 @@ impl WatchClient {
     fn restart(&mut self, turn: &mut Turn<'_>) {
         self.close(turn);
         let (subject, reach) = (u64::from(self.settings.client), self.settings.restart_revisions);
-        for watched in &mut self.watches {
+        for place in 0..self.watches.len() {
+            let scope = self.draw_scope(turn);
+            let watched = &mut self.watches[place];
+            (watched.range, watched.filter) = scope;
             // The neutral start is from now on; the past is as likely as the future.
             let offset = turn.chance.below("watch.offset", subject, 2 * reach + 1) as i64;
             let revision = if offset % 2 == 0 { offset / 2 } else { -(offset + 1) / 2 } + self.revision;
@@ -329,6 +450,12 @@ impl WatchClient {
         }
         self.reopen(turn);
     }
+}
+
+/// What a cancellation says of the rights that the watch would need, if it was for that.
+fn refusal(reason: &str) -> Option<Error> {
+    let known = [Error::PermissionDenied, Error::InvalidAuthToken, Error::AuthOldRevision, Error::UserEmpty];
+    known.into_iter().find(|error| reason.ends_with(error.message()))
 }
 
 #[cfg(test)]

@@ -21,7 +21,11 @@ impl Story {
         let mut settings = WatchSettings {
             client: 9,
             endpoints: vec![MemberId(1), MemberId(2)],
-            prefix: b"key",
+            login: None,
+            awaited: true,
+            ranges: vec![KeyRange::prefix("key")],
+            filters: false,
+            bugs: Bugs::NONE,
             watches: 1,
             window: 4,
             consume_delay: Span::ZERO,
@@ -196,4 +200,46 @@ fn only_what_was_whole_to_the_end_is_complete() {
     story.step(WatchClient::finish);
     let complete: Vec<_> = story.recorder.history().watches.iter().map(|watch| watch.complete).collect();
     assert_eq!(complete, [false, true]);
+}
+
+#[test]
+fn with_the_bug_a_watch_resumes_at_what_it_was_told_last() {
+    let mut story = Story::new(|settings| settings.bugs = Bugs::NONE.with(Bug::ClientResumeRev));
+    story.hears(Some(0), 7, WatchBody::Created);
+    story.hears(Some(0), 9, events(&[8, 9]));
+    assert_eq!(story.breaks(), [9]);
+}
+
+#[test]
+fn a_user_says_its_password_when_it_is_told_to_and_gives_up_what_it_may_not_watch() {
+    use detcd_replica::api::{AuthRequest, AuthResponse, Request, ResponseBody};
+    let mut story = Story::new(|settings| {
+        settings.login = Some(Login::new("u", vec!["p".to_owned()]));
+        settings.ranges = vec![KeyRange::prefix("a"), KeyRange::prefix("b")];
+    });
+    let refused = |error: Error| {
+        let reason = match error {
+            Error::UserEmpty => "rpc error: code = InvalidArgument desc = etcdserver: user name is empty",
+            _ => "rpc error: code = PermissionDenied desc = etcdserver: permission denied",
+        };
+        WatchBody::Cancelled { compact_revision: 0, reason }
+    };
+    story.hears(Some(0), 7, refused(Error::UserEmpty));
+    let timer = story.client.timers.reopen;
+    let actions = story.step(|client, turn| client.on_timer(timer, turn));
+    let asked = actions.iter().find_map(|action| match action {
+        Action::Send { request_no, request: Request::Auth(AuthRequest::Authenticate { .. }), .. } => Some(*request_no),
+        _ => None,
+    });
+    let header = Header { member: MemberId(1), revision: 7, raft_term: 1 };
+    let response = Response { header, body: ResponseBody::Auth(AuthResponse::Token("t.1".to_owned())) };
+    let actions = story.step(|client, turn| client.on_reply(asked.expect("it says its password"), Ok(response), turn));
+    let token = Credential::Token("t.1".to_owned());
+    assert!(actions.iter().any(|action| matches!(action, Action::Open { credential, .. } if *credential == token)));
+    assert_eq!(story.recorder.history().watches[1].user, "u");
+    // What it may not watch it does not resume.
+    story.hears(Some(0), 7, WatchBody::Created);
+    story.hears(Some(0), 8, refused(Error::PermissionDenied));
+    assert_eq!(story.reopens(), [0]);
+    assert_eq!(story.recorder.history().watches[2].resumes, None);
 }

@@ -12,7 +12,7 @@ mod swarm;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use detcd_replica::{Bug, Bugs, Config, MemberId};
+use detcd_replica::{Bug, Bugs, Config, MemberId, TokenKind};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{EpisodeSpec, Kind};
@@ -46,6 +46,9 @@ pub const DISK_PROFILES: [&str; 17] = [
     "overloaded",
 ];
 
+/// What members sign JSON web tokens with. Nobody in the world is out to forge one.
+const JWT_KEY: &[u8] = b"the members' own";
+
 const MILLION: u64 = 1_000_000;
 const HOUR: u64 = 3_600_000_000_000;
 
@@ -66,12 +69,24 @@ pub enum Mix {
     Quota,
     /// A lock of etcd's, and writes that it guards.
     Lock,
+    /// Users who may do some things, and an administrator who changes what.
+    Auth,
+    /// Writes for watchers of some keys, which start in the past, in the future, or in what is compacted.
+    WatchWindow,
 }
 
 impl Mix {
     /// Every workload there is.
-    pub const ALL: [Self; 6] =
-        [Self::EtcdPut, Self::EtcdMix, Self::Kubernetes, Self::LeaseTtl, Self::Quota, Self::Lock];
+    pub const ALL: [Self; 8] = [
+        Self::EtcdPut,
+        Self::EtcdMix,
+        Self::Kubernetes,
+        Self::LeaseTtl,
+        Self::Quota,
+        Self::Lock,
+        Self::Auth,
+        Self::WatchWindow,
+    ];
 
     /// Its name in a scenario.
     pub fn name(self) -> &'static str {
@@ -82,6 +97,8 @@ impl Mix {
             Self::LeaseTtl => "lease-ttl",
             Self::Quota => "quota",
             Self::Lock => "lock",
+            Self::Auth => "auth",
+            Self::WatchWindow => "watch-window",
         }
     }
 }
@@ -146,7 +163,8 @@ section! {
     /// `[workload]`: what they ask for.
     Workload {
         /// The mix of requests.
-        name: Mix = Mix::EtcdPut, 0, 0, "etcd-put, etcd-mix, kubernetes, lease-ttl, quota or lock";
+        name: Mix = Mix::EtcdPut, 0, 0,
+            "etcd-put, etcd-mix, kubernetes, lease-ttl, quota, lock, auth or watch-window";
         /// Keys in use at a time; locks, for the workload of that name.
         keys: u64 = 10, 1, 100_000, "keys";
         /// Size of each value; a smaller number still leaves room for its unique name.
@@ -159,7 +177,8 @@ section! {
         page: u64 = 10, 1, 100_000, "keys";
         /// Leases are granted for between one and so many seconds (lease-ttl).
         ttl_seconds: u64 = 4, 1, 3_600, "seconds";
-        /// Mean time between the steps of the administrator who makes room when there is an alarm (quota).
+        /// Mean time between the steps of the administrator: who makes room when there is an alarm (quota),
+        /// or changes users and roles (auth).
         administrator_period: Time = Time::millis(100), 1_000_000, HOUR, "time";
         /// A write under a lock compares the creation of the lock's key (lock); if not, it may come when the lock is
         /// lost.
@@ -194,6 +213,31 @@ section! {
         prev_kv: bool = true, 0, 0, "true or false";
         /// Ask for progress notifications on the watch itself.
         progress_notify: bool = true, 0, 0, "true or false";
+    }
+}
+
+/// What a client that has said its password is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Token {
+    /// A random name, which the members that have heard of it keep in memory.
+    #[default]
+    Simple,
+    /// A JSON web token, which any member can check and none keeps.
+    Jwt,
+}
+
+impl Amount for Token {}
+
+section! {
+    /// `[auth]`: passwords and tokens of the members.
+    Auth {
+        /// Work for one password: each step doubles it. etcd: 10.
+        bcrypt_cost: u64 = 4, 4, 31, "steps";
+        /// What a client that has said its password is given.
+        token: Token = Token::Simple, 0, 0, "simple or jwt";
+        /// How long a simple token lives after its last use, and a JSON web token after it was made. etcd: 300s.
+        token_ttl: Time = Time::secs(300), 1_000_000_000, HOUR, "time";
     }
 }
 
@@ -301,6 +345,8 @@ pub struct Scenario {
     pub workload: Workload,
     /// Who watches.
     pub watch: Watches,
+    /// Passwords and tokens.
+    pub auth: Auth,
     /// Constants of every member.
     pub replica: Constants,
     /// The network.
@@ -324,7 +370,7 @@ pub struct Scenario {
 
 impl Scenario {
     /// The sections with their fields, in the order of the file; the first has no name.
-    pub fn sections() -> [(&'static str, &'static [Field]); 13] {
+    pub fn sections() -> [(&'static str, &'static [Field]); 14] {
         const TOP: &[Field] = &[
             Field { name: "name", low: 0, high: 0, unit: "text", about: " Its name.\n" },
             Field { name: "description", low: 0, high: 0, unit: "text", about: " What it shows, in a sentence.\n" },
@@ -356,6 +402,7 @@ impl Scenario {
             ("clients", Clients::FIELDS),
             ("workload", Workload::FIELDS),
             ("watch", Watches::FIELDS),
+            ("auth", Auth::FIELDS),
             ("replica", Constants::FIELDS),
             ("network", Network::FIELDS),
             ("disk", Disk::FIELDS),
@@ -383,6 +430,7 @@ impl Scenario {
         self.clients.check("clients")?;
         self.workload.check("workload")?;
         self.watch.check("watch")?;
+        self.auth.check("auth")?;
         self.replica.check("replica")?;
         self.network.check("network")?;
         self.disk.check("disk")?;
@@ -427,6 +475,13 @@ impl Scenario {
     pub fn config(&self, member: MemberId) -> Config {
         let mut config = Config::etcd(member, self.voters());
         self.replica.apply(&mut config);
+        let ttl = self.auth.token_ttl.0;
+        config.auth.bcrypt_cost = u32::try_from(self.auth.bcrypt_cost).unwrap_or(u32::MAX);
+        config.auth.simple_token_ttl = ttl;
+        config.auth.token = match self.auth.token {
+            Token::Simple => TokenKind::Simple,
+            Token::Jwt => TokenKind::Jwt { key: JWT_KEY.to_vec(), ttl },
+        };
         config.bugs = self.bugs();
         config
     }
@@ -457,7 +512,10 @@ mod tests {
     fn the_default_is_valid_and_is_etcd() {
         let scenario = Scenario::default();
         assert_eq!(scenario.validate(), Ok(()));
-        assert_eq!(scenario.config(MemberId(2)), Config::etcd(MemberId(2), scenario.voters()));
+        let mut etcd = Config::etcd(MemberId(2), scenario.voters());
+        // Passwords as hard as etcd's would cost more than the rest of a run.
+        etcd.auth.bcrypt_cost = 4;
+        assert_eq!(scenario.config(MemberId(2)), etcd);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! client 3, its 17th value), so that a read names the write that it saw. A workload is a function of its draws and
 //! of what the client has seen; it knows nothing of time, members or faults.
 
+mod auth;
 mod churn;
 mod compaction;
 mod defragmentation;
@@ -13,14 +14,18 @@ mod etcd;
 mod kubernetes;
 mod lease;
 mod lock;
+mod login;
 mod quota;
+mod realm;
 mod seen;
+mod window;
 
 use bytes::Bytes;
-use detcd_replica::api::{Error, PutRequest, RangeRequest, Request, RequestOp, Response};
+use detcd_replica::api::{AuthRequest, Error, KeyRange, PutRequest, RangeRequest, Request, RequestOp, Response};
 
 use crate::scenario::{self, Chance, Mix, Scenario};
 
+pub use auth::Auth;
 pub use churn::Churn;
 pub use compaction::Compaction;
 pub use defragmentation::Defragmentation;
@@ -28,8 +33,11 @@ pub use etcd::Etcd;
 pub use kubernetes::Kubernetes;
 pub use lease::Leases;
 pub use lock::Lock;
+pub use login::{Identity, Login};
 pub use quota::{Administrator, Quota};
+pub use realm::Registrar;
 pub use seen::{Page, Seen};
+pub use window::Window;
 
 /// How an operation ended for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +60,18 @@ pub trait Workload {
         let _ = (client, request, ended);
     }
 
+    /// As whom a client asks what it has just been given to ask.
+    fn identity(&self, client: u32) -> Identity {
+        let _ = client;
+        Identity::default()
+    }
+
+    /// What a client asks when everything is repaired, again and again until there is nothing more.
+    fn closing(&mut self, client: u32) -> Option<Request> {
+        let _ = client;
+        None
+    }
+
     /// What a client asks right after a write that failed or whose outcome is unknown: a list, so that the judge
     /// learns soon whether it happened. `None`: it just goes on.
     fn after_failed_write(&self) -> Option<Request>;
@@ -68,6 +88,8 @@ pub fn workload(scenario: &Scenario) -> Box<dyn Workload> {
         Mix::LeaseTtl => Box::new(Leases::new(&scenario.workload)),
         Mix::Quota => Box::new(Quota::new(&scenario.workload)),
         Mix::Lock => Box::new(Lock::new(&scenario.workload, scenario.bugs())),
+        Mix::Auth => Box::new(Auth::new(&scenario.workload)),
+        Mix::WatchWindow => Box::new(Window::new(&scenario.workload)),
     }
 }
 
@@ -79,6 +101,33 @@ pub fn prefix(mix: Mix) -> &'static [u8] {
         Mix::LeaseTtl => lease::PREFIX,
         Mix::Quota => quota::PREFIX,
         Mix::Lock => lock::PREFIX,
+        Mix::Auth => realm::PREFIX,
+        Mix::WatchWindow => window::PREFIX,
+    }
+}
+
+/// As whom the watching client of this number watches: root and users in turn, where there are users.
+pub fn watching_login(mix: Mix, number: u64) -> Option<Login> {
+    match (mix, may_always_watch(mix, number)) {
+        (Mix::Auth, true) => Some(realm::root()),
+        (Mix::Auth, false) => Some(realm::login(number / 2 % realm::USERS)),
+        _ => None,
+    }
+}
+
+/// Whether nobody takes from it the right to watch everything.
+pub fn may_always_watch(mix: Mix, number: u64) -> bool {
+    mix != Mix::Auth || number % 2 == 0
+}
+
+/// What a watch of the watching client of this number may be of: everything that the workload writes, or one of several
+/// ranges; as a user, also of what it has no right to.
+pub fn watched(scenario: &Scenario, number: u64) -> Vec<KeyRange> {
+    let keys = scenario.workload.keys;
+    match scenario.workload.name {
+        Mix::WatchWindow => window::ranges(keys),
+        mix if may_always_watch(mix, number) => vec![KeyRange::prefix(prefix(mix))],
+        _ => realm::wishes(keys, number / 2 % realm::USERS),
     }
 }
 
@@ -164,7 +213,7 @@ fn get(key: Bytes) -> RangeRequest {
 pub fn writes(request: &Request) -> bool {
     match request {
         Request::Range(_) | Request::Status | Request::Defragment | Request::HashKv { .. } => false,
-        Request::LeaseTimeToLive { .. } | Request::Leases => false,
+        Request::LeaseTimeToLive { .. } | Request::Leases | Request::Auth(AuthRequest::Authenticate { .. }) => false,
         Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(op_writes),
         _ => true,
     }

@@ -510,6 +510,11 @@ impl<'a> World<'a> {
         self.traffic_pending().or_else(|| self.leases_pending())
     }
 
+    /// Whether everything has settled but watching clients, who are connected and not told what is due to them.
+    pub(crate) fn only_watchers_lag(&self) -> bool {
+        self.watcher_lags().is_some_and(|lags| self.pending() == Some(lags))
+    }
+
     /// Nobody keeps leases alive any more. Those that do not live long must go.
     fn leases_pending(&self) -> Option<String> {
         let views = self.nodes.iter().filter_map(|node| node.replica.as_ref()).map(|replica| replica.view());

@@ -48,6 +48,14 @@ impl Setup {
         self.user().map_or(Credential::None, |user| Credential::CommonName(user.clone()))
     }
 
+    /// How a client says who it is: as its workload has it, or else as all do.
+    pub(super) fn who_asks(&self, client: Credential) -> Credential {
+        match client {
+            Credential::None => self.credential(),
+            said => said,
+        }
+    }
+
     /// Whether the members join the first one before anything begins.
     pub(super) fn gathers(&self) -> bool {
         self.former().is_some()

@@ -3,7 +3,7 @@
 //! The way between a client and a member is a connection of its own: partitions cut members from each other, not from
 //! their clients. When a member dies, everybody connected to it finds out.
 
-use detcd_replica::api::{Error, Request, Response, WatchRequest, WatchResponse};
+use detcd_replica::api::{Credential, Error, Request, Response, WatchRequest, WatchResponse};
 use detcd_replica::history::{History, Moment};
 use detcd_replica::time::Span;
 use detcd_replica::{Input, MemberId, RequestId, StreamId};
@@ -12,7 +12,7 @@ use crate::client::{self, Action, Client, Recorder, Turn, WatchClient};
 use crate::decide::{Decider, Site, Subject};
 use crate::distribution::Exponential;
 use crate::scenario::{Mix, Scenario};
-use crate::workload::{self, Administrator, Churn, Compaction, Defragmentation, Workload};
+use crate::workload::{self, Administrator, Churn, Compaction, Defragmentation, Registrar, Workload};
 
 use super::names::{counted, number_of};
 use super::World;
@@ -27,7 +27,7 @@ pub(crate) enum Happening {
     /// A client's timer is due.
     Timer { slot: usize, timer: u64 },
     /// A request arrives at a member; `incarnation` is the life it was sent to.
-    Request { slot: usize, node: usize, incarnation: u32, number: u64, request: Box<Request> },
+    Request { slot: usize, node: usize, incarnation: u32, number: u64, asked: Box<(Credential, Request)> },
     /// Something arrives on a watch stream.
     ToStream { slot: usize, node: usize, incarnation: u32, number: u64, what: ToStream },
     /// Something arrives at a client.
@@ -36,7 +36,7 @@ pub(crate) enum Happening {
 
 /// What goes to a member on a watch stream.
 pub(crate) enum ToStream {
-    Open { window: u32 },
+    Open { credential: Credential, window: u32 },
     Request(WatchRequest),
     Grant(u32),
     Close,
@@ -109,6 +109,11 @@ impl Traffic {
             let administrator = Administrator::new(scenario.cluster.members);
             actors.push(Actor::Operator(operator(actors.len(), period), Box::new(administrator)));
         }
+        if scenario.workload.name == Mix::Auth {
+            let period = scenario.workload.administrator_period.0;
+            let registrar = Registrar::new(&scenario.workload);
+            actors.push(Actor::Operator(operator(actors.len(), period), Box::new(registrar)));
+        }
         let first = actors.len() as u32;
         actors.extend(client::watch_clients(scenario, first).into_iter().map(Actor::Watcher));
         let count = actors.len();
@@ -158,6 +163,12 @@ fn with_client(actor: &mut Actor, shared: &mut dyn Workload, step: impl FnOnce(&
     }
 }
 
+fn with_watcher(actor: &mut Actor, step: impl FnOnce(&mut WatchClient)) {
+    if let Actor::Watcher(watcher) = actor {
+        step(watcher);
+    }
+}
+
 impl World<'_> {
     pub(super) fn start_traffic(&mut self) {
         for slot in 0..self.traffic.actors.len() {
@@ -171,13 +182,9 @@ impl World<'_> {
     /// No new operations; watchers take everything at once.
     pub(crate) fn end_traffic(&mut self) {
         for slot in 0..self.traffic.actors.len() {
-            self.client_turn(slot, |actor, _, turn| match actor {
+            self.client_turn(slot, |actor, shared, turn| match actor {
                 Actor::Watcher(watcher) => watcher.settle(turn),
-                Actor::Worker(client) | Actor::Operator(client, _) => {
-                    if !client.is_finished() {
-                        client.stop(turn);
-                    }
-                }
+                other => with_client(other, shared, |client, workload| client.stop(workload, turn)),
             });
         }
     }
@@ -193,27 +200,46 @@ impl World<'_> {
         }
     }
 
+    /// Which watching client has not been told everything, if that is so.
+    pub(super) fn watcher_lags(&self) -> Option<String> {
+        let newest = self.nodes.iter().filter_map(|node| node.replica.as_ref()).map(|r| r.view().revision).max();
+        let mut watchers = self.traffic.actors.iter().enumerate().filter_map(|(slot, actor)| match actor {
+            Actor::Watcher(watcher) => Some((slot, watcher)),
+            Actor::Worker(_) | Actor::Operator(..) => None,
+        });
+        let lags = |watcher: &WatchClient| {
+            let answerable = !watcher.endpoints().iter().all(|member| self.stays_down(*member));
+            watcher.is_awaited() && answerable && watcher.is_connected() && Some(watcher.delivered()) < newest
+        };
+        let (slot, watcher) = watchers.find(|(_, watcher)| lags(watcher))?;
+        let (have, newest) = (watcher.delivered(), newest.unwrap_or(0));
+        Some(format!("client c{slot} has been told of revision {have} of {newest}"))
+    }
+
     /// Why the clients have not settled, if so: one waits for an answer, or for events.
     pub(super) fn traffic_pending(&self) -> Option<String> {
-        let newest = self.nodes.iter().filter_map(|node| node.replica.as_ref()).map(|r| r.view().revision).max();
         for (slot, actor) in self.traffic.actors.iter().enumerate() {
             match actor {
+                // Whoever it may ask stays down: it closes with nothing.
+                Actor::Worker(client)
+                    if client.pending().is_none() && client.is_closing() && self.all_stay_down(client) => {}
                 Actor::Worker(client) | Actor::Operator(client, _) if !client.is_finished() => {
                     return Some(format!("client c{slot} waits for an answer"));
                 }
+                Actor::Watcher(watcher) if !watcher.is_awaited() => {}
                 // Whoever it may ask stays down: nothing is due to it.
                 Actor::Watcher(watcher) if watcher.endpoints().iter().all(|member| self.stays_down(*member)) => {}
                 Actor::Watcher(watcher) if !watcher.is_connected() => {
                     return Some(format!("client c{slot} has no watch stream"));
                 }
-                Actor::Watcher(watcher) if Some(watcher.delivered()) < newest => {
-                    let (have, newest) = (watcher.delivered(), newest.unwrap_or(0));
-                    return Some(format!("client c{slot} has been told of revision {have} of {newest}"));
-                }
                 _ => {}
             }
         }
-        None
+        self.watcher_lags()
+    }
+
+    fn all_stay_down(&self, client: &Client) -> bool {
+        client.settings().endpoints.iter().all(|member| self.stays_down(*member))
     }
 
     fn stays_down(&self, member: MemberId) -> bool {
@@ -226,7 +252,7 @@ impl World<'_> {
                 Actor::Watcher(watcher) => watcher.on_timer(timer, turn),
                 other => with_client(other, shared, |client, workload| client.on_timer(timer, workload, turn)),
             }),
-            Happening::Request { slot, node, incarnation, number, request } => {
+            Happening::Request { slot, node, incarnation, number, asked } => {
                 if !self.nodes[node].is_up() || self.nodes[node].incarnation != incarnation {
                     let member = number_of(node);
                     return self.tell_client(slot, ToClient::Disconnected { member });
@@ -235,7 +261,8 @@ impl World<'_> {
                 node_state.next_request += 1;
                 let id = RequestId(node_state.next_request);
                 node_state.requests.insert(id, (slot, number));
-                let (credential, request) = (self.setup.credential(), self.names.asked(*request));
+                let (credential, request) = *asked;
+                let (credential, request) = (self.setup.who_asks(credential), self.names.asked(request));
                 self.step(node, Input::Request { id, credential, request });
             }
             Happening::ToStream { slot, node, incarnation, number, what } => {
@@ -253,6 +280,15 @@ impl World<'_> {
             self.measuring.answered(self.now, slot, *number, result.is_ok());
         }
         self.client_turn(slot, |actor, shared, turn| match what {
+            ToClient::Reply { number, result } if matches!(actor, Actor::Watcher(_)) => {
+                with_watcher(actor, |watcher| watcher.on_reply(number, result, turn));
+            }
+            ToClient::Refused { number } if matches!(actor, Actor::Watcher(_)) => {
+                with_watcher(actor, |watcher| watcher.on_lost(Some(number), turn));
+            }
+            ToClient::Disconnected { .. } if matches!(actor, Actor::Watcher(_)) => {
+                with_watcher(actor, |watcher| watcher.on_lost(None, turn));
+            }
             ToClient::Reply { number, result } => {
                 with_client(actor, shared, |client, workload| client.on_reply(number, result, workload, turn));
             }
@@ -263,27 +299,21 @@ impl World<'_> {
                 with_client(actor, shared, |client, workload| client.on_disconnect(member, workload, turn));
             }
             ToClient::Response { number, response } => {
-                if let Actor::Watcher(watcher) = actor {
-                    watcher.on_response(number, response, turn);
-                }
+                with_watcher(actor, |watcher| watcher.on_response(number, response, turn));
             }
-            ToClient::StreamLost { number } => {
-                if let Actor::Watcher(watcher) = actor {
-                    watcher.on_disconnect(number, turn);
-                }
-            }
+            ToClient::StreamLost { number } => with_watcher(actor, |watcher| watcher.on_disconnect(number, turn)),
         });
     }
 
     fn stream_gets(&mut self, slot: usize, node: usize, number: u64, what: ToStream) {
         let known = self.nodes[node].streams.iter().find(|(_, owner)| **owner == (slot, number)).map(|(id, _)| *id);
         match (what, known) {
-            (ToStream::Open { window }, None) => {
+            (ToStream::Open { credential, window }, None) => {
                 let node_state = &mut self.nodes[node];
                 node_state.next_stream += 1;
                 let stream = StreamId(node_state.next_stream);
                 node_state.streams.insert(stream, (slot, number));
-                let credential = self.setup.credential();
+                let credential = self.setup.who_asks(credential);
                 self.step(node, Input::StreamOpen { stream, credential, window });
             }
             (ToStream::Request(request), Some(stream)) => self.step(node, Input::StreamRequest { stream, request }),
@@ -310,25 +340,25 @@ impl World<'_> {
 
     fn act(&mut self, slot: usize, action: Action) {
         match action {
-            Action::Send { member, request_no, request } => {
+            Action::Send { member, request_no, credential, request } => {
                 let node = counted(member);
                 if node >= self.nodes.len() || !self.nodes[node].is_up() {
                     return self.tell_client(slot, ToClient::Refused { number: request_no });
                 }
                 let incarnation = self.nodes[node].incarnation;
                 self.measuring.asked(self.now, slot, request_no, workload::writes(&request));
-                let request = Box::new(request);
+                let asked = Box::new((credential, request));
                 let at = self.client_arrival(slot, true);
-                let happening = Happening::Request { slot, node, incarnation, number: request_no, request };
+                let happening = Happening::Request { slot, node, incarnation, number: request_no, asked };
                 self.queue.push(at, super::Happening::Traffic(happening));
             }
-            Action::Open { member, stream_no, window } => {
+            Action::Open { member, stream_no, credential, window } => {
                 let node = counted(member);
                 self.traffic.streams[slot] = Some((stream_no, node));
                 if node >= self.nodes.len() || !self.nodes[node].is_up() {
                     return self.tell_client(slot, ToClient::StreamLost { number: stream_no });
                 }
-                self.on_stream(slot, stream_no, ToStream::Open { window });
+                self.on_stream(slot, stream_no, ToStream::Open { credential, window });
             }
             Action::Stream { stream_no, request } => self.on_stream(slot, stream_no, ToStream::Request(request)),
             Action::Grant { stream_no, responses } => self.on_stream(slot, stream_no, ToStream::Grant(responses)),

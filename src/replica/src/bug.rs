@@ -52,6 +52,27 @@ pub enum Bug {
     RestoreRevIgnoresScheduled,
     /// M-36, etcd#15220: a manual progress request is answered at once, though watchers lag.
     ProgressIgnoresUnsynced,
+    /// M-37, etcd#15271: a watcher that is given events at once is not marked to have them.
+    SyncedMinrevStale,
+    /// M-38, etcd#17529: a watcher that could not be told that its history is compacted goes on from now.
+    CompactedWatchSkips,
+    /// M-39, etcd#20221: a watch from a future revision is told of progress before it.
+    ProgressBeforeStartrev,
+    /// M-40, etcd#20221: after a snapshot a watch from a future revision begins at once.
+    RestoreLowersMinrev,
+    /// M-41, etcd#9281: a snapshot loses the watchers of single keys.
+    RestoreGroupNotFull,
+    /// M-42: a batch for a lagging watcher that is full loses the revision that did not fit.
+    BatchMorerevDrop,
+    /// M-43: a watcher whose events have found room at last counts as up to date.
+    VictimToSyncedEarly,
+    /// M-44, etcd#20655: a new watch takes the current revision, and is entered with the next write or run of the sync
+    /// task.
+    WatchCreateRace,
+    /// M-45: what was there before an event is read at its own revision.
+    PrevkvWrongRev,
+    /// M-47, jetcd#946: a client resumes a watch at the last revision that it has seen.
+    ClientResumeRev,
     /// M-20: the consistent index does not move for an entry that writes nothing to the backend.
     CiNotMovedForLocklessEntries,
     /// M-28, etcd#18089: a compaction removes a tombstone at its own revision.
@@ -78,6 +99,9 @@ pub enum Bug {
     /// F-06, in every bbolt: a file is opened at a meta that may be in the page cache only, and the first commit writes
     /// over pages that the durable meta needs (`reports/meta-not-synced-at-open.md`).
     MetaNotSyncedAtOpen,
+    /// F-07, in 3.4 to 3.7: simple tokens outlive a snapshot that says that their user is gone or has another password
+    /// (`reports/token-outlives-its-password.md`).
+    TokensOutliveSnapshot,
     /// M-48, etcd#15247: a member that took itself for the leader revokes leases without making sure.
     OldLeaderRevokes,
     /// M-49, etcd#20615: a keep-alive succeeds though the lease was revoked meanwhile.
@@ -94,6 +118,8 @@ pub enum Bug {
     LessorRecoverOrder,
     /// M-55: a revocation deletes its keys in an order of each member's own.
     RevokeKeysUnsorted,
+    /// M-71, etcd#8335: a client sends a write again though the first try may have taken effect.
+    ClientRetriesWrites,
     /// M-72, etcd#16659: a client takes the error of the write that fills the backend for a write that did not happen.
     ErrorAfterApplyDefinite,
     /// M-73, etcd#22139: transactions inside transactions cost nothing of the quota.
@@ -144,7 +170,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 76] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -167,6 +193,16 @@ impl Bug {
         Self::SnapRenameBeforePersist,
         Self::RestoreRevIgnoresScheduled,
         Self::ProgressIgnoresUnsynced,
+        Self::SyncedMinrevStale,
+        Self::CompactedWatchSkips,
+        Self::ProgressBeforeStartrev,
+        Self::RestoreLowersMinrev,
+        Self::RestoreGroupNotFull,
+        Self::BatchMorerevDrop,
+        Self::VictimToSyncedEarly,
+        Self::WatchCreateRace,
+        Self::PrevkvWrongRev,
+        Self::ClientResumeRev,
         Self::CiNotMovedForLocklessEntries,
         Self::CompactDropsTombstoneAtRev,
         Self::RestoreSkipsLoneTombstone,
@@ -178,6 +214,7 @@ impl Bug {
         Self::KeepAliveIgnoresCheckpoint,
         Self::RevocationWaitsForLeader,
         Self::MetaNotSyncedAtOpen,
+        Self::TokensOutliveSnapshot,
         Self::OldLeaderRevokes,
         Self::RenewOkAfterRevoke,
         Self::RemainingTtlLost,
@@ -186,6 +223,7 @@ impl Bug {
         Self::PromoteNoExtend,
         Self::LessorRecoverOrder,
         Self::RevokeKeysUnsorted,
+        Self::ClientRetriesWrites,
         Self::ErrorAfterApplyDefinite,
         Self::NestedTxnFree,
         Self::AlarmSingleMember,
@@ -236,6 +274,16 @@ impl Bug {
             Self::SnapRenameBeforePersist => "snap_rename_before_persist",
             Self::RestoreRevIgnoresScheduled => "restore_rev_ignores_scheduled",
             Self::ProgressIgnoresUnsynced => "progress_ignores_unsynced",
+            Self::SyncedMinrevStale => "synced_minrev_stale",
+            Self::CompactedWatchSkips => "compacted_watch_skips",
+            Self::ProgressBeforeStartrev => "progress_before_startrev",
+            Self::RestoreLowersMinrev => "restore_lowers_minrev",
+            Self::RestoreGroupNotFull => "restore_group_not_full",
+            Self::BatchMorerevDrop => "batch_morerev_drop",
+            Self::VictimToSyncedEarly => "victim_to_synced_early",
+            Self::WatchCreateRace => "watch_create_race",
+            Self::PrevkvWrongRev => "prevkv_wrong_rev",
+            Self::ClientResumeRev => "client_resume_rev",
             Self::CiNotMovedForLocklessEntries => "ci_not_moved_for_lockless_entries",
             Self::CompactDropsTombstoneAtRev => "compact_drops_tombstone_at_rev",
             Self::RestoreSkipsLoneTombstone => "restore_skips_lone_tombstone",
@@ -247,6 +295,7 @@ impl Bug {
             Self::KeepAliveIgnoresCheckpoint => "keep_alive_ignores_checkpoint",
             Self::RevocationWaitsForLeader => "revocation_waits_for_leader",
             Self::MetaNotSyncedAtOpen => "meta_not_synced_at_open",
+            Self::TokensOutliveSnapshot => "tokens_outlive_snapshot",
             Self::OldLeaderRevokes => "old_leader_revokes",
             Self::RenewOkAfterRevoke => "renew_ok_after_revoke",
             Self::RemainingTtlLost => "remaining_ttl_lost",
@@ -255,6 +304,7 @@ impl Bug {
             Self::PromoteNoExtend => "promote_no_extend",
             Self::LessorRecoverOrder => "lessor_recover_order",
             Self::RevokeKeysUnsorted => "revoke_keys_unsorted",
+            Self::ClientRetriesWrites => "client_retries_writes",
             Self::ErrorAfterApplyDefinite => "error_after_apply_definite",
             Self::NestedTxnFree => "nested_txn_free",
             Self::AlarmSingleMember => "alarm_single_member",
@@ -306,6 +356,16 @@ impl Bug {
             Self::SnapRenameBeforePersist => "M-24",
             Self::RestoreRevIgnoresScheduled => "M-27",
             Self::ProgressIgnoresUnsynced => "M-36",
+            Self::SyncedMinrevStale => "M-37",
+            Self::CompactedWatchSkips => "M-38",
+            Self::ProgressBeforeStartrev => "M-39",
+            Self::RestoreLowersMinrev => "M-40",
+            Self::RestoreGroupNotFull => "M-41",
+            Self::BatchMorerevDrop => "M-42",
+            Self::VictimToSyncedEarly => "M-43",
+            Self::WatchCreateRace => "M-44",
+            Self::PrevkvWrongRev => "M-45",
+            Self::ClientResumeRev => "M-47",
             Self::CiNotMovedForLocklessEntries => "M-20",
             Self::CompactDropsTombstoneAtRev => "M-28",
             Self::RestoreSkipsLoneTombstone => "M-29",
@@ -317,6 +377,7 @@ impl Bug {
             Self::KeepAliveIgnoresCheckpoint => "F-04",
             Self::RevocationWaitsForLeader => "F-05",
             Self::MetaNotSyncedAtOpen => "F-06",
+            Self::TokensOutliveSnapshot => "F-07",
             Self::OldLeaderRevokes => "M-48",
             Self::RenewOkAfterRevoke => "M-49",
             Self::RemainingTtlLost => "M-50",
@@ -325,6 +386,7 @@ impl Bug {
             Self::PromoteNoExtend => "M-53",
             Self::LessorRecoverOrder => "M-54",
             Self::RevokeKeysUnsorted => "M-55",
+            Self::ClientRetriesWrites => "M-71",
             Self::ErrorAfterApplyDefinite => "M-72",
             Self::NestedTxnFree => "M-73",
             Self::AlarmSingleMember => "M-74",

@@ -25,6 +25,8 @@ pub struct Operation {
     pub client: u32,
     /// The member that was asked (last, when the client failed over).
     pub member: MemberId,
+    /// The user whose token came with it, the last that this client was given; empty for nobody.
+    pub user: String,
     /// When it was called.
     pub call: Moment,
     /// What was asked.
@@ -64,6 +66,8 @@ pub struct Watch {
     pub client: u32,
     /// On which member.
     pub member: MemberId,
+    /// The user whose token came with the stream, the last that this client was given; empty for nobody.
+    pub user: String,
     /// The watch that this one resumes: its place in [`History::watches`].
     pub resumes: Option<usize>,
     /// When it was asked for.

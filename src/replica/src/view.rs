@@ -63,6 +63,12 @@ pub struct View<'a> {
     pub lease_revoke_rate: u64,
     /// The alarms that are raised.
     pub alarms: &'a BTreeSet<AlarmMember>,
+    /// Whether it asks everybody who they are.
+    pub auth_enabled: bool,
+    /// Counts the changes of users and roles, from 1.
+    pub auth_revision: u64,
+    /// Whether it remembers the simple tokens that are made.
+    pub keeps_tokens: bool,
     /// The index that the last backend batch will carry when it commits.
     pub consistent_index: u64,
 }

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use detcd_replica::api::{DeleteRangeRequest, Key, KeyRange, PutRequest, RangeEnd, Request, RequestOp, TxnRequest};
+use detcd_replica::api::{Key, KeyRange, Request};
 
+use crate::rights::{needs, together, Access, Need};
 use crate::storage::auth::{Change, Permission};
 
 /// The user and the role that may do everything.
@@ -59,7 +60,7 @@ impl Auth {
     // ---- What changes it.
 
     /// Applies a change, if the caller is an administrator and it is possible.
-    pub(super) fn change(&mut self, caller: Caller<'_>, change: &Change) {
+    pub(in crate::invariants) fn change(&mut self, caller: Caller<'_>, change: &Change) {
         if !self.is_admin(caller) {
             return;
         }
@@ -138,7 +139,7 @@ impl Auth {
 
     /// Whether the caller may do this to these keys. It was checked when it was proposed, too; what has changed since
     /// makes the whole request void.
-    fn allows(&self, caller: Caller<'_>, range: &KeyRange, kind: i32) -> Result<(), Denied> {
+    fn allows(&self, caller: Caller<'_>, range: &KeyRange, access: Access) -> Result<(), Denied> {
         if !self.enabled {
             return Ok(());
         }
@@ -146,41 +147,21 @@ impl Auth {
             return Err(Denied);
         }
         let user = self.users.get(caller.name).ok_or(Denied)?;
-        if user.roles.contains(ROOT) || self.covers(user, range, kind) {
+        if user.roles.contains(ROOT) || self.covers(user, range, access) {
             return Ok(());
         }
         Err(Denied)
     }
 
     /// Whether the user's permissions of this kind, taken together, hold the whole range.
-    fn covers(&self, user: &User, range: &KeyRange, kind: i32) -> bool {
+    fn covers(&self, user: &User, range: &KeyRange, access: Access) -> bool {
+        let kind = match access {
+            Access::Read => READ,
+            Access::Write => WRITE,
+        };
         let permissions = user.roles.iter().filter_map(|role| self.roles.get(role)).flatten();
         let allowed = permissions.filter(|permission| permission.kind == kind || permission.kind == READ_WRITE);
-        let mut spans: Vec<(Key, Option<Key>)> = allowed.map(|permission| span(&permission.range())).collect();
-        if range.end == RangeEnd::Single {
-            let inside = |(from, to): &(Key, Option<Key>)| *from <= range.start && before(&range.start, to);
-            return spans.iter().any(inside);
-        }
-        let (from, to) = span(range);
-        spans.retain(|(begin, end)| before(begin, &to) && before(&from, end));
-        spans.sort();
-        let mut spans = spans.into_iter();
-        let Some((first, mut reached)) = spans.next() else { return false };
-        for (begin, end) in spans {
-            if reached.as_ref().is_some_and(|reached| *reached < begin) {
-                return false;
-            }
-            reached = match (reached, end) {
-                (Some(reached), Some(end)) => Some(reached.max(end)),
-                _ => None,
-            };
-        }
-        let to_the_end = match (&reached, &to) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(reached), Some(to)) => reached >= to,
-        };
-        first <= from && to_the_end
+        together(allowed.map(Permission::range), range)
     }
 
     /// Whether the caller may make the request. `leased` gives the keys of a lease, if it exists.
@@ -190,53 +171,9 @@ impl Auth {
         request: &Request,
         leased: &dyn Fn(i64) -> Option<Vec<Key>>,
     ) -> Result<(), Denied> {
-        match request {
-            Request::Put(put) => self.permits_put(caller, put, leased),
-            Request::DeleteRange(delete) => self.permits_delete(caller, delete),
-            Request::Range(range) => self.allows(caller, &range.range, READ),
-            Request::Txn(txn) => self.permits_txn(caller, txn, leased),
-            Request::LeaseRevoke { id } => self.permits_lease(caller, leased(*id)),
-            _ => Ok(()),
-        }
-    }
-
-    fn permits_put(
-        &self,
-        caller: Caller<'_>,
-        put: &PutRequest,
-        leased: &dyn Fn(i64) -> Option<Vec<Key>>,
-    ) -> Result<(), Denied> {
-        let key = KeyRange::single(put.key.clone());
-        self.allows(caller, &key, WRITE)?;
-        // Who attaches a key to a lease must be able to revoke it.
-        self.permits_lease(caller, leased(put.lease))?;
-        if put.prev_kv {
-            self.allows(caller, &key, READ)?;
-        }
-        Ok(())
-    }
-
-    fn permits_delete(&self, caller: Caller<'_>, delete: &DeleteRangeRequest) -> Result<(), Denied> {
-        self.allows(caller, &delete.range, WRITE)?;
-        if delete.prev_kv {
-            self.allows(caller, &delete.range, READ)?;
-        }
-        Ok(())
-    }
-
-    /// Both branches count, whichever will run.
-    fn permits_txn(
-        &self,
-        caller: Caller<'_>,
-        txn: &TxnRequest,
-        leased: &dyn Fn(i64) -> Option<Vec<Key>>,
-    ) -> Result<(), Denied> {
-        txn.compare.iter().try_for_each(|compare| self.allows(caller, &compare.range, READ))?;
-        txn.success.iter().chain(&txn.failure).try_for_each(|op| match op {
-            RequestOp::Range(range) => self.allows(caller, &range.range, READ),
-            RequestOp::Put(put) => self.permits_put(caller, put, leased),
-            RequestOp::DeleteRange(delete) => self.permits_delete(caller, delete),
-            RequestOp::Txn(inner) => self.permits_txn(caller, inner, leased),
+        needs(request).into_iter().try_for_each(|need| match need {
+            Need::Keys(access, range) => self.allows(caller, &range, access),
+            Need::Lease(id) => self.permits_lease(caller, leased(id)),
         })
     }
 
@@ -245,22 +182,8 @@ impl Auth {
             return Ok(());
         }
         let keys = keys.into_iter().flatten();
-        keys.map(KeyRange::single).try_for_each(|key| self.allows(caller, &key, WRITE))
+        keys.map(KeyRange::single).try_for_each(|key| self.allows(caller, &key, Access::Write))
     }
-}
-
-/// The range as a first key, and the first behind it; `None` when it has no end.
-fn span(range: &KeyRange) -> (Key, Option<Key>) {
-    let end = match &range.end {
-        RangeEnd::Single => Some([&range.start[..], b"\0"].concat().into()),
-        RangeEnd::Open => None,
-        RangeEnd::Before(end) => Some(end.clone()),
-    };
-    (range.start.clone(), end)
-}
-
-fn before(key: &Key, end: &Option<Key>) -> bool {
-    end.as_ref().is_none_or(|end| key < end)
 }
 
 /// A permission on a range that the role has, when it is the first with that key, changes its kind; any other comes
@@ -283,6 +206,8 @@ fn is_valid(permission: &Permission) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use detcd_replica::api::PutRequest;
+
     use super::*;
     use crate::storage::auth::Password;
 
@@ -315,8 +240,8 @@ mod tests {
         auth
     }
 
-    fn may(auth: &Auth, name: &str, key: &'static str, end: &'static str, kind: i32) -> bool {
-        auth.allows(Caller { name, revision: auth.revision }, &permission(0, key, end).range(), kind).is_ok()
+    fn may(auth: &Auth, name: &str, key: &'static str, end: &'static str, access: Access) -> bool {
+        auth.allows(Caller { name, revision: auth.revision }, &permission(0, key, end).range(), access).is_ok()
     }
 
     #[test]
@@ -327,23 +252,23 @@ mod tests {
             permission(READ, "x", ""),
             permission(READ, "x\0", "\0"),
         ]);
-        for (key, end, kind, allowed) in [
-            ("b", "", READ, true),
-            ("a", "", READ, false),
-            ("f", "", READ, false),
-            ("b", "f", READ, true),
-            ("b", "g", READ, false),
-            ("a", "c", READ, false),
-            ("b", "", WRITE, false),
-            ("d", "f", WRITE, true),
-            ("c", "e", WRITE, false),
-            ("x", "\0", READ, true),
-            ("y", "z", READ, true),
-            ("b", "\0", READ, false),
+        for (key, end, access, allowed) in [
+            ("b", "", Access::Read, true),
+            ("a", "", Access::Read, false),
+            ("f", "", Access::Read, false),
+            ("b", "f", Access::Read, true),
+            ("b", "g", Access::Read, false),
+            ("a", "c", Access::Read, false),
+            ("b", "", Access::Write, false),
+            ("d", "f", Access::Write, true),
+            ("c", "e", Access::Write, false),
+            ("x", "\0", Access::Read, true),
+            ("y", "z", Access::Read, true),
+            ("b", "\0", Access::Read, false),
         ] {
-            assert_eq!(may(&auth, "u", key, end, kind), allowed, "{key:?} {end:?} {kind}");
-            assert!(may(&auth, ROOT, key, end, kind));
-            assert!(!may(&auth, "nobody", key, end, kind));
+            assert_eq!(may(&auth, "u", key, end, access), allowed, "{key:?} {end:?} {access:?}");
+            assert!(may(&auth, ROOT, key, end, access));
+            assert!(!may(&auth, "nobody", key, end, access));
         }
     }
 
@@ -352,13 +277,13 @@ mod tests {
         let mut auth = with(&[permission(READ, "a", "")]);
         let caller = Caller { name: "u", revision: auth.revision };
         let key = KeyRange::single("a");
-        assert_eq!(auth.allows(caller, &key, READ), Ok(()));
+        assert_eq!(auth.allows(caller, &key, Access::Read), Ok(()));
         auth.change(Caller { name: ROOT, revision: 0 }, &Change::RoleAdd("s".to_owned()));
-        assert_eq!(auth.allows(caller, &key, READ), Err(Denied));
+        assert_eq!(auth.allows(caller, &key, Access::Read), Err(Denied));
         auth.change(caller, &Change::Disable);
         assert!(auth.enabled, "only an administrator changes anything");
         auth.change(Caller { name: ROOT, revision: 0 }, &Change::Disable);
-        assert_eq!(auth.allows(Caller { name: "", revision: 0 }, &key, WRITE), Ok(()));
+        assert_eq!(auth.allows(Caller { name: "", revision: 0 }, &key, Access::Write), Ok(()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use detcd_replica::raftpb;
 
 use crate::spec::{self, Keyspace, Record, NEWEST};
 use crate::storage::entry::{self, Command};
-use auth::{Auth, Caller};
+pub(super) use auth::{Auth, Caller};
 pub(super) use members::Members;
 
 /// What is remembered of an entry.
@@ -136,6 +136,8 @@ pub(super) struct Fold {
     attached: BTreeMap<LeaseId, BTreeSet<Key>>,
     pub(super) alarms: BTreeSet<AlarmMember>,
     pub(super) auth: Auth,
+    /// What the last entry asked for, and its user, when that may not have it.
+    pub(super) denied: Option<(Request, String)>,
     pub(super) members: Members,
 }
 
@@ -152,6 +154,7 @@ impl Default for Fold {
             attached: BTreeMap::new(),
             alarms: BTreeSet::new(),
             auth: Auth::default(),
+            denied: None,
             members: Members::default(),
         }
     }
@@ -161,6 +164,7 @@ impl Fold {
     /// Gives the request to the key space that the entry holds, if it was not refused.
     fn apply(&mut self, entry: &Recorded) -> Result<Option<Request>, String> {
         self.index += 1;
+        self.denied = None;
         let proposal = entry::proposal(entry.kind, &entry.data)?;
         let caller = Caller { name: &proposal.user, revision: proposal.auth_revision };
         match proposal.command {
@@ -170,7 +174,11 @@ impl Fold {
                 return Err(format!("nobody proposes {request:?}"));
             }
             Command::Request(request) => {
-                let refused = bars(&self.alarms, &request) || self.is_denied(caller, &request);
+                let denied = self.is_denied(caller, &request);
+                if denied {
+                    self.denied = Some((request.clone(), proposal.user.clone()));
+                }
+                let refused = denied || bars(&self.alarms, &request);
                 return Ok((!refused && spec::apply(self, &request).is_ok()).then_some(request));
             }
             Command::Checkpoint(checkpoints) => self.checkpoint(&checkpoints),

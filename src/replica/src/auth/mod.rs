@@ -102,6 +102,13 @@ impl AuthStore {
         if !self.bugs.has(Bug::RangecacheNotRefreshed) {
             self.permissions = Permissions::of(batch);
         }
+        // Whose tokens they were may be gone by now, or have another password. etcd keeps them.
+        if !self.bugs.has(Bug::TokensOutliveSnapshot) {
+            self.tokens.forget_all();
+            if !self.enabled {
+                self.tokens.disable();
+            }
+        }
         if self.enabled && !self.bugs.has(Bug::TokenProviderOff) {
             self.tokens.enable(now);
         }
@@ -115,6 +122,11 @@ impl AuthStore {
     /// Counts the changes of users and roles, from 1.
     pub(crate) fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Whether simple tokens are remembered here.
+    pub(crate) fn keeps_tokens(&self) -> bool {
+        self.tokens.is_enabled()
     }
 
     /// `AuthInfoFromCtx`: whose request it is. Using a simple token lengthens its life.

@@ -36,6 +36,10 @@ impl SimpleTokens {
         self.enabled.get_or_insert(now);
     }
 
+    pub(super) fn is_enabled(&self) -> bool {
+        self.enabled.is_some()
+    }
+
     pub(super) fn disable(&mut self) {
         *self = Self::default();
     }
@@ -58,6 +62,10 @@ impl SimpleTokens {
         let token = self.tokens.get_mut(token)?;
         token.end = now + config.simple_token_ttl;
         Some(token.user.clone())
+    }
+
+    pub(super) fn forget_all(&mut self) {
+        self.tokens.clear();
     }
 
     pub(super) fn invalidate_user(&mut self, user: &str) {

@@ -177,7 +177,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     let membership = Cluster::restore(&backend, replayed).map_err(refuse)?;
     let auth = AuthStore::boot(&config.auth, config.bugs, now, &mut backend).map_err(refuse)?;
     let election = ElectionTimer::new(&mut raft.raft);
-    let watchers = Watchers::new(config.watch_channel, config.watch_batch_revisions);
+    let watchers = Watchers::new(config.watch_channel, config.watch_batch_revisions).with_bugs(config.bugs);
     let mut disk = std::collections::BTreeMap::new();
     for sync in &syncs {
         disk.insert(*sync, Waiting::RaftSave);

@@ -390,6 +390,9 @@ impl Replica {
             election_timeout: self.config.heartbeat_interval * u64::from(self.config.election_ticks),
             heartbeat_interval: self.config.heartbeat_interval,
             lease_revoke_rate: self.config.lease_revoke_rate,
+            auth_enabled: self.auth.is_enabled(),
+            auth_revision: self.auth.revision(),
+            keeps_tokens: self.auth.keeps_tokens(),
             alarms: self.alarms.raised(),
             consistent_index: self.backend.consistent_index(),
         }

@@ -38,6 +38,9 @@ pub(super) struct Reads {
     next: Vec<Read>,
     round: Option<Round>,
     confirmed: VecDeque<(u64, Vec<Read>)>,
+    /// Reads that end in a proposal, which come to their turn while Raft's log must not grow: between a Ready and its
+    /// advance.
+    proposing: Vec<Read>,
     /// Requests for a read index that came before this leader had committed in its term.
     postponed: Vec<Message>,
 }
@@ -158,8 +161,10 @@ impl Replica {
                         }
                         Err(error) => self.reply(id, Err(error)),
                     },
-                    Read::Authenticate { id, name, password } => self.authenticate(id, name, password),
-                    Read::Downgrade(id, request) => self.downgrade(id, &request),
+                    read @ (Read::Authenticate { .. } | Read::Downgrade(..)) => {
+                        self.reads.proposing.push(read);
+                        self.out.wake_now(Task::ReadIndex);
+                    }
                     Read::Leadership(check) => self.leadership_checked(check, Ok(())),
                 }
             }
@@ -168,6 +173,13 @@ impl Replica {
 
     /// The loop's timer: give up, ask again, or begin the next round.
     pub(super) fn read_index_loop(&mut self, now: Monotonic) {
+        for read in std::mem::take(&mut self.reads.proposing) {
+            match read {
+                Read::Authenticate { id, name, password } => self.authenticate(id, name, password),
+                Read::Downgrade(id, request) => self.downgrade(id, &request),
+                Read::Range(..) | Read::Txn(..) | Read::Members(_) | Read::Leadership(_) => {}
+            }
+        }
         match &self.reads.round {
             None => self.start_round(now),
             Some(round) if round.deadline <= now => self.fail_round(Error::Timeout, now),

@@ -283,6 +283,21 @@ fn another_database_is_taken_in_as_a_whole() {
 }
 
 #[test]
+fn a_snapshot_makes_tokens_worthless_unless_the_bug_is_on() {
+    for (bugs, kept) in [(Bugs::NONE, false), (Bugs::NONE.with(Bug::TokensOutliveSnapshot), true)] {
+        let mut member = World::with(AuthConfig { bcrypt_cost: 4, ..AuthConfig::default() }, bugs);
+        member.enable();
+        member.user("alice", &[(PermissionType::Read, "a", "")]);
+        let token = member.token("alice");
+        assert!(member.whose(&token).is_ok());
+        member.store.recover(member.now, &member.backend).unwrap();
+        assert_eq!(member.whose(&token).is_ok(), kept);
+        let again = member.token("alice");
+        assert!(member.whose(&again).is_ok());
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_refused_at_the_start() {
     for (bucket, key, value) in [
         (Bucket::Auth, "authRevision", &b"7"[..]),

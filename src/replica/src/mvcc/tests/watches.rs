@@ -328,3 +328,120 @@ fn check_prev_kv(world: &World, create: &WatchCreate, event: &WatchEvent, contex
     let may_be_gone = before < world.whole.store.compact_revision();
     assert!(event.prev_kv == expected || event.prev_kv.is_none() && may_be_gone, "{context}: {event:?}");
 }
+
+/// What happens to watchers, without a bug and with it.
+#[test]
+fn each_bug_of_watchers_shows_in_a_story() {
+    type Story = fn(&mut World) -> String;
+    let told = |world: &mut World| world.story();
+    let cases: [(Bug, Story, &str, &str); 8] = [
+        (
+            Bug::BatchMorerevDrop,
+            |world| {
+                (0..5).for_each(|_| world.put("a"));
+                world.create(1, "a", 3);
+                (0..2).for_each(|_| world.sync(10));
+                world.story()
+            },
+            "1:created 1:events(3,4) 1:events(5,6)",
+            "1:created 1:events(3,4) 1:events(6)",
+        ),
+        (
+            Bug::VictimToSyncedEarly,
+            |world| {
+                world.watchers = world.watchers.clone().with_channel(1);
+                world.create(1, "a", 0);
+                (0..3).for_each(|_| world.put("a"));
+                let first = world.story();
+                world.watchers.retry_victims(world.whole.store.revision());
+                let second = world.story();
+                world.sync(10);
+                format!("{first} | {second} | {}", world.story())
+            },
+            "1:created 1:events(2) | 1:events(3) | 1:events(4)",
+            "1:created 1:events(2) | 1:events(3) | ",
+        ),
+        (
+            Bug::ProgressBeforeStartrev,
+            |world| {
+                world.create(1, "a", 50);
+                world.ask(STREAM, WatchRequest::Progress, Bugs::NONE);
+                world.story()
+            },
+            "1:created",
+            "1:created *:progress@1",
+        ),
+        (
+            Bug::WatchCreateRace,
+            |world| {
+                world.create(1, "a", 0);
+                (0..2).for_each(|_| world.put("a"));
+                world.story()
+            },
+            "1:created 1:events(2) 1:events(3)",
+            "1:created 1:events(3)",
+        ),
+        (
+            Bug::CompactedWatchSkips,
+            |world| {
+                world.watchers = world.watchers.clone().with_channel(1);
+                world.create(1, "a", 0);
+                (0..3).for_each(|_| world.put("b"));
+                world.put("a");
+                world.compact(4);
+                world.create(2, "b", 2);
+                world.sync(10);
+                let full = world.story();
+                (0..2).for_each(|_| world.sync(10));
+                format!("{full} | {}", world.story())
+            },
+            "1:created 1:events(5) 2:created | 2:cancelled(4)",
+            "1:created 1:events(5) 2:created | ",
+        ),
+        (
+            Bug::SyncedMinrevStale,
+            |world| {
+                world.create(1, "a", 0);
+                world.put("a");
+                world.watchers.restore();
+                world.sync(10);
+                world.story()
+            },
+            "1:created 1:events(2)",
+            "1:created 1:events(2) 1:events(2)",
+        ),
+        (
+            Bug::RestoreLowersMinrev,
+            |world| {
+                world.create(1, "a", 50);
+                world.watchers.restore();
+                world.sync(10);
+                world.put("a");
+                world.story()
+            },
+            "1:created",
+            "1:created 1:events(2)",
+        ),
+        (
+            Bug::RestoreGroupNotFull,
+            |world| {
+                world.create(1, "a", 0);
+                world.watchers.restore();
+                world.sync(10);
+                world.put("a");
+                world.story()
+            },
+            "1:created 1:events(2)",
+            "1:created",
+        ),
+    ];
+    for (bug, story, without, with) in cases {
+        for (bugs, expect) in [(Bugs::NONE, without), (Bugs::NONE.with(bug), with)] {
+            let mut world = World::new(8, 2);
+            world.watchers = world.watchers.clone().with_bugs(bugs);
+            world.watchers.open(STREAM, 100);
+            assert_eq!(story(&mut world), expect, "{bug:?} {bugs:?}");
+            assert_eq!(told(&mut world), "", "{bug:?} {bugs:?}");
+        }
+    }
+}

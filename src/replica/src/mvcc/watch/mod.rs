@@ -46,6 +46,9 @@ pub struct Watchers {
     progress_watches: usize,
     /// Streams whose client waits for a manual progress notification.
     progress_requested: BTreeSet<StreamId>,
+    /// Bug M-44: new watchers that are not in the synced group yet.
+    entering: Vec<WatcherId>,
+    bugs: Bugs,
 }
 
 /// Which tasks have work to do.
@@ -129,7 +132,19 @@ impl Watchers {
             ready: BTreeSet::new(),
             progress_watches: 0,
             progress_requested: BTreeSet::new(),
+            entering: Vec::new(),
+            bugs: Bugs::NONE,
         }
+    }
+
+    /// The same with these bugs.
+    pub fn with_bugs(self, bugs: Bugs) -> Self {
+        Self { bugs, ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_channel(self, channel: usize) -> Self {
+        Self { channel, ..self }
     }
 
     /// A client opens a stream that takes `window` responses. A stream that is open already is only granted
@@ -195,7 +210,9 @@ impl Watchers {
         let start = create.start_revision;
         let synced = start == 0 || start > now;
         let min_revision = if synced { start.max(now + 1) } else { start };
-        if synced {
+        if synced && self.bugs.has(Bug::WatchCreateRace) {
+            self.entering.push(id);
+        } else if synced {
             self.synced.insert(id, &create.range);
         } else {
             self.unsynced.insert(id);
@@ -232,7 +249,7 @@ impl Watchers {
     /// Which tasks have work.
     pub fn pending(&self) -> Pending {
         Pending {
-            sync: !self.unsynced.is_empty() || !self.progress_requested.is_empty(),
+            sync: !self.unsynced.is_empty() || !self.progress_requested.is_empty() || !self.entering.is_empty(),
             victims: !self.victims.is_empty(),
             send: !self.ready.is_empty(),
             progress: self.progress_watches > 0,
@@ -249,6 +266,7 @@ impl Watchers {
         if let Some(watcher) = self.watchers.remove(&id) {
             self.progress_watches -= usize::from(watcher.request.progress_notify);
             self.synced.remove(id, &watcher.request.range);
+            self.entering.retain(|other| *other != id);
             self.unsynced.remove(&id);
             self.victims.remove(&id);
         }

@@ -3,7 +3,7 @@
 use super::{Queued, Watchers};
 use crate::api::{Header, KeyRange, RangeRequest, WatchBody, WatchEvent, WatchEventKind, WatchResponse};
 use crate::mvcc::{Batch, Store};
-use crate::{MemberId, StreamId};
+use crate::{Bug, Bugs, MemberId, StreamId};
 
 impl Watchers {
     /// Takes every response that its stream's client has granted, in order within a stream. What was there
@@ -26,7 +26,7 @@ impl Watchers {
                 open.bounded -= usize::from(bounded);
                 if let WatchBody::Events(events) = &mut body {
                     if prev_kv {
-                        events.iter_mut().for_each(|event| fill_prev_kv(store, batch, event));
+                        events.iter_mut().for_each(|event| fill_prev_kv(store, batch, event, self.bugs));
                     }
                     // Events are progress: the next periodic notification is left out.
                     let watcher = watch.and_then(|watch| self.watchers.get_mut(&(stream, watch)));
@@ -40,12 +40,12 @@ impl Watchers {
     }
 }
 
-fn fill_prev_kv(store: &Store, batch: &dyn Batch, event: &mut WatchEvent) {
+fn fill_prev_kv(store: &Store, batch: &dyn Batch, event: &mut WatchEvent, bugs: Bugs) {
     let kv = &event.kv;
     if event.kind == WatchEventKind::Put && kv.create_revision == kv.mod_revision {
         return;
     }
     let mut request = RangeRequest::of(KeyRange::single(kv.key.clone()));
-    request.revision = kv.mod_revision - 1;
+    request.revision = kv.mod_revision - i64::from(!bugs.has(Bug::PrevkvWrongRev));
     event.prev_kv = store.range(batch, &request).ok().and_then(|mut found| found.kvs.pop());
 }

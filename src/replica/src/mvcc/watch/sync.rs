@@ -3,22 +3,23 @@
 use std::collections::BTreeMap;
 
 use super::{EventBatch, Group, Queued, Watcher, WatcherId, Watchers};
-use crate::api::{Error, Revision, WatchBody, WatchEvent, WatchEventKind};
+use crate::api::{Error, RangeEnd, Revision, WatchBody, WatchEvent, WatchEventKind};
 use crate::mvcc::revision::RevisionKey;
 use crate::mvcc::{proto, Batch, Bucket, Store};
+use crate::{Bug, Bugs};
 use crate::{StreamId, WatchId};
 
 impl EventBatch {
     /// Adds an event unless the batch is full. Revisions are whole: the first event of one revision too many
     /// closes it.
-    fn add(&mut self, event: &WatchEvent, batch_revisions: usize) {
+    fn add(&mut self, event: &WatchEvent, batch_revisions: usize, bugs: Bugs) {
         if self.more_revision.is_some() {
             return;
         }
         let revision = event.kv.mod_revision;
         if self.events.last().map(|last| last.kv.mod_revision) != Some(revision) {
             if self.revisions == batch_revisions {
-                self.more_revision = Some(revision);
+                self.more_revision = Some(revision + i64::from(bugs.has(Bug::BatchMorerevDrop)));
                 return;
             }
             self.revisions += 1;
@@ -30,7 +31,7 @@ impl EventBatch {
 impl Watchers {
     /// Gives the events of the new revision to the synced watchers. To be called with every write, in order.
     pub fn notify(&mut self, revision: Revision, events: &[WatchEvent]) {
-        if events.is_empty() || self.synced.is_empty() {
+        if events.is_empty() || (self.synced.is_empty() && self.entering.is_empty()) {
             return;
         }
         let mut batches: BTreeMap<WatcherId, Vec<WatchEvent>> = BTreeMap::new();
@@ -49,23 +50,37 @@ impl Watchers {
                 self.victims.insert(id, EventBatch { events, revisions: 1, more_revision: None });
             }
             // Raised even if the watcher stays synced: a snapshot may make it unsynced, and then this counts.
-            self.watcher_mut(id).min_revision = revision + 1;
+            if !self.bugs.has(Bug::SyncedMinrevStale) || self.victims.contains_key(&id) {
+                self.watcher_mut(id).min_revision = revision + 1;
+            }
+        }
+        self.enter();
+    }
+
+    /// Bug M-44: new watchers are entered at last.
+    fn enter(&mut self) {
+        for id in std::mem::take(&mut self.entering) {
+            self.synced.insert(id, &self.watchers[&id].request.range);
         }
     }
 
     /// One run of etcd's `syncWatchers`: gives up to `limit` lagging watchers their history from the backend,
     /// and cancels those whose history is compacted. Then answers manual progress requests that had to wait.
     pub fn sync_batch(&mut self, store: &Store, batch: &dyn Batch, limit: usize) {
+        self.enter();
         let chosen = self.choose(limit);
         let (current, compacted) = (store.revision(), store.compact_revision());
         let mut group = Group::default();
         let mut lagging = BTreeMap::new();
+        let bugs = self.bugs;
         for id in chosen {
             let watcher = &self.watchers[&id];
             // Without a compaction that is -1, which etcd took for a revision to watch from (etcd#20693).
             if watcher.min_revision < compacted.max(0) {
                 // When the channel is full it stays where it is, and the next run tries again (etcd#17529).
-                self.cancel_compacted(id, current, compacted);
+                if !self.cancel_compacted(id, current, compacted) && self.bugs.has(Bug::CompactedWatchSkips) {
+                    self.watcher_mut(id).min_revision = current + 1;
+                }
             } else {
                 group.insert(id, &watcher.request.range);
                 lagging.insert(id, (watcher.min_revision, EventBatch::default()));
@@ -77,7 +92,7 @@ impl Watchers {
                 for id in group.of_key(&event.kv.key) {
                     let (min_revision, events) = lagging.get_mut(&id).expect("the group holds who lags");
                     if event.kv.mod_revision >= *min_revision && events.more_revision.is_none() {
-                        events.add(&event, self.batch_revisions);
+                        events.add(&event, self.batch_revisions, bugs);
                         open -= usize::from(events.more_revision.is_some());
                     }
                 }
@@ -92,8 +107,10 @@ impl Watchers {
 
     /// Gives a lagging watcher its batch, which holds everything up to `current` or says where it stops.
     fn sync_one(&mut self, id: WatcherId, current: Revision, mut batch: EventBatch) {
+        let lowers = self.bugs.has(Bug::RestoreLowersMinrev);
         let watcher = self.watcher_mut(id);
-        watcher.min_revision = batch.more_revision.unwrap_or(watcher.min_revision.max(current + 1));
+        let next = if lowers { current + 1 } else { watcher.min_revision.max(current + 1) };
+        watcher.min_revision = batch.more_revision.unwrap_or(next);
         let is_synced = batch.more_revision.is_none();
         // As in etcd the header says the newest revision, even when this is only a part of the history up to
         // it.
@@ -121,7 +138,7 @@ impl Watchers {
                 }
                 Ok(()) => {
                     moved = true;
-                    if min_revision <= current {
+                    if min_revision <= current && !self.bugs.has(Bug::VictimToSyncedEarly) {
                         self.unsynced.insert(id);
                     } else {
                         self.resync(id);
@@ -136,8 +153,12 @@ impl Watchers {
     /// The store was replaced by a snapshot: who was synced may have missed revisions and must read them.
     /// `min_revision` stays, so a watch from a future revision still begins there (etcd#20221).
     pub fn restore(&mut self) {
+        let forgets_keys = self.bugs.has(Bug::RestoreGroupNotFull);
         for id in self.synced.take() {
             let watcher = self.watcher_mut(id);
+            if forgets_keys && watcher.request.range.end == RangeEnd::Single {
+                continue;
+            }
             watcher.min_revision = watcher.min_revision.max(watcher.request.start_revision);
             self.unsynced.insert(id);
         }
@@ -182,7 +203,8 @@ impl Watchers {
     /// Whether the watcher has been given everything up to `current`, and begins no later.
     fn may_tell_progress(&self, id: WatcherId, current: Revision) -> bool {
         let watcher = &self.watchers[&id];
-        self.synced.contains(id, &watcher.request.range) && current >= watcher.request.start_revision
+        let begun = current >= watcher.request.start_revision || self.bugs.has(Bug::ProgressBeforeStartrev);
+        self.synced.contains(id, &watcher.request.range) && begun
     }
 
     fn watchers_of(&self, stream: StreamId) -> impl Iterator<Item = WatcherId> + '_ {
@@ -201,11 +223,14 @@ impl Watchers {
         chosen
     }
 
-    fn cancel_compacted(&mut self, id: WatcherId, current: Revision, compact_revision: Revision) {
+    /// Says whether there was room to tell it.
+    fn cancel_compacted(&mut self, id: WatcherId, current: Revision, compact_revision: Revision) -> bool {
         let body = WatchBody::Cancelled { compact_revision, reason: Error::Compacted.message() };
-        if self.push(id.0, Some(id.1), current, body, false) {
+        let told = self.push(id.0, Some(id.1), current, body, false);
+        if told {
             self.remove(id);
         }
+        told
     }
 
     fn watcher_mut(&mut self, id: WatcherId) -> &mut Watcher {
