@@ -517,20 +517,29 @@ pub(crate) struct CheckReport {
 /// Steps that the search for an order may take: some seconds of work, and the same verdict on every machine.
 const CHECK_STEPS: u64 = 100_000_000;
 
+/// How a history is checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CheckOptions {
+    /// Against what; `None`: as its form says.
+    pub(crate) model: Option<CheckModel>,
+    /// Whether keys are checked by themselves where they can be.
+    pub(crate) partition: bool,
+    /// Bytes of the input, 0 where nobody knows.
+    pub(crate) size: u64,
+    /// Whether the process has nothing left to do.
+    pub(crate) last: bool,
+}
+
 /// Checks one history. The format is recognised by its content; so is the model when none is given.
 ///
 /// # Errors
 /// The history cannot be read: line and reason.
-pub(crate) fn check(
-    mut input: impl BufRead,
-    model: Option<CheckModel>,
-    partition: bool,
-) -> Result<CheckReport, EngineError> {
+pub(crate) fn check(mut input: impl BufRead, options: &CheckOptions) -> Result<CheckReport, EngineError> {
     let mut text = String::new();
     let broken = |line, error: std::io::Error| EngineError::History(line, 1, error.to_string());
     input.read_line(&mut text).map_err(|error| broken(1, error))?;
     if jsonl::recognises(&text) {
-        return check_etcd(text.as_bytes().chain(input), model);
+        return check_etcd(text.as_bytes().chain(input), options);
     }
     let mut rest = Vec::new();
     input.read_to_end(&mut rest).map_err(|error| broken(1, error))?;
@@ -539,8 +548,8 @@ pub(crate) fn check(
         EngineError::History(line, 1, "the text is not UTF-8".to_owned())
     })?;
     text.push_str(rest);
-    let wanted = model.map(|model| ModelName::from_name(model.name()).expect("the two lists are the same"));
-    let report = formats::check_foreign(&text, wanted, partition, CHECK_STEPS)
+    let wanted = options.model.map(|model| ModelName::from_name(model.name()).expect("the two lists are the same"));
+    let report = formats::check_foreign(&text, wanted, options.partition, CHECK_STEPS)
         .map_err(|error| EngineError::History(error.line, error.column.unwrap_or(1), error.reason))?;
     Ok(CheckReport {
         model: CheckModel::named(report.model.name()),
@@ -556,12 +565,13 @@ pub(crate) fn check(
 }
 
 /// Our own format: a history of etcd, by every black-box check.
-fn check_etcd(input: impl BufRead, model: Option<CheckModel>) -> Result<CheckReport, EngineError> {
-    if let Some(other) = model.filter(|model| *model != CheckModel::Etcd) {
+fn check_etcd(input: impl BufRead, options: &CheckOptions) -> Result<CheckReport, EngineError> {
+    if let Some(other) = options.model.filter(|model| *model != CheckModel::Etcd) {
         let reason = format!("this is a history of etcd; it cannot be checked against {}", other.name());
         return Err(EngineError::History(1, 1, reason));
     }
-    let history = jsonl::read(input).map_err(|error| EngineError::History(error.line, 1, error.message))?;
+    let history =
+        jsonl::read(input, options.size).map_err(|error| EngineError::History(error.line, 1, error.message))?;
     let judgement = detcd_model::judge(&history, &JudgeOptions::default());
     let (verdict, window) = match (judgement.findings.into_iter().next(), judgement.undecided) {
         (Some(finding), _) => {
@@ -572,6 +582,10 @@ fn check_etcd(input: impl BufRead, model: Option<CheckModel>) -> Result<CheckRep
         (None, None) => (CheckVerdict::Linearizable, Vec::new()),
     };
     let operations = history.operations.len() as u64;
+    if options.last {
+        // The process ends; to give back a gigabyte piece by piece would take it a tenth of its time.
+        std::mem::forget(history);
+    }
     Ok(CheckReport { model: CheckModel::Etcd, verdict, operations, steps: operations, window })
 }
 

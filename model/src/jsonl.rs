@@ -83,11 +83,15 @@ pub fn recognises(first_line: &str) -> bool {
     serde_json::from_str::<Head>(first_line.trim()).is_ok_and(|head| head.schema.starts_with("detcd.history/"))
 }
 
-/// Reads a history.
-pub fn read(mut input: impl BufRead) -> Result<History, ReadError> {
+/// Operations after which it is known how long one is.
+const SAMPLE: usize = 10_000;
+
+/// Reads a history. `size` is what the input has in bytes, as far as that is known, and 0 otherwise: it is only to make
+/// room.
+pub fn read(mut input: impl BufRead, size: u64) -> Result<History, ReadError> {
     let (mut history, mut shared) = (History::default(), Shared::default());
     let mut text = String::new();
-    let mut number = 0;
+    let (mut number, mut taken) = (0, 0);
     loop {
         text.clear();
         number += 1;
@@ -99,6 +103,7 @@ pub fn read(mut input: impl BufRead) -> Result<History, ReadError> {
             }
             break;
         }
+        taken += length as u64;
         let text = text.trim();
         if number == 1 {
             let head: Head = serde_json::from_str(text).map_err(|e| error(words(&e)))?;
@@ -114,6 +119,12 @@ pub fn read(mut input: impl BufRead) -> Result<History, ReadError> {
             Line::Operation(operation) => {
                 let mut operation = (*operation).into();
                 shared.in_operation(&mut operation);
+                if history.operations.len() == SAMPLE {
+                    // Room for the rest at once: a list of gigabytes is not moved again and again.
+                    let each = (taken / SAMPLE as u64).max(1);
+                    let rest = size.saturating_sub(taken) / each;
+                    history.operations.reserve(usize::try_from(rest + rest / 32).unwrap_or(0));
+                }
                 history.operations.push(operation);
             }
             Line::Watch(watch) => {
@@ -159,7 +170,7 @@ mod tests {
                 Request::Put(PutRequest { lease: -1, prev_kv: true, ..PutRequest::of(key, value) });
             let text = text(&history);
             assert!(recognises(text.lines().next().expect("there is a first line")));
-            assert_eq!(read(text.as_bytes()), Ok(history));
+            assert_eq!(read(text.as_bytes(), 0), Ok(history));
         }
     }
 
@@ -168,7 +179,7 @@ mod tests {
         for (error, _) in refusal::ERRORS {
             let mut one = history(1, Shape::SMALL);
             one.operations[0].outcome = Outcome::Failed { at: 9, error };
-            assert_eq!(read(text(&one).as_bytes()), Ok(one));
+            assert_eq!(read(text(&one).as_bytes(), 0), Ok(one));
         }
     }
 
@@ -178,7 +189,7 @@ mod tests {
             r#"{"operation":{"client":1,"member":1,"call":1,"request":{"put":{"key":"a","value":"b"}},"#,
             r#""outcome":{"unknown":{}}}}"#
         );
-        assert!(read(format!("{{\"schema\":\"{SCHEMA}\"}}\n{good}\n").as_bytes()).is_ok());
+        assert!(read(format!("{{\"schema\":\"{SCHEMA}\"}}\n{good}\n").as_bytes(), 0).is_ok());
         for (line, expected) in [
             (good.replace("\"call\"", "\"cal\""), "unknown field `cal`"),
             (good.replace("\"call\":1,", ""), "missing field `call`"),
@@ -190,12 +201,12 @@ mod tests {
             (good[..40].to_owned(), "EOF"),
             ("7".to_owned(), "expected value"),
         ] {
-            let error = read(format!("{{\"schema\":\"{SCHEMA}\"}}\n\n{line}\n").as_bytes()).expect_err(&line);
+            let error = read(format!("{{\"schema\":\"{SCHEMA}\"}}\n\n{line}\n").as_bytes(), 0).expect_err(&line);
             assert_eq!(error.line, 3, "{line}");
             assert!(error.message.contains(expected), "{line}: {error}");
         }
         for (head, expected) in [("", "empty"), ("{}", "schema"), ("{\"schema\":\"detcd.history/9\"}", "reads")] {
-            let error = read(head.as_bytes()).expect_err(head);
+            let error = read(head.as_bytes(), 0).expect_err(head);
             assert!(error.message.contains(expected), "{head}: {error}");
         }
     }
@@ -210,7 +221,7 @@ mod tests {
                 let at = chance.below(text.len() as u64) as usize;
                 text[at] = chance.below(256) as u8;
             }
-            let _ = read(&text[..]);
+            let _ = read(&text[..], 0);
         }
     }
 }

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::cli::CheckArgs;
-use crate::engine::{self, CheckModel, CheckReport, CheckVerdict, EngineError};
+use crate::engine::{self, CheckModel, CheckOptions, CheckReport, CheckVerdict, EngineError};
 use crate::exit::{suggestion, Exit, Failure};
 use crate::output::console;
 
@@ -33,6 +33,8 @@ struct Task {
     expected: Option<CheckVerdict>,
 }
 
+/// Bytes that are read at once.
+const BUFFER: usize = 1 << 18;
 /// The most lines of a window that are printed for people.
 const WINDOW_MAX: usize = 20;
 
@@ -40,17 +42,17 @@ pub(super) fn execute(args: &CheckArgs) -> Result<Exit, Failure> {
     let tasks = tasks(args)?;
     let (mut exit, mut mismatches, compared) =
         (Exit::Pass, 0usize, tasks.iter().filter(|t| t.expected.is_some()).count());
-    for task in &tasks {
+    for (place, task) in tasks.iter().enumerate() {
         let file = task.path.display().to_string();
         let input = File::open(&task.path).map_err(|error| Failure::usage(format!("{file}: {error}")))?;
+        let size = input.metadata().map_or(0, |metadata| metadata.len());
+        let options =
+            CheckOptions { model: task.model, partition: !args.no_partition, size, last: place + 1 == tasks.len() };
         let started = Instant::now();
-        let report =
-            engine::check(BufReader::new(input), task.model, !args.no_partition).map_err(|error| match error {
-                EngineError::History(line, column, reason) => {
-                    Failure::usage(format!("{file}:{line}:{column}: {reason}"))
-                }
-                other => Failure::usage(format!("{file}: {other}")),
-            })?;
+        let report = engine::check(BufReader::with_capacity(BUFFER, input), &options).map_err(|error| match error {
+            EngineError::History(line, column, reason) => Failure::usage(format!("{file}:{line}:{column}: {reason}")),
+            other => Failure::usage(format!("{file}: {other}")),
+        })?;
         let millis = started.elapsed().as_secs_f64() * 1e3;
         if task.expected.is_some_and(|expected| expected != report.verdict) {
             mismatches += 1;

@@ -102,7 +102,9 @@ fn examine_whole(history: &History, steps: u64) -> (LinearizabilityVerdict, Trut
     let verdict = match (findings.into_iter().next(), ordered.result) {
         (Some(finding), _) => LinearizabilityVerdict::Violation(finding),
         (None, Ok(())) => LinearizabilityVerdict::Linearizable,
-        (None, Err(order::Trouble::Violation(finding))) => LinearizabilityVerdict::Violation(finding),
+        (None, Err(order::Trouble::Violation(finding))) => {
+            LinearizabilityVerdict::Violation(finding.expect("a violation is told"))
+        }
         (None, Err(order::Trouble::Undecided { reason, window })) => {
             LinearizabilityVerdict::Undecided { reason, window }
         }

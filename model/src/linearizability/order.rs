@@ -19,8 +19,12 @@ use crate::spec::{overlap_any, Applied, Keyspace, Store};
 
 /// Why there is no order.
 pub(super) enum Trouble {
-    Violation(Finding),
-    Undecided { reason: String, window: Window },
+    /// `None` where nobody wanted to know which.
+    Violation(Option<Finding>),
+    Undecided {
+        reason: String,
+        window: Window,
+    },
 }
 
 /// The outcome of the pass.
@@ -39,21 +43,28 @@ pub(super) fn settle(history: &History, claims: &Claims, evidence: &Evidence, st
             *slot = *writer;
         }
     }
-    let mut pass = Pass {
+    let begun = |tells| Pass {
         operations: &history.operations,
         claims,
         evidence,
-        writers,
+        writers: writers.clone(),
         store: Store::new(),
         choices: Vec::new(),
         candidates: Candidates::of(&history.operations, claims, evidence),
+        tells,
         lost: None,
         patience: steps,
         steps,
         allowance: steps.saturating_add(64 * history.operations.len() as u64),
         reached: 0,
     };
-    let result = pass.run();
+    let mut pass = begun(false);
+    let mut result = pass.run();
+    if matches!(result, Err(Trouble::Violation(_))) {
+        // The same once more: words for every answer that a choice did not fit would cost more than the choices.
+        pass = begun(true);
+        result = pass.run();
+    }
     if result.is_err() {
         if matches!(result, Err(Trouble::Undecided { .. })) {
             // No read beyond here was held against the log, and a wrong choice may have led transactions astray.
@@ -77,6 +88,8 @@ struct Pass<'h> {
     store: Store,
     choices: Vec<Choice>,
     candidates: Candidates,
+    /// Whether conflicts say what they are.
+    tells: bool,
     /// The first revision that was passed over after trouble.
     lost: Option<Revision>,
     /// Operations that may be tried again before the pass gets any further.
@@ -108,7 +121,7 @@ struct Conflict {
     keys: Vec<KeyRange>,
     /// Whether no other choice can help: certain writes alone contradict the answer.
     certain: bool,
-    finding: Finding,
+    finding: Option<Finding>,
 }
 
 impl Pass<'_> {
@@ -268,7 +281,7 @@ impl Pass<'_> {
                     revision,
                     keys: self.claims.footprint(&operation.request),
                     certain: false,
-                    finding: violation(operation, summary, self.near(revision).into_iter()),
+                    finding: self.tells.then(|| violation(operation, summary, self.near(revision).into_iter())),
                 }
             }
         };
@@ -306,6 +319,9 @@ impl Pass<'_> {
             return Ok(());
         }
         let keys = self.candidates.keys(called).to_vec();
+        if !self.tells {
+            return Err(Conflict { revision, keys, certain: false, finding: None });
+        }
         let seen_by = self.operations.iter().find(|operation| match role(operation) {
             Role::Write(header) | Role::Read(header) | Role::Compaction(header) | Role::Revoke(header) => {
                 header >= revision
@@ -318,7 +334,7 @@ impl Pass<'_> {
             revision,
             keys,
             certain: false,
-            finding: violation(about, summary, self.near(revision).into_iter()),
+            finding: Some(violation(about, summary, self.near(revision).into_iter())),
         })
     }
 
@@ -330,7 +346,7 @@ impl Pass<'_> {
         );
         let writer = self.store.last_change(key, revision).and_then(|at| self.writers.get(place(at)));
         let others = writer.and_then(|writer| self.operations.get(*writer as usize));
-        let finding = violation(about, summary, others.into_iter());
+        let finding = Some(violation(about, summary, others.into_iter()));
         Conflict { revision, keys: self.claims.footprint(&about.request), certain: false, finding }
     }
 
@@ -341,11 +357,15 @@ impl Pass<'_> {
         answer: &ResponseBody,
         expected: &Result<Applied, detcd_replica::api::Error>,
     ) -> Conflict {
+        let keys = self.claims.footprint(&about.request);
+        let certain = self.is_certain(revision, about, answer);
+        if !self.tells {
+            return Conflict { revision, keys, certain, finding: None };
+        }
         let expected = match expected {
             Ok(applied) => words::body(&applied.body),
             Err(error) => error.to_string(),
         };
-        let keys = self.claims.footprint(&about.request);
         let summary = format!(
             "`{}` at revision {revision} answered {}, where etcd answers {expected}",
             words::request(&about.request),
@@ -373,8 +393,7 @@ impl Pass<'_> {
                 break;
             }
         }
-        let certain = self.is_certain(revision, about, answer);
-        Conflict { revision, keys, certain, finding: violation(about, summary, others.into_iter()) }
+        Conflict { revision, keys, certain, finding: Some(violation(about, summary, others.into_iter())) }
     }
 
     /// Whether writes whose place is certain contradict the answer, whatever was chosen elsewhere: something it shows
