@@ -78,7 +78,7 @@ fn errors(method: Method) -> &'static [&'static str] {
         Method::MemberRemove => {
             &[MEMBER, "etcdserver: re-configuration failed due to not enough started members", DENIED, TOKEN, NO_USER]
         }
-        Method::MemberUpdate => &[MEMBER, URL_EXISTS, URLS, DENIED, TOKEN, NO_USER],
+        Method::MemberUpdate => &[MEMBER, URL_EXISTS, DENIED, TOKEN, NO_USER],
         Method::MemberPromote => &[
             MEMBER,
             "etcdserver: can only promote a learner member",

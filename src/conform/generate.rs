@@ -89,9 +89,9 @@ pub(super) struct Generator {
 
 impl Generator {
     /// For a release: some of what older ones have wrong changes the state, and all that follows with it.
-    pub(super) fn new(seed: u64, release: Release) -> Self {
-        let mut dice = Dice(seed);
-        let auth = dice.one_in(3);
+    pub(super) fn new(seed: u64, part: u64, release: Release) -> Self {
+        let mut dice = Dice(seed ^ part.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let auth = dice.one_in(2);
         let alarm = dice.pick(&[Alarm::NoSpace, Alarm::Corrupt]);
         Self { dice, newest: 1, auth, enabled: false, alarm, peers: 0, release }
     }
@@ -140,7 +140,12 @@ impl Generator {
             true => Request::Auth(self.auth_request()),
             false => request,
         };
-        Step { who: self.who(), asked: Asked::of(request) }
+        let who = match self.release <= Release::V3_5 && is_open(&request) && !self.dice.one_in(12) {
+            // What 3.5.1 lets anybody do would often be the end of the comparison.
+            true if self.enabled => Who::User("root"),
+            _ => self.who(),
+        };
+        Step { who, asked: Asked::of(request) }
     }
 
     /// A message on a stream of watches.
@@ -227,9 +232,9 @@ impl Generator {
             return Who::Nobody;
         }
         match self.dice.below(20) {
-            0 => Who::Stranger,
-            1..=2 => Who::Nobody,
-            3..=12 => Who::User("root"),
+            0..=2 => Who::Stranger,
+            3..=4 => Who::Nobody,
+            5..=12 => Who::User("root"),
             13..=16 => Who::User("ann"),
             _ => Who::User("bob"),
         }
@@ -437,6 +442,20 @@ impl Generator {
         };
         (range.start, end)
     }
+}
+
+/// Whether it changes something, and 3.5.1 asks nobody who he is.
+fn is_open(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Compact(_)
+            | Request::LeaseGrant(_)
+            | Request::LeaseRevoke { .. }
+            | Request::LeaseKeepAlive { .. }
+            | Request::Alarm(_)
+            | Request::MoveLeader { .. }
+            | Request::Downgrade(_)
+    )
 }
 
 fn is_upright(range: &KeyRange) -> bool {

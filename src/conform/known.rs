@@ -22,8 +22,8 @@ pub(super) fn switches(release: Release) -> Bugs {
         bugs.push(Bug::CompactDropsTombstoneAtRev);
         // Before 3.5.8 progress was told at once, whatever the watches of the stream had seen.
         bugs.push(Bug::ProgressIgnoresUnsynced);
-        // What a transaction does in another inside it, and what its puts show and attach, was anybody's (CVE-2026-33343,
-        // CVE-2026-44283).
+        // What a transaction does in another inside it, and what its puts show and attach, was anybody's
+        // (CVE-2026-33343, CVE-2026-44283).
         bugs.extend([Bug::NestedTxnBypass, Bug::PrevkvLeaseBypass]);
         // An update of a learner makes a voter of it, in what members are told (etcd#21736).
         bugs.push(Bug::UpdatePromotesLearner);

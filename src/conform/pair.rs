@@ -26,8 +26,8 @@ const HEARD_MAX: Duration = Duration::from_secs(5);
 /// How long a stream is listened to when nothing more is expected, at the end: longer than etcd's loop that brings
 /// history waits.
 const QUIET: Duration = Duration::from_millis(250);
-/// How long the compaction of a small store may go on, and be seen to: before 3.5.12 what is deleted was still read until
-/// the next commit of the backend, 100 ms later (etcd#17158).
+/// How long the compaction of a small store may go on, and be seen to: before 3.5.12 what is deleted was still read
+/// until the next commit of the backend, 100 ms later (etcd#17158).
 const COMPACTING: Duration = Duration::from_millis(200);
 /// As long as [`QUIET`], in nanoseconds of our member's time.
 const HISTORY: u64 = 250_000_000;

@@ -1,10 +1,10 @@
 //! The client of keys: one operation at a time, with clientv3's rules of who may try again.
 //!
 //! A read is tried again, at the next endpoint, when the member was unavailable (connection broken, no leader, leader
-//! changed, server's own timeout, stopped). A write is tried again only if the connection was never there; once it was
-//! sent, no answer and an answer that leaves it open both mean an unknown outcome. All tries share one
-//! timeout. After a round over the endpoints (a quorum of them, as clientv3) the client waits a little. After a write
-//! that did not end well, the next operation is a list.
+//! changed, server's own timeout, stopped). A write is tried again only if the connection was never there; once it
+//! was sent, no answer and an answer that leaves it open both mean an unknown outcome. All tries share one timeout.
+//! After a round over the endpoints (a quorum of them, as clientv3) the client waits a little. After a write that did
+//! not end well, the next operation is a list.
 //!
 //! A write that never reached a member has failed for certain. etcd's API has no error for that (it is gRPC's), so it
 //! is recorded as failed with [`Error::Stopped`].
@@ -19,8 +19,8 @@ use crate::workload::{writes, Ended, Identity, Seen, Workload};
 /// clientv3's wait between rounds of tries.
 const BACKOFF: Span = Span::millis(25);
 
-/// How long a client waits at least for what its workload closes with: an impatient one would never have its answer from
-/// far away.
+/// How long a client waits at least for what its workload closes with: an impatient one would never have its answer
+/// from far away.
 const CLOSING_TIMEOUT: Span = Span::secs(10);
 
 /// How a client behaves.
