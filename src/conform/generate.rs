@@ -158,11 +158,9 @@ impl Generator {
                 let start_revision = match self.dice.below(6) {
                     0 => 0,
                     1 => self.newest + 1 + self.dice.below(4) as i64,
-                    // Before 3.5.24 one from -1 made others lose what they waited for (etcd#20693).
-                    2 => match self.past() {
-                        -1 => -2,
-                        past => past,
-                    },
+                    // A negative one makes others lose what they wait for before 3.5.24 (etcd#20693), or ends without a
+                    // word after a compaction at 0.
+                    2 => self.past().max(0),
                     _ => (self.newest - self.dice.below(30) as i64).max(1),
                 };
                 let filter = self.dice.below(8);
