@@ -5,6 +5,8 @@
 
 use detcd_replica::wire::rpc::Method;
 
+use Kind::{Bool, Bytes, Enum, Message, Short, Signed, Text, Unsigned};
+
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -44,8 +46,6 @@ const HEADER: Field = field(1, "header", Message("ResponseHeader"));
 const NAME: Field = field(1, "name", Text);
 const ID: Field = field(1, "ID", Unsigned);
 const LEASE: Field = field(1, "ID", Signed);
-
-use Kind::{Bool, Bytes, Enum, Message, Short, Signed, Text, Unsigned};
 
 /// The fields of a message, in the order of their numbers.
 ///
@@ -296,7 +296,7 @@ static MESSAGES: &[(&str, &[Field])] = &[
 
 const ALARMS: &[&str] = &["NONE", "NOSPACE", "CORRUPT"];
 
-/// The messages that a method takes and gives. The zero of every answer's beginning is a header.
+/// The messages that a method takes and gives.
 pub(super) fn messages(method: Method) -> (&'static str, &'static str) {
     match method {
         Method::Range => ("RangeRequest", "RangeResponse"),

@@ -177,7 +177,7 @@ impl Replica {
             match read {
                 Read::Authenticate { id, name, password } => self.authenticate(id, name, password),
                 Read::Downgrade(id, request) => self.downgrade(id, &request),
-                Read::Range(..) | Read::Txn(..) | Read::Members(_) | Read::Leadership(_) => {}
+                other => unreachable!("{other:?} is answered without a proposal"),
             }
         }
         match &self.reads.round {
