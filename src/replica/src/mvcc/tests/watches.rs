@@ -160,6 +160,23 @@ fn compaction_cancels_only_who_would_miss_something() {
 }
 
 #[test]
+fn a_watch_from_before_the_beginning_is_cancelled_and_costs_nobody_his_history() {
+    // Without a compaction its revision is -1, which is no revision to watch from either (etcd#20693).
+    for (compact, cancelled) in [(None, -1), (Some(3), 3)] {
+        let mut world = World::new(8, 10);
+        world.watchers.open(STREAM, 100);
+        world.put("a");
+        world.put("a");
+        compact.into_iter().for_each(|at| world.compact(at));
+        world.create(1, "a", -1);
+        world.create(2, "a", 3);
+        world.sync(10);
+        let story = world.story();
+        assert!(story.contains(&format!("1:cancelled({cancelled})")) && story.contains("2:events(3)"), "{story}");
+    }
+}
+
+#[test]
 fn manual_progress_waits_for_who_lags_unless_the_bug_is_on() {
     for (bugs, expected) in [
         (Bugs::NONE, "1:created 1:events(2,3) *:progress@3"),
