@@ -2,8 +2,8 @@
 
 use detcd_replica::api::{
     Alarm, AlarmAction, AuthRequest, Compare, CompareResult, CompareTarget, DeleteRangeRequest, DowngradeRequest,
-    KeyRange, Permission, PermissionType, PutRequest, RangeEnd, RangeRequest, Request, RequestOp, SortOrder,
-    SortTarget, TxnRequest, WatchCreate,
+    KeyRange, Permission, PermissionType, PutRequest, RangeRequest, Request, RequestOp, SortOrder, SortTarget,
+    TxnRequest, WatchCreate,
 };
 use detcd_replica::wire::rpc::Method;
 use detcd_replica::MemberId;
@@ -68,12 +68,7 @@ impl Object {
     }
 
     fn range(self, range: &KeyRange) -> Self {
-        let end: &[u8] = match &range.end {
-            RangeEnd::Single => b"",
-            RangeEnd::Open => b"\0",
-            RangeEnd::Before(end) => end,
-        };
-        self.bytes("key", &range.start).bytes("range_end", end)
+        self.bytes("key", &range.start).bytes("range_end", &range.end.field())
     }
 
     fn done(self) -> Value {

@@ -433,11 +433,7 @@ impl Generator {
         while self.release <= Release::V3_5 && !is_upright(&range) {
             range = self.key_range();
         }
-        let end = match range.end {
-            RangeEnd::Single => Bytes::new(),
-            RangeEnd::Open => Bytes::from_static(b"\0"),
-            RangeEnd::Before(end) => end,
-        };
+        let end = range.end.field();
         (range.start, end)
     }
 }

@@ -9,7 +9,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use detcd_replica::api::{AuthRequest, Key, KeyRange, Permission, PermissionType, RangeEnd, Request};
 
 use super::login::{Identity, Login};
@@ -80,15 +79,6 @@ pub(super) fn wishes(keys: u64, role: u64) -> Vec<KeyRange> {
     wishes
 }
 
-/// The end of a range as a permission has it.
-fn end(range: &KeyRange) -> Bytes {
-    match &range.end {
-        RangeEnd::Single => Bytes::new(),
-        RangeEnd::Open => Bytes::from_static(b"\0"),
-        RangeEnd::Before(end) => end.clone(),
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Look,
@@ -150,7 +140,7 @@ impl Registrar {
 
     fn permission(&self, role: u64, kind: u64, access: PermissionType) -> Permission {
         let range = span(self.keys, role, kind);
-        Permission { access, range_end: end(&range), key: range.start }
+        Permission { access, range_end: range.end.field(), key: range.start }
     }
 
     fn plan(&mut self, client: u32, chance: &mut dyn Chance) {

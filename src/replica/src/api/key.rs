@@ -31,6 +31,17 @@ pub enum RangeEnd {
     Before(Key),
 }
 
+impl RangeEnd {
+    /// As etcd's `range_end` field has it.
+    pub fn field(&self) -> Bytes {
+        match self {
+            Self::Single => Bytes::new(),
+            Self::Open => Bytes::from_static(b"\0"),
+            Self::Before(end) => end.clone(),
+        }
+    }
+}
+
 impl KeyRange {
     /// One key.
     pub fn single(key: impl Into<Bytes>) -> Self {

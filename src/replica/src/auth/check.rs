@@ -146,12 +146,7 @@ impl AuthStore {
             return Err(Error::AuthOldRevision);
         }
         let user = table::user(batch, &who.username).ok_or(Error::PermissionDenied)?;
-        let end = match &range.end {
-            RangeEnd::Single => &b""[..],
-            RangeEnd::Open => b"\0",
-            RangeEnd::Before(end) => end,
-        };
-        match user.has_role(ROOT) || self.permissions.allow(&who.username, access, &range.start, end) {
+        match user.has_role(ROOT) || self.permissions.allow(&who.username, access, &range.start, &range.end.field()) {
             true => Ok(()),
             false => Err(Error::PermissionDenied),
         }

@@ -152,19 +152,11 @@ fn parse_compare(compare: Compare) -> Result<api::Compare, String> {
     Ok(api::Compare { range: parse_key_range(compare.key, compare.range_end), result, target })
 }
 
-fn range_end(end: &RangeEnd) -> Bytes {
-    match end {
-        RangeEnd::Single => Bytes::new(),
-        RangeEnd::Open => Bytes::from_static(b"\0"),
-        RangeEnd::Before(end) => end.clone(),
-    }
-}
-
 impl From<&api::RangeRequest> for RangeRequest {
     fn from(range: &api::RangeRequest) -> Self {
         Self {
             key: range.range.start.clone(),
-            range_end: range_end(&range.range.end),
+            range_end: range.range.end.field(),
             limit: i64::try_from(range.limit).unwrap_or(i64::MAX),
             revision: range.revision,
             sort_order: match range.sort_order {
@@ -205,7 +197,7 @@ impl From<&api::PutRequest> for PutRequest {
 
 impl From<&api::DeleteRangeRequest> for DeleteRangeRequest {
     fn from(delete: &api::DeleteRangeRequest) -> Self {
-        Self { key: delete.range.start.clone(), range_end: range_end(&delete.range.end), prev_kv: delete.prev_kv }
+        Self { key: delete.range.start.clone(), range_end: delete.range.end.field(), prev_kv: delete.prev_kv }
     }
 }
 
@@ -252,7 +244,7 @@ impl From<&api::Compare> for Compare {
             target,
             key: compare.range.start.clone(),
             target_union: Some(union),
-            range_end: range_end(&compare.range.end),
+            range_end: compare.range.end.field(),
         }
     }
 }
