@@ -23,7 +23,7 @@ use detcd_model::invariants::Invariants;
 use detcd_model::{jsonl, JudgeOptions, Judgement};
 use detcd_replica::history::{Finding, History, Moment, Side};
 use detcd_replica::time::Monotonic;
-use detcd_replica::{Bugs, DiskImage, FileName, MemberId, OpId, Output, View};
+use detcd_replica::{Address, Bugs, DiskImage, FileName, MemberId, OpId, Output, Release, View};
 use detcd_sim::decide::Label;
 use detcd_sim::{disk, fault, Failure, Observer, Unobserved};
 use serde::{Deserialize, Serialize};
@@ -442,12 +442,13 @@ pub(crate) fn disk_latencies(profile: &str, seed: u64, count: u64, bytes: u64) -
     }
 }
 
-/// A new member of a release that is alone, with cheap passwords.
+/// A new member of a release that is alone, known by this address, with cheap passwords.
 ///
 /// # Errors
 /// It does not get to lead itself.
-pub(crate) fn alone(member: MemberId, release: detcd_replica::Release, bugs: Bugs) -> Result<Alone, String> {
+pub(crate) fn alone(member: MemberId, peer: &str, release: Release, bugs: Bugs) -> Result<Alone, String> {
     let mut config = detcd_replica::Config::etcd(member, vec![member]);
+    config.addresses = [(member, Address { peer_urls: vec![peer.to_owned()], ..Address::of(member) })].into();
     config.release = release;
     config.auth.bcrypt_cost = 4;
     config.bugs = bugs;

@@ -3,18 +3,20 @@
 //! A step depends on the seed and on the revision that the member had reached, so that reads of the past, compactions
 //! and compares hit what is there, just gone, or not yet there.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use detcd_replica::api::{
-    Alarm, AlarmAction, AlarmRequest, AuthRequest, CompactRequest, Compare, CompareResult, CompareTarget,
-    DeleteRangeRequest, DowngradeRequest, KeyRange, LeaseGrantRequest, Permission, PermissionType, PutRequest,
-    RangeEnd, RangeRequest, Request, RequestOp, SortOrder, SortTarget, TxnRequest, WatchCreate,
+    Alarm, AlarmAction, AlarmRequest, CompactRequest, Compare, CompareResult, CompareTarget, DeleteRangeRequest,
+    DowngradeRequest, KeyRange, LeaseGrantRequest, PutRequest, RangeEnd, RangeRequest, Request, RequestOp, SortOrder,
+    SortTarget, TxnRequest, WatchCreate,
 };
 use detcd_replica::wire::rpc::Method;
 use detcd_replica::{MemberId, Release, WatchId};
 use serde_json::{json, Value};
 
 use super::ask::{self, WatchAsked};
-use super::MEMBER;
+use super::{MEMBER, PEER};
 use crate::dice::Dice;
 
 /// Who asks.
@@ -45,7 +47,7 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    fn of(request: Request) -> Self {
+    pub(super) fn of(request: Request) -> Self {
         let (method, body) = ask::request(&request);
         Self::Call { method, body, request: Some(request) }
     }
@@ -60,9 +62,6 @@ pub(super) struct Step {
 
 const KEYS: [&[u8]; 8] = [b"a", b"b", b"c", b"ab", b"a\0", b"\xff", b"b/1", b"b/2"];
 const VALUES: [&[u8]; 6] = [b"", b"1", b"2", b"10", b"\0\xff", b"a longer value"];
-const USERS: [&str; 4] = ["root", "ann", "bob", ""];
-const ROLES: [&str; 4] = ["root", "readers", "writers", ""];
-const PASSWORDS: [&str; 3] = ["one", "two", ""];
 /// etcd keeps a lease for two seconds at least, which would end during the run.
 const TTLS: [i64; 5] = [600, 7_200, 9_000_000_000, 9_000_000_001, i64::MAX];
 /// Streams of watches.
@@ -74,17 +73,19 @@ const TOO_LARGE: usize = 1_600_000;
 
 /// The requests of a seed.
 pub(super) struct Generator {
-    dice: Dice,
+    pub(super) dice: Dice,
     /// The member's newest revision, as far as answers tell.
     newest: i64,
     /// Whether users and roles are part of the run: they make most other requests refusals.
     auth: bool,
-    enabled: bool,
+    pub(super) enabled: bool,
     /// The alarm that is raised in this run.
     alarm: Alarm,
     /// Addresses of members that were made up.
     peers: u64,
-    release: Release,
+    pub(super) release: Release,
+    /// What is asked before anything that chance has chosen.
+    first: VecDeque<Step>,
 }
 
 impl Generator {
@@ -93,7 +94,12 @@ impl Generator {
         let mut dice = Dice(seed ^ part.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let auth = dice.one_in(2);
         let alarm = dice.pick(&[Alarm::NoSpace, Alarm::Corrupt]);
-        Self { dice, newest: 1, auth, enabled: false, alarm, peers: 0, release }
+        let first = VecDeque::new();
+        let mut generator = Self { dice, newest: 1, auth, enabled: false, alarm, peers: 0, release, first };
+        if auth && !generator.dice.one_in(4) {
+            generator.first = generator.house();
+        }
+        generator
     }
 
     /// The member has reached this revision.
@@ -107,6 +113,9 @@ impl Generator {
     }
 
     pub(super) fn next(&mut self) -> Step {
+        if let Some(step) = self.first.pop_front() {
+            return step;
+        }
         // Where the past is asked for, it takes the time that it is listened to.
         if self.dice.one_in(40) {
             let (stream, who) = (self.dice.below(STREAMS) as u8, self.who());
@@ -211,7 +220,7 @@ impl Generator {
         self.peers += u64::from(!self.dice.one_in(5));
         let peer = format!("http://127.0.0.1:{}", self.peers);
         let bad = vec!["127.0.0.1".to_owned()];
-        let peer_urls = vec![peer];
+        let peer_urls = vec![if self.dice.one_in(8) { PEER.to_owned() } else { peer }];
         match self.dice.below(10) {
             0 if self.dice.one_in(2) => Request::MemberAdd { id: MemberId::NONE, peer_urls: bad, is_learner: true },
             0..=2 => Request::MemberAdd { id: MemberId::NONE, peer_urls, is_learner: true },
@@ -252,7 +261,7 @@ impl Generator {
         }
     }
 
-    fn key_range(&mut self) -> KeyRange {
+    pub(super) fn key_range(&mut self) -> KeyRange {
         let start = self.key();
         match self.dice.below(10) {
             0..=4 => KeyRange { start, end: RangeEnd::Single },
@@ -392,50 +401,6 @@ impl Generator {
         let member = self.dice.pick(&[MEMBER, MEMBER, MemberId::NONE, MemberId(77)]);
         Request::Alarm(AlarmRequest { action, member, alarm })
     }
-
-    fn auth_request(&mut self) -> AuthRequest {
-        let (user, role) = (self.dice.pick(&USERS).to_owned(), self.dice.pick(&ROLES).to_owned());
-        let password = self.dice.pick(&PASSWORDS).to_owned();
-        // With auth on, tokens are what everything hangs on; with it off, nobody is given one.
-        let ticket = if self.enabled && self.dice.one_in(2) { 0 } else { self.dice.below(40) };
-        match ticket {
-            0..=2 => AuthRequest::Authenticate { name: user, password },
-            3..=5 => AuthRequest::Enable,
-            6 if self.dice.one_in(3) => AuthRequest::Disable,
-            6 | 7 => AuthRequest::Status,
-            8..=12 => AuthRequest::UserAdd { name: user, password: (!self.dice.one_in(6)).then_some(password) },
-            13 | 14 => AuthRequest::UserGet { name: user },
-            15 => AuthRequest::UserList,
-            16 if self.dice.one_in(2) => AuthRequest::UserDelete { name: user },
-            16 | 17 => AuthRequest::UserChangePassword { name: user, password },
-            18..=22 => AuthRequest::UserGrantRole { user, role },
-            23 => AuthRequest::UserRevokeRole { user, role },
-            24..=27 => AuthRequest::RoleAdd { role },
-            28 | 29 => AuthRequest::RoleGet { role },
-            30 => AuthRequest::RoleList,
-            31 if self.dice.one_in(2) => AuthRequest::RoleDelete { role },
-            31..=36 => {
-                let access = [PermissionType::Read, PermissionType::Write, PermissionType::ReadWrite];
-                let (key, range_end) = self.permission_range();
-                let permission = Permission { access: self.dice.pick(&access), key, range_end };
-                AuthRequest::RoleGrantPermission { role, permission }
-            }
-            _ => {
-                let (key, range_end) = self.permission_range();
-                AuthRequest::RoleRevokePermission { role, key, range_end }
-            }
-        }
-    }
-
-    fn permission_range(&mut self) -> (Bytes, Bytes) {
-        let mut range = self.key_range();
-        // Up to 3.5 a permission of a range that is upside down was given like any other.
-        while self.release <= Release::V3_5 && !is_upright(&range) {
-            range = self.key_range();
-        }
-        let end = range.end.field();
-        (range.start, end)
-    }
 }
 
 /// Whether it changes something, and 3.5.1 asks nobody who he is.
@@ -450,8 +415,4 @@ fn is_open(request: &Request) -> bool {
             | Request::MoveLeader { .. }
             | Request::Downgrade(_)
     )
-}
-
-fn is_upright(range: &KeyRange) -> bool {
-    !range.start.is_empty() && !matches!(&range.end, RangeEnd::Before(end) if *end <= range.start)
 }

@@ -14,6 +14,7 @@ mod pair;
 mod proto;
 mod schema;
 mod server;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ use pair::{Answers, Pair};
 
 /// Our member.
 const MEMBER: MemberId = MemberId(1);
+/// Where both say that other members reach them, though nobody does.
+const PEER: &str = "http://127.0.0.1:1";
 /// How many shorter sequences are tried, each on servers of its own.
 const SHRINKS: u32 = 250;
 /// And how long that may take.

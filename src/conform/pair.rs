@@ -17,7 +17,7 @@ use super::generate::{Asked, Step, Who};
 use super::proto::{decode, encode};
 use super::schema::messages;
 use super::server::{Server, Stream};
-use super::{known, MEMBER};
+use super::{known, MEMBER, PEER};
 use crate::engine::{self, Alone};
 use crate::panics::{caught, Panic};
 
@@ -75,7 +75,7 @@ impl Pair {
     /// The real one does not start.
     pub(super) fn start(etcd: &Path, number: u64) -> Result<Self, String> {
         let server = Server::start(etcd, number)?;
-        let alone = engine::alone(MEMBER, server.release, known::switches(server.release))?;
+        let alone = engine::alone(MEMBER, PEER, server.release, known::switches(server.release))?;
         let (ids, streams) = (Ids::from([(MEMBER.0, server.member)]), BTreeMap::new());
         Ok(Self { alone, server, tokens: BTreeMap::new(), enabled: false, ids, added: 0, streams })
     }

@@ -20,6 +20,7 @@ use tonic::Status;
 
 use super::proto::{decode, encode};
 use super::schema::messages;
+use super::PEER;
 use crate::grpc::Client;
 
 /// How often a server is started before it is given up.
@@ -83,13 +84,14 @@ impl Server {
         let log = File::create(folder.join("log")).map_err(told)?;
         let (client, peer) = (free_port().map_err(told)?, free_port().map_err(told)?);
         let (client, peer) = (format!("127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        // Nobody else is there to reach it, so that it may be known by the name that ours has.
         let child = Command::new(binary)
             .arg("--data-dir")
             .arg(folder.join("data"))
             .args(["--listen-client-urls", &format!("http://{client}")])
             .args(["--advertise-client-urls", &format!("http://{client}")])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("default={peer}")])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", PEER])
+            .args(["--initial-cluster", &format!("default={PEER}")])
             .args(["--bcrypt-cost", "4", "--unsafe-no-fsync"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(told)?)
