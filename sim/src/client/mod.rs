@@ -134,6 +134,7 @@ pub fn watch_clients(scenario: &Scenario, first: u32) -> Vec<WatchClient> {
                 login: crate::workload::watching_login(scenario.workload.name, n),
                 awaited: crate::workload::may_always_watch(scenario.workload.name, n),
                 ranges: crate::workload::watched(scenario, n),
+                in_turn: scenario.workload.name == Mix::KubernetesNodes,
                 filters: scenario.workload.name == Mix::WatchWindow,
                 bugs: scenario.bugs(),
                 watches: watch.per_stream as usize,

@@ -36,6 +36,8 @@ pub struct WatchSettings {
     pub awaited: bool,
     /// What a watch may be of, one of these.
     pub ranges: Vec<KeyRange>,
+    /// Whether the watches of a stream take these in turn, and are not of any of them.
+    pub in_turn: bool,
     /// Whether a watch may leave out puts, or deletes.
     pub filters: bool,
     /// Bugs switched on.
@@ -165,7 +167,7 @@ impl WatchClient {
     /// Begins.
     pub fn start(&mut self, turn: &mut Turn<'_>) {
         for place in 0..self.watches.len() {
-            (self.watches[place].range, self.watches[place].filter) = self.draw_scope(turn);
+            (self.watches[place].range, self.watches[place].filter) = self.draw_scope(place, turn);
         }
         self.open(turn);
         self.set_periodic(turn);
@@ -236,7 +238,7 @@ impl WatchClient {
         turn.recorder.watched(place, turn.at, response);
         match denied {
             Some(Error::PermissionDenied) => {
-                let (range, filter) = self.draw_scope(turn);
+                let (range, filter) = self.draw_scope(id as usize, turn);
                 self.watches[id as usize] = Watched { range, filter, next: 0, last: None, live: None };
             }
             Some(_) => self.settings.login.iter_mut().for_each(Login::refused),
@@ -334,10 +336,11 @@ impl WatchClient {
         self.timers.restart = self.set("watch.restart", self.settings.restart_period, turn);
     }
 
-    /// Which range a watch is of, and what it leaves out.
-    fn draw_scope(&self, turn: &mut Turn<'_>) -> (usize, Filter) {
+    /// Which range the watch at this place is of, and what it leaves out.
+    fn draw_scope(&self, place: usize, turn: &mut Turn<'_>) -> (usize, Filter) {
         let subject = u64::from(self.settings.client);
         let range = match self.settings.ranges.len() {
+            count if self.settings.in_turn => place % count,
             1 => 0,
             count => turn.chance.below("watch.range", subject, count as u64) as usize,
         };
@@ -439,7 +442,7 @@ impl WatchClient {
         self.close(turn);
         let (subject, reach) = (u64::from(self.settings.client), self.settings.restart_revisions);
         for place in 0..self.watches.len() {
-            let scope = self.draw_scope(turn);
+            let scope = self.draw_scope(place, turn);
             let watched = &mut self.watches[place];
             (watched.range, watched.filter) = scope;
             // The neutral start is from now on; the past is as likely as the future.

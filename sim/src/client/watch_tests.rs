@@ -24,6 +24,7 @@ impl Story {
             login: None,
             awaited: true,
             ranges: vec![KeyRange::prefix("key")],
+            in_turn: false,
             filters: false,
             bugs: Bugs::NONE,
             watches: 1,

@@ -63,6 +63,8 @@ pub enum Mix {
     EtcdMix,
     /// What kube-apiserver does: guarded creates, updates and deletes, lists in pages.
     Kubernetes,
+    /// What a Kubernetes cluster of so many nodes writes: heartbeats, statuses, pods that come and go, events.
+    KubernetesNodes,
     /// Leases that are granted, kept alive or not, and revoked, with keys on them.
     LeaseTtl,
     /// Values that fill a small quota, and an administrator who makes room.
@@ -77,10 +79,11 @@ pub enum Mix {
 
 impl Mix {
     /// Every workload there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::EtcdPut,
         Self::EtcdMix,
         Self::Kubernetes,
+        Self::KubernetesNodes,
         Self::LeaseTtl,
         Self::Quota,
         Self::Lock,
@@ -94,6 +97,7 @@ impl Mix {
             Self::EtcdPut => "etcd-put",
             Self::EtcdMix => "etcd-mix",
             Self::Kubernetes => "kubernetes",
+            Self::KubernetesNodes => "kubernetes-nodes",
             Self::LeaseTtl => "lease-ttl",
             Self::Quota => "quota",
             Self::Lock => "lock",
@@ -164,8 +168,8 @@ section! {
     Workload {
         /// The mix of requests.
         name: Mix = Mix::EtcdPut, 0, 0,
-            "etcd-put, etcd-mix, kubernetes, lease-ttl, quota, lock, auth or watch-window";
-        /// Keys in use at a time; locks, for the workload of that name.
+            "etcd-put, etcd-mix, kubernetes, kubernetes-nodes, lease-ttl, quota, lock, auth or watch-window";
+        /// Keys in use at a time; locks, or nodes, for the workloads of these names.
         keys: u64 = 10, 1, 100_000, "keys";
         /// Size of each value; a smaller number still leaves room for its unique name.
         value_bytes: u64 = 0, 0, 1 << 20, "bytes";
@@ -173,7 +177,7 @@ section! {
         zeros: bool = false, 0, 0, "true or false";
         /// Historical reads go back by less than so many revisions.
         history_revisions: u64 = 20, 1, 1_000_000, "revisions";
-        /// Objects in one page of a list (kubernetes).
+        /// Objects in one page of a list (kubernetes, kubernetes-nodes).
         page: u64 = 10, 1, 100_000, "keys";
         /// Leases are granted for between one and so many seconds (lease-ttl).
         ttl_seconds: u64 = 4, 1, 3_600, "seconds";

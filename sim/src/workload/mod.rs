@@ -15,6 +15,7 @@ mod kubernetes;
 mod lease;
 mod lock;
 mod login;
+mod nodes;
 mod quota;
 mod realm;
 mod seen;
@@ -34,6 +35,7 @@ pub use kubernetes::Kubernetes;
 pub use lease::Leases;
 pub use lock::Lock;
 pub use login::{Identity, Login};
+pub use nodes::Nodes;
 pub use quota::{Administrator, Quota};
 pub use realm::Registrar;
 pub use seen::{Page, Seen};
@@ -85,6 +87,7 @@ pub fn workload(scenario: &Scenario) -> Box<dyn Workload> {
     match scenario.workload.name {
         Mix::EtcdPut | Mix::EtcdMix => Box::new(Etcd::new(&scenario.workload)),
         Mix::Kubernetes => Box::new(Kubernetes::new(&scenario.workload)),
+        Mix::KubernetesNodes => Box::new(Nodes::new(&scenario.workload)),
         Mix::LeaseTtl => Box::new(Leases::new(&scenario.workload)),
         Mix::Quota => Box::new(Quota::new(&scenario.workload)),
         Mix::Lock => Box::new(Lock::new(&scenario.workload, scenario.bugs())),
@@ -98,6 +101,7 @@ pub fn prefix(mix: Mix) -> &'static [u8] {
     match mix {
         Mix::EtcdPut | Mix::EtcdMix => etcd::PREFIX,
         Mix::Kubernetes => kubernetes::PREFIX,
+        Mix::KubernetesNodes => nodes::PREFIX,
         Mix::LeaseTtl => lease::PREFIX,
         Mix::Quota => quota::PREFIX,
         Mix::Lock => lock::PREFIX,
@@ -126,6 +130,7 @@ pub fn watched(scenario: &Scenario, number: u64) -> Vec<KeyRange> {
     let keys = scenario.workload.keys;
     match scenario.workload.name {
         Mix::WatchWindow => window::ranges(keys),
+        Mix::KubernetesNodes => nodes::ranges(),
         mix if may_always_watch(mix, number) => vec![KeyRange::prefix(prefix(mix))],
         _ => realm::wishes(keys, number / 2 % realm::USERS),
     }
@@ -169,9 +174,14 @@ impl Names {
 
     /// The client's next value, padded to the size that the scenario asks for.
     fn value(&mut self, client: u32) -> Bytes {
+        self.sized(client, self.bytes)
+    }
+
+    /// The client's next value, padded to so many bytes.
+    fn sized(&mut self, client: u32, bytes: usize) -> Bytes {
         let mut value = self.next(client, b"");
-        if value.len() < self.bytes {
-            value.resize(self.bytes, self.filling);
+        if value.len() < bytes {
+            value.resize(bytes, self.filling);
         }
         value.into()
     }
