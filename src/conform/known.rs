@@ -206,6 +206,18 @@ fn without_refusals(answer: &Value) -> BTreeMap<&str, Heard<'_>> {
     streams
 }
 
+/// The same, with what was told on a watch that has just been created counted as a refusal of that.
+fn without_creations(answer: &Value) -> BTreeMap<&str, Heard<'_>> {
+    let mut streams = without_refusals(answer);
+    for heard in streams.values_mut() {
+        let created = |item: &Value| item.get("created").is_some();
+        let new: Vec<&str> = heard.rest.iter().filter(|(_, item)| created(item)).map(|(name, _)| *name).collect();
+        heard.refused += new.len();
+        heard.rest.retain(|(name, _)| !new.contains(name));
+    }
+    streams
+}
+
 fn error(answer: &Value) -> &str {
     answer["error"].as_str().unwrap_or_default()
 }
@@ -236,8 +248,9 @@ pub(super) fn reason(release: Release, auth: bool, asked: &Asked, answers: &Answ
     }
     let Asked::Call { request, .. } = asked else {
         let denied = theirs.to_string().contains("etcdserver: permission denied");
-        let same = without_refusals(ours) == without_refusals(theirs);
-        return (auth && denied && same).then(|| by_id("watch-denied", release))?;
+        let id = if auth { "watch-denied" } else { "stray-token" };
+        let ours = if auth { without_refusals(ours) } else { without_creations(ours) };
+        return (denied && ours == without_refusals(theirs)).then(|| by_id(id, release))?;
     };
     let Some(request) = request else { return of_nonsense(release, ours, theirs) };
     let mut known = ALL.iter().filter(|known| (known.is)(request, ours, theirs));
@@ -258,6 +271,20 @@ mod tests {
         let excused = |heard| {
             let ours = json!({ "watched": { "0/-1": [refusal("etcdserver: user name is empty")], "0/1": heard } });
             reason(Release::V3_5, true, &asked, &Answers { ours, theirs: theirs.clone() }).is_some()
+        };
+        assert!(excused(json!([{ "kv": 1 }])));
+        assert!(!excused(json!([{ "kv": 2 }])) && !excused(json!([])));
+    }
+
+    /// With auth off, 3.5.1 still refuses watches on a stream that was opened with a token.
+    #[test]
+    fn a_watch_refused_for_a_stray_token_excuses_that_watch_only() {
+        let refused = json!({ "created": true, "canceled": true, "cancel_reason": "etcdserver: permission denied" });
+        let theirs = json!({ "watched": { "0/0": [refused], "0/2": [{ "kv": 1 }] } });
+        let asked = Asked::Watch { stream: 0, body: json!({}) };
+        let excused = |heard| {
+            let ours = json!({ "watched": { "0/1": [{ "created": true }, { "kv": 7 }], "0/2": heard } });
+            reason(Release::V3_5, false, &asked, &Answers { ours, theirs: theirs.clone() }).is_some()
         };
         assert!(excused(json!([{ "kv": 1 }])));
         assert!(!excused(json!([{ "kv": 2 }])) && !excused(json!([])));

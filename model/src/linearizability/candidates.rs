@@ -3,7 +3,7 @@
 //! There can be many thousands that never took effect, each a candidate for ever after its call, so a revision's
 //! candidates are found by a scan that costs a few instructions each, and never listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use detcd_replica::api::{Key, KeyRange, RangeEnd, Request, Revision};
 use detcd_replica::history::{Operation, Outcome};
@@ -45,6 +45,7 @@ pub(super) struct Candidates {
 impl Candidates {
     pub(super) fn of(operations: &[Operation], claims: &Claims, evidence: &Evidence) -> Self {
         let mut numbers: KeyMap<u32> = KeyMap::default();
+        let mut known = BTreeSet::new();
         let mut all = Self {
             kinds: Vec::new(),
             footprints: Vec::new(),
@@ -80,7 +81,7 @@ impl Candidates {
             });
             let keys = claims.footprint(request);
             for range in keys.iter().filter(|_| !placed) {
-                if !all.keys.contains(range) {
+                if known.insert(range.clone()) {
                     all.keys.push(range.clone());
                 }
             }

@@ -23,6 +23,7 @@ use detcd_replica::api::{Error, Key, KeyRange, KeyValue, LeaseId, Request, Respo
 pub(crate) use hash::{KeyHasher, KeyMap};
 pub(crate) use keys::{bounds, covers, footprint, overlap, overlap_any};
 pub use state::State;
+pub(crate) use store::Change;
 pub use store::Store;
 
 /// The newest state, whatever its revision, as a revision to read at.

@@ -101,6 +101,25 @@ impl Store {
         &self.log[from..to.max(from)]
     }
 
+    /// Every change of keys in a range, in order.
+    pub(crate) fn changes_of(&self, range: &KeyRange) -> Vec<Change> {
+        let mut wanted = vec![false; self.slots.len()];
+        let mut any = false;
+        let mut want = |slot: u32| {
+            wanted[slot as usize] = true;
+            any = true;
+        };
+        match bounds(range) {
+            _ if range.end == RangeEnd::Single => self.index.get(&range.start).into_iter().for_each(|slot| want(*slot)),
+            Some(bounds) => self.ever.range::<[u8], _>(bounds).for_each(|(_, slot)| want(*slot)),
+            None => {}
+        }
+        match any {
+            true => self.log.iter().filter(|change| wanted[change.slot as usize]).copied().collect(),
+            false => Vec::new(),
+        }
+    }
+
     /// The key of a change, its version, and the live one before it.
     pub(crate) fn change(&self, change: &Change) -> (&Key, &Record, Option<&Record>) {
         let slot = &self.slots[change.slot as usize];

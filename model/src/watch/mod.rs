@@ -8,11 +8,13 @@ mod content;
 mod resumed;
 mod sequence;
 
-use detcd_replica::api::{Revision, WatchBody, WatchEvent, WatchEventKind};
+use std::collections::BTreeMap;
+
+use detcd_replica::api::{KeyRange, Revision, WatchBody, WatchEvent, WatchEventKind};
 use detcd_replica::history::{Finding, History, Moment, Side, Watch};
 
 use crate::linearizability::{words, Compactions, Truth};
-use crate::spec::Record;
+use crate::spec::{Change, Record};
 
 use resumed::Position;
 
@@ -35,8 +37,13 @@ pub(crate) fn check(history: &History, truth: &Truth) -> Vec<Finding> {
     let compactions = Compactions::of(history);
     let mut findings = Vec::new();
     let mut positions: Vec<Position> = Vec::with_capacity(history.watches.len());
+    let mut changes = BTreeMap::<&KeyRange, Vec<Change>>::new();
+    for watch in &history.watches {
+        let range = &watch.request.range;
+        changes.entry(range).or_insert_with(|| truth.store.changes_of(range));
+    }
     for (number, watch) in history.watches.iter().enumerate() {
-        let view = Seen::of(number, watch, truth, &compactions);
+        let view = Seen::of(number, watch, truth, &changes[&watch.request.range], &compactions);
         findings.extend(sequence::filter(&view));
         findings.extend(sequence::ordered(&view));
         findings.extend(sequence::unique(&view));
@@ -63,6 +70,8 @@ struct Seen<'h> {
     number: usize,
     watch: &'h Watch,
     truth: &'h Truth,
+    /// What the log has of the keys that are watched.
+    changes: &'h [Change],
     compactions: &'h Compactions,
     /// The first revision that it must show; `None` when the client never learnt it.
     start: Option<Revision>,
@@ -75,12 +84,19 @@ struct Seen<'h> {
 }
 
 impl<'h> Seen<'h> {
-    fn of(number: usize, watch: &'h Watch, truth: &'h Truth, compactions: &'h Compactions) -> Self {
+    fn of(
+        number: usize,
+        watch: &'h Watch,
+        truth: &'h Truth,
+        changes: &'h [Change],
+        compactions: &'h Compactions,
+    ) -> Self {
         let asked = watch.request.start_revision;
         let mut seen = Self {
             number,
             watch,
             truth,
+            changes,
             compactions,
             start: (asked > 0).then_some(asked),
             events: Vec::new(),
@@ -116,11 +132,13 @@ impl<'h> Seen<'h> {
     fn expected(&self, first: Revision, last: Revision) -> impl Iterator<Item = Expected<'h>> + '_ {
         let store = &self.truth.store;
         let request = &self.watch.request;
-        store.changes(first, last).iter().filter_map(move |change| {
+        let from = self.changes.partition_point(|change| change.revision < first);
+        let to = self.changes.partition_point(|change| change.revision <= last);
+        self.changes[from..to.max(from)].iter().filter_map(move |change| {
             let (key, record, before) = store.change(change);
             let wanted = if record.is_tombstone() { !request.no_delete } else { !request.no_put };
             let certain = || !self.truth.doubts.about(key, change.revision);
-            (wanted && request.range.contains(key) && certain()).then_some(Expected { key, record, before })
+            (wanted && certain()).then_some(Expected { key, record, before })
         })
     }
 

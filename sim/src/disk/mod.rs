@@ -354,7 +354,7 @@ impl Disk {
             self.harm(harm);
         }
         if let Some(dir) = dir {
-            let durable = &mut self.durable_names;
+            let (durable, before) = (&mut self.durable_names, self.name_changes.len());
             self.name_changes.retain(|change| {
                 let lasts = change.dir() == dir && change.sequence <= flight.up_to;
                 if lasts {
@@ -362,7 +362,9 @@ impl Disk {
                 }
                 !lasts
             });
-            self.collect();
+            if self.name_changes.len() < before {
+                self.collect();
+            }
         }
         Completion::Done(Ok(()))
     }
