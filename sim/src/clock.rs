@@ -57,8 +57,9 @@ struct Strobe {
 pub struct Clock {
     /// True time of the last change; before it the clocks cannot be asked.
     anchor: u64,
-    /// What the monotonic clock showed then, in billionths of a nanosecond.
-    monotonic: i128,
+    /// What the monotonic clock showed then: nanoseconds, and billionths of one.
+    monotonic: u64,
+    part: i64,
     /// What the wall clock showed then, likewise, since 1970.
     wall: i128,
     /// How much faster than true time both run, in billionths; 1,000 is one ppm.
@@ -70,8 +71,8 @@ pub struct Clock {
 impl Clock {
     /// At true time 0 the wall shows `epoch` (nanoseconds since 1970) and the monotonic clock `start`.
     pub fn new(start: Monotonic, epoch: i64) -> Self {
-        let (monotonic, wall) = (i128::from(start.0) * ONE, i128::from(epoch) * ONE);
-        Self { anchor: 0, monotonic, wall, rate_ppb: 0, suspended: false, strobe: None }
+        let (monotonic, wall) = (start.0, i128::from(epoch) * ONE);
+        Self { anchor: 0, monotonic, part: 0, wall, rate_ppb: 0, suspended: false, strobe: None }
     }
 
     /// The same, with this node's drift (15 ppm, at most 200) and offset drawn.
@@ -87,13 +88,13 @@ impl Clock {
 
     /// What the monotonic clock shows.
     pub fn monotonic(&self, now: u64) -> Monotonic {
-        let local = self.monotonic + self.elapsed(now) * self.monotonic_rate();
-        Monotonic(u64::try_from(local / ONE).expect("it starts above zero and only grows, for less than 500 years"))
+        Monotonic(self.shown(now).0)
     }
 
     /// What the wall clock shows: nanoseconds since 1970.
     pub fn wall(&self, now: u64) -> i64 {
-        let local = (self.wall + self.elapsed(now) * self.rate()).div_euclid(ONE) + i128::from(self.strobe_delta(now));
+        let local = (self.wall + i128::from(self.elapsed(now)) * self.rate()).div_euclid(ONE)
+            + i128::from(self.strobe_delta(now));
         i64::try_from(local).expect("the wall clock is within 290 years of 1970")
     }
 
@@ -156,15 +157,19 @@ impl Clock {
     /// True time at which the monotonic clock will show `deadline`, if nothing changes; `None` while suspended. A timer
     /// keeps its deadline and asks again after each change of rate.
     pub fn true_at(&self, now: u64, deadline: Monotonic) -> Option<u64> {
-        let missing = i128::from(deadline.0) * ONE - (self.monotonic + self.elapsed(now) * self.monotonic_rate());
-        if missing <= 0 {
-            return Some(now);
-        }
+        let (shown, part) = self.shown(now);
+        let Some(missing) = deadline.0.checked_sub(shown).filter(|missing| *missing > 0) else { return Some(now) };
         if self.suspended {
             return None;
         }
-        let rate = self.rate();
-        Some(now.saturating_add(u64::try_from((missing + rate - 1) / rate).unwrap_or(u64::MAX)))
+        // Time that is missing, in billionths of a nanosecond. Seconds of it fit into 64 bits, whose division is much
+        // cheaper.
+        let (missing, rate) = (i128::from(missing) * ONE - i128::from(part), self.rate());
+        let after = match (u64::try_from(missing), u64::try_from(rate)) {
+            (Ok(missing), Ok(rate)) => missing.div_ceil(rate),
+            _ => u64::try_from((missing + rate - 1) / rate).unwrap_or(u64::MAX),
+        };
+        Some(now.saturating_add(after))
     }
 
     /// True time at which a span of local time that begins now ends; `None` while suspended.
@@ -176,17 +181,29 @@ impl Clock {
         ONE + i128::from(self.rate_ppb)
     }
 
-    fn monotonic_rate(&self) -> i128 {
+    /// What the monotonic clock shows: nanoseconds, and billionths of one.
+    fn shown(&self, now: u64) -> (u64, i64) {
         if self.suspended {
-            0
-        } else {
-            self.rate()
+            return (self.monotonic, self.part);
         }
+        let elapsed = self.elapsed(now);
+        // What the rate adds to the time that has passed. Years of a usual drift fit into 64 bits.
+        let ahead = i64::try_from(elapsed).ok().and_then(|elapsed| elapsed.checked_mul(self.rate_ppb));
+        let ahead = match ahead.and_then(|ahead| ahead.checked_add(self.part)) {
+            Some(ahead) => (i128::from(ahead.div_euclid(ONE as i64)), ahead.rem_euclid(ONE as i64)),
+            None => {
+                let ahead = i128::from(elapsed) * i128::from(self.rate_ppb) + i128::from(self.part);
+                (ahead.div_euclid(ONE), ahead.rem_euclid(ONE) as i64)
+            }
+        };
+        let shown = i128::from(self.monotonic) + i128::from(elapsed) + ahead.0;
+        let shown = u64::try_from(shown).expect("it starts above zero and only grows, for less than 500 years");
+        (shown, ahead.1)
     }
 
-    fn elapsed(&self, now: u64) -> i128 {
+    fn elapsed(&self, now: u64) -> u64 {
         assert!(now >= self.anchor, "a clock is asked about {now}, before its last change at {}", self.anchor);
-        i128::from(now - self.anchor)
+        now - self.anchor
     }
 
     fn strobe_delta(&self, now: u64) -> i64 {
@@ -199,8 +216,8 @@ impl Clock {
     /// Moves the anchor here, so that a change counts from now on only.
     fn settle(&mut self, now: u64) {
         let elapsed = self.elapsed(now);
-        self.monotonic += elapsed * self.monotonic_rate();
-        self.wall += elapsed * self.rate();
+        (self.monotonic, self.part) = self.shown(now);
+        self.wall += i128::from(elapsed) * self.rate();
         self.anchor = now;
     }
 }

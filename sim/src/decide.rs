@@ -332,7 +332,8 @@ impl Decider {
     #[inline]
     pub fn decide<D: Distribution>(&mut self, site: Site, subject: Subject, distribution: &D) -> D::Value {
         if let Some(value) = distribution.constant() {
-            self.stream(site, subject).next += 1;
+            let place = self.stream(site, subject);
+            self.streams[place].next += 1;
             return value;
         }
         distribution.value(self.raw(site, subject))
@@ -341,7 +342,8 @@ impl Decider {
     /// The next raw number of this site and subject.
     pub fn raw(&mut self, site: Site, subject: Subject) -> u64 {
         let neutral = self.neutral[site as usize];
-        let stream = self.stream(site, subject);
+        let place = self.stream(site, subject);
+        let stream = &mut self.streams[place];
         let ordinal = stream.next;
         stream.next += 1;
         if stream.overridden {
@@ -352,7 +354,7 @@ impl Decider {
         if neutral {
             return 0;
         }
-        let stream = self.stream(site, subject);
+        let stream = &mut self.streams[place];
         if stream.generator_at != ordinal {
             // One number is two words of the stream.
             stream.generator.set_word_pos(u128::from(ordinal) * 2);
@@ -368,7 +370,8 @@ impl Decider {
         all
     }
 
-    fn stream(&mut self, site: Site, subject: Subject) -> &mut Stream {
+    /// The place of the stream of a site and subject.
+    fn stream(&mut self, site: Site, subject: Subject) -> usize {
         let mask = self.slots.len() - 1;
         let mut at = place(site, subject) & mask;
         loop {
@@ -377,7 +380,7 @@ impl Decider {
                 index => {
                     let index = index as usize - 1;
                     if self.streams[index].subject == subject && self.streams[index].site == site {
-                        return &mut self.streams[index];
+                        return index;
                     }
                 }
             }
@@ -387,7 +390,7 @@ impl Decider {
     }
 
     #[cold]
-    fn open(&mut self, site: Site, subject: Subject) -> &mut Stream {
+    fn open(&mut self, site: Site, subject: Subject) -> usize {
         let mut key = *b"--------detcd decisions, ChaCha8";
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
         let mut generator = ChaCha8Rng::from_seed(key);
@@ -401,7 +404,7 @@ impl Decider {
         } else {
             self.enter(self.streams.len() - 1);
         }
-        self.streams.last_mut().expect("one was just pushed")
+        self.streams.len() - 1
     }
 
     fn enter(&mut self, index: usize) {

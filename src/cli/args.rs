@@ -165,6 +165,10 @@ pub(crate) struct ConformArgs {
     #[arg(long, value_name = "N", default_value = "1000", help_heading = "What")]
     pub(crate) requests: u64,
 
+    /// Seeds at a time, each with a server of its own [default: one a core]
+    #[arg(long, value_name = "N", env = "DETCD_JOBS", help_heading = "Seeds")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+
     /// One seed: decimal, 0x hexadecimal, or a git commit
     #[arg(long, value_name = "S", value_parser = parse_seed, conflicts_with = "seeds", help_heading = "Seeds")]
     seed: Option<u64>,

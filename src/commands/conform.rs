@@ -1,15 +1,18 @@
 //! `detcd conform`: seeded requests to a real etcd and to a member of ours, and each difference between their answers.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::ConformArgs;
-use crate::conform::{Conformance, Difference, Options};
+use crate::conform::{Conformance, Difference, Options, Outcome};
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
 use crate::output::console;
+use crate::run::jobs_or_cores;
 
 /// `detcd.conform/1`.
 #[derive(Serialize)]
@@ -40,18 +43,15 @@ struct Summary<'a> {
 }
 
 pub(super) fn execute(args: &ConformArgs) -> Result<Exit, Failure> {
-    let mut conformance = Conformance::new(Options { etcd: args.etcd.clone(), requests: args.requests });
     let (mut seeds, mut requests, mut differences) = (0, 0, 0);
-    let range = args.seeds();
-    for seed in range.places().map(|place| range.seed(place)) {
-        if interrupt::asked() {
-            return Ok(Exit::Interrupted);
-        }
-        let outcome = conformance.seed(seed).map_err(|error| Failure::usage(format!("seed {seed}: {error}")))?;
+    let conformance = compared(args, &mut |seed, outcome| {
         seeds += 1;
         requests += outcome.requests;
         differences += u64::from(outcome.difference.is_some());
-        say(args, seed, outcome.requests, outcome.difference.as_ref())?;
+        say(args, seed, outcome.requests, outcome.difference.as_ref())
+    })?;
+    if interrupt::asked() {
+        return Ok(Exit::Interrupted);
     }
     let (exercised, of, missing) = conformance.coverage();
     if args.output.json {
@@ -70,6 +70,58 @@ pub(super) fn execute(args: &ConformArgs) -> Result<Exit, Failure> {
         }
     }
     Ok(if differences > 0 { Exit::Violation } else { Exit::Pass })
+}
+
+/// Compares all seeds, several at a time, and tells of each as soon as those before it are told.
+fn compared(
+    args: &ConformArgs,
+    tell: &mut dyn FnMut(u64, &Outcome) -> Result<(), Failure>,
+) -> Result<Conformance, Failure> {
+    let options = Options { etcd: args.etcd.clone(), requests: args.requests };
+    let seeds: Vec<u64> = {
+        let range = args.seeds();
+        range.places().map(|place| range.seed(place)).collect()
+    };
+    let jobs = jobs_or_cores(args.jobs).get();
+    let (next, given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = |out: mpsc::Sender<(usize, Result<Outcome, String>)>| {
+        let mut conformance = Conformance::new(options.clone());
+        while !interrupt::asked() && !given_up.load(Ordering::Relaxed) {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(seed) = seeds.get(place) else { break };
+            // Whoever listens may have given up.
+            let _ = out.send((place, conformance.seed(*seed)));
+        }
+        conformance
+    };
+    std::thread::scope(|scope| {
+        let (sender, done) = mpsc::channel();
+        let workers: Vec<_> = (0..jobs.min(seeds.len()))
+            .map(|_| {
+                let sender = sender.clone();
+                scope.spawn(|| work(sender))
+            })
+            .collect();
+        drop(sender);
+        let (mut early, mut told) = (BTreeMap::new(), 0);
+        for (place, outcome) in done {
+            early.insert(place, outcome);
+            while let Some(outcome) = early.remove(&told) {
+                let seed = seeds[told];
+                let result = outcome.map_err(|error| Failure::usage(format!("seed {seed}: {error}")));
+                if let Err(failure) = result.and_then(|outcome| tell(seed, &outcome)) {
+                    given_up.store(true, Ordering::Relaxed);
+                    return Err(failure);
+                }
+                told += 1;
+            }
+        }
+        let mut all = Conformance::new(options.clone());
+        for worker in workers {
+            all.merge(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        Ok(all)
+    })
 }
 
 fn say(args: &ConformArgs, seed: u64, requests: u64, difference: Option<&Difference>) -> Result<(), Failure> {

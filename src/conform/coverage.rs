@@ -128,6 +128,11 @@ pub(super) struct Coverage {
 }
 
 impl Coverage {
+    /// What another has seen counts here too.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.seen.extend(other.seen);
+    }
+
     /// A call and its answer.
     pub(super) fn call(&mut self, method: Method, request: &Value, answer: &Value) {
         let rpc = method.name();

@@ -18,6 +18,7 @@ mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use detcd_replica::MemberId;
@@ -41,6 +42,7 @@ const SHRINKING_MAX: Duration = Duration::from_secs(120);
 const SHOWN: usize = 600;
 
 /// What to compare, and how much.
+#[derive(Clone)]
 pub(crate) struct Options {
     /// The binary of the real etcd.
     pub(crate) etcd: PathBuf,
@@ -72,12 +74,20 @@ pub(crate) struct Conformance {
     coverage: Coverage,
     /// How often answers differed for each known reason.
     pub(crate) known: BTreeMap<&'static str, u64>,
-    servers: u64,
 }
+
+/// Servers that this process has started: the number of each is its own.
+static SERVERS: AtomicU64 = AtomicU64::new(0);
 
 impl Conformance {
     pub(crate) fn new(options: Options) -> Self {
-        Self { options, coverage: Coverage::default(), known: BTreeMap::new(), servers: 0 }
+        Self { options, coverage: Coverage::default(), known: BTreeMap::new() }
+    }
+
+    /// What another one has exercised and met counts here too.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.coverage.merge(other.coverage);
+        other.known.into_iter().for_each(|(reason, count)| *self.known.entry(reason).or_default() += count);
     }
 
     /// Compares one seed's sequence. Where a known difference has left the two in different states, or ended one of
@@ -145,9 +155,8 @@ impl Conformance {
         self.coverage.report()
     }
 
-    fn pair(&mut self) -> Result<Pair, String> {
-        self.servers += 1;
-        Pair::start(&self.options.etcd, self.servers)
+    fn pair(&self) -> Result<Pair, String> {
+        Pair::start(&self.options.etcd, SERVERS.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Leaves out parts of the sequence, halves first, as long as what is left still ends in a difference.

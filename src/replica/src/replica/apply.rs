@@ -380,11 +380,19 @@ impl Replica {
     // ---- The backend's batch.
 
     pub(super) fn backend_commit_tick(&mut self) {
-        self.out.wake(Task::BackendCommit, self.config.backend_batch_interval);
+        self.commits.tick(self.now);
         if self.backend.pending() > 0 {
             self.begin_commit();
         }
         self.wake_defrag();
+    }
+
+    pub(super) fn wake_committer(&mut self) {
+        if self.backend.pending() > 0 || self.maintenance.wants_defrag() {
+            if let Some(after) = self.commits.wake(self.now) {
+                self.out.wake(Task::BackendCommit, after);
+            }
+        }
     }
 
     /// `batchTx.Unlock`: readers see what was written, and what must not wait is committed.

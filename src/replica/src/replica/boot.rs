@@ -22,6 +22,7 @@ use super::lease::Leasing;
 use super::maintenance::Maintenance;
 use super::membership::Peers;
 use super::outputs::Outputs;
+use super::pace::Pace;
 use super::raft_loop::Saving;
 use super::read::Reads;
 use super::snapshot::Snapshotting;
@@ -167,6 +168,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         entries,
         snapshot: (snapshot.0, snapshot.1, conf_state),
     };
+    let (batch_interval, resync_interval) = (config.backend_batch_interval, config.watch_resync_interval);
     let mut raft = new_raft(&config, storage, snapshot.0)
         .map_err(|error| BootError::Config { reason: format!("raft: {error}") })?;
     let refuse = |reason| BootError::Backend { reason };
@@ -211,6 +213,8 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         receiving: Receiving::default(),
         saving,
         tick_waiting: false,
+        commits: Pace::new(batch_interval, now),
+        watch_syncs: Pace::new(resync_interval, now),
         disk,
         proposed: std::collections::BTreeMap::new(),
         internal: std::collections::BTreeMap::new(),

@@ -125,6 +125,7 @@ impl Replica {
         for (_, id) in &self.deadlines {
             id.hash(h);
         }
+        (self.commits.is_asleep(), self.watch_syncs.is_asleep()).hash(h);
         (self.tick_waiting, self.role, self.leader, self.handed_over, self.notified).hash(h);
         (self.backend_committed, self.applied, self.commit_wanted, self.stopped).hash(h);
         hasher.digest128()

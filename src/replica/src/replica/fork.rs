@@ -35,6 +35,8 @@ impl Replica {
             receiving: self.receiving.clone(),
             saving,
             tick_waiting: self.tick_waiting,
+            commits: self.commits.clone(),
+            watch_syncs: self.watch_syncs.clone(),
             disk: self.disk.clone(),
             proposed: self.proposed.clone(),
             internal: self.internal.clone(),

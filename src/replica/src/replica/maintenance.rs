@@ -25,6 +25,13 @@ pub(super) struct Maintenance {
     displaced: Option<Box<Backend>>,
 }
 
+impl Maintenance {
+    /// Whether somebody waits for a defragmentation to begin.
+    pub(super) fn wants_defrag(&self) -> bool {
+        !self.asked.is_empty()
+    }
+}
+
 impl Replica {
     pub(super) fn defragment(&mut self, id: RequestId) {
         self.maintenance.asked.push(id);
@@ -33,7 +40,7 @@ impl Replica {
 
     /// The backend may be free for it now.
     pub(super) fn wake_defrag(&mut self) {
-        if !self.maintenance.asked.is_empty() {
+        if self.maintenance.wants_defrag() {
             self.out.wake_now(Task::Defrag);
         }
     }

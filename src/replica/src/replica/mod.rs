@@ -15,6 +15,7 @@ mod look;
 mod maintenance;
 mod membership;
 mod outputs;
+mod pace;
 mod peers;
 mod propose;
 mod raft_loop;
@@ -50,6 +51,7 @@ use lease::Leasing;
 use maintenance::Maintenance;
 use membership::Peers;
 use outputs::Outputs;
+use pace::Pace;
 use propose::Internal;
 use raft_loop::Saving;
 use read::{Read, Reads};
@@ -81,6 +83,9 @@ pub struct Replica {
     saving: Option<Saving>,
     /// The ticker's one-slot buffer: a tick that came while the Raft loop was saving.
     tick_waiting: bool,
+    /// When the backend's commits and the look for lagging watchers come.
+    commits: Pace,
+    watch_syncs: Pace,
     /// What each unanswered sync is for.
     disk: BTreeMap<OpId, Waiting>,
     /// Requests in the log or on their way there, by the id in their entry.
@@ -220,8 +225,8 @@ impl Replica {
         }
     }
 
-    /// What every step ends with: a new election timeout when Raft has reset its own, and a run of the Raft loop when
-    /// it has work.
+    /// What every step ends with: a new election timeout when Raft has reset its own, and a run of each loop that has
+    /// work.
     fn after_step(&mut self) {
         if self.stopped {
             return;
@@ -232,6 +237,8 @@ impl Replica {
         if self.saving.is_none() && self.wal.awaiting().is_none() && self.raft.has_ready() {
             self.out.wake_now(Task::RaftLoop);
         }
+        self.wake_committer();
+        self.wake_watch_sync();
     }
 
     fn disk_done(&mut self, op: OpId, result: Result<(), DiskError>) {

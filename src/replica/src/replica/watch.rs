@@ -30,13 +30,21 @@ impl Replica {
     }
 
     pub(super) fn watch_sync(&mut self) {
-        self.out.wake(Task::WatchSync, self.config.watch_resync_interval);
+        self.watch_syncs.tick(self.now);
         if !self.watchers.pending().sync {
             return;
         }
         self.out.point(Failpoint::BeforeSyncWatchers);
         self.watchers.sync_batch(&self.store, &self.backend, self.config.watch_sync_batch);
         self.wake_watchers();
+    }
+
+    pub(super) fn wake_watch_sync(&mut self) {
+        if self.watchers.pending().sync {
+            if let Some(after) = self.watch_syncs.wake(self.now) {
+                self.out.wake(Task::WatchSync, after);
+            }
+        }
     }
 
     pub(super) fn watch_victims(&mut self) {

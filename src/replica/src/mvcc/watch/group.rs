@@ -119,6 +119,7 @@ fn is_nearer(end: &RangeEnd, other: &RangeEnd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{StreamId, WatchId};
 
     /// Beside a list that is looked through.
     #[test]
@@ -146,7 +147,7 @@ mod tests {
                         1 => RangeEnd::Open,
                         _ => RangeEnd::Before(key()),
                     };
-                    let (id, range) = (WatcherId(number), KeyRange { start: key(), end });
+                    let (id, range) = ((StreamId(1), WatchId(number)), KeyRange { start: key(), end });
                     group.insert(id, &range);
                     list.push((id, range));
                 }
