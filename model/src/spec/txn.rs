@@ -22,7 +22,9 @@ pub(super) fn apply(
     writes_of(&txn.success)?;
     writes_of(&txn.failure)?;
     let path = choose(space, txn);
-    check_path(space, txn, &path, &mut Vec::new())?;
+    if check_path(space, txn, &path, &mut Vec::new())? {
+        return Err(Error::KeyNotFound);
+    }
     Ok(run(space, txn, &path, revision, changed))
 }
 
@@ -122,23 +124,22 @@ fn choose(space: &impl Keyspace, txn: &TxnRequest) -> Path {
     Path { succeeded, inner }
 }
 
-/// Every operation on the path must be possible: what is read must be there, what is to be kept of a key, too, and not
-/// deleted by an operation before; and leases must be alive. `deleted` are the ranges deleted so far.
+/// Every operation on the path must be possible: what is read must be there, what is to be kept of a key, too, and leases
+/// must be alive. Gives whether something is to be kept of a key that an operation before deletes, which cannot be either.
+/// `deleted` are the ranges deleted so far.
 fn check_path<'t>(
     space: &impl Keyspace,
     txn: &'t TxnRequest,
     path: &Path,
     deleted: &mut Vec<&'t KeyRange>,
-) -> Result<(), Error> {
-    let mut inner_paths = path.inner.iter();
+) -> Result<bool, Error> {
+    let (mut inner_paths, mut kept_gone) = (path.inner.iter(), false);
     for op in branch(txn, path.succeeded) {
         match op {
             RequestOp::Range(range) => reads::check(space, range)?,
             RequestOp::Put(put) => {
                 let keeps = put.ignore_value || put.ignore_lease;
-                if keeps && deleted.iter().any(|range| range.contains(&put.key)) {
-                    return Err(Error::KeyNotFound);
-                }
+                kept_gone |= keeps && deleted.iter().any(|range| range.contains(&put.key));
                 // Unlike a put alone, which looks for its lease first.
                 check_kept(space, put)?;
                 check_put(space, put)?;
@@ -146,11 +147,11 @@ fn check_path<'t>(
             RequestOp::DeleteRange(delete) => deleted.push(&delete.range),
             RequestOp::Txn(inner) => {
                 let path = inner_paths.next().expect("one path was chosen for each inner txn");
-                check_path(space, inner, path, deleted)?;
+                kept_gone |= check_path(space, inner, path, deleted)?;
             }
         }
     }
-    Ok(())
+    Ok(kept_gone)
 }
 
 fn run(

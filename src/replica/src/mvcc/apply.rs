@@ -152,17 +152,18 @@ impl Store {
     fn check_txn(&self, parts: &Parts<'_>, request: &TxnRequest, path: &[bool], reads: Reads) -> Result<(), Error> {
         // Members where nobody waited once left the reads of a transaction out, checks and all (etcd#18667).
         let stripped = reads == Reads::Checked && self.bugs.has(Bug::TxnRangeStrippedUnlessWaiter);
-        // etcd looks at the state before the transaction only. What is put must still be there when it is its turn.
-        let forgets = self.bugs.has(Bug::TxnKeepsWhatItDeletes);
-        let mut deleted: Vec<&KeyRange> = Vec::new();
+        // etcd looks at the state before the transaction only. What is put must still be there when it is its turn, which
+        // is refused when there is nothing else to refuse.
+        let (mut deleted, mut kept_gone): (Vec<&KeyRange>, bool) = (Vec::new(), false);
         for_each_op(request, &mut path.iter().copied(), 0, &mut |op, level| match op {
             RequestOp::Range(_) if stripped && level == 0 => Ok(()),
             RequestOp::Range(range) => self.check_revision(range),
             RequestOp::Put(put) => {
-                let gone = || deleted.iter().any(|range| range.contains(&put.key)) && !forgets;
-                if (put.ignore_value || put.ignore_lease) && (!self.has(&put.key) || gone()) {
+                let keeps = put.ignore_value || put.ignore_lease;
+                if keeps && !self.has(&put.key) {
                     return Err(Error::KeyNotFound);
                 }
+                kept_gone |= keeps && deleted.iter().any(|range| range.contains(&put.key));
                 check_lease(parts, put.lease)
             }
             RequestOp::DeleteRange(delete) => {
@@ -170,7 +171,11 @@ impl Store {
                 Ok(())
             }
             RequestOp::Txn(_) => Ok(()),
-        })
+        })?;
+        match kept_gone && !self.bugs.has(Bug::TxnKeepsWhatItDeletes) {
+            true => Err(Error::KeyNotFound),
+            false => Ok(()),
+        }
     }
 
     /// Unlike alone, inside a transaction a revision below 0 is one that may have been compacted.

@@ -238,6 +238,9 @@ fn a_transaction_does_not_keep_what_it_deletes() {
         let (whole, applied) = delete_and_put(Bugs::NONE, keep);
         assert_eq!((applied, whole.store.revision()), (Applied::refused(Error::KeyNotFound), 2));
     }
+    // What etcd has another word for keeps that.
+    let keep = PutRequest { ignore_value: true, lease: 9, ..PutRequest::of("a", "") };
+    assert_eq!(delete_and_put(Bugs::NONE, keep).1, Applied::refused(Error::LeaseNotFound));
 }
 
 /// F-03. etcd asks for the key in the state before the transaction. So it learns in the middle of it, and every member
