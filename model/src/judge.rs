@@ -3,7 +3,7 @@
 use detcd_replica::history::{Finding, History, Outcome};
 
 use crate::linearizability::{examine, LinearizabilityVerdict, Window};
-use crate::{alarms, leases, locks, permissions, serializable, watch};
+use crate::{alarms, elle, leases, locks, permissions, serializable, watch};
 
 /// How much work the judge may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +73,10 @@ pub fn judge(history: &History, options: &JudgeOptions) -> Judgement {
     findings.extend(alarms::check(history));
     findings.extend(locks::check(history, &truth));
     findings.extend(permissions::check(history));
+    findings.extend(elle::check(history));
     let mut checks = vec!["linearizability", serializable::CHECK];
     checks.extend(watch::CHECKS);
     checks.extend(leases::CHECKS);
-    checks.extend([alarms::CHECK, locks::CHECK, permissions::CHECK]);
+    checks.extend([alarms::CHECK, locks::CHECK, permissions::CHECK, elle::CHECK]);
     Judgement { findings, undecided, window: left, checks, operations }
 }

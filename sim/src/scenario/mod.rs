@@ -73,11 +73,15 @@ pub enum Mix {
     Auth,
     /// Writes for watchers of some keys, which start in the past, in the future, or in what is compacted.
     WatchWindow,
+    /// Transactions that append to lists and read them.
+    Append,
+    /// Transactions in transactions, with compares and operations of every kind.
+    TxnNested,
 }
 
 impl Mix {
     /// Every workload there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::EtcdPut,
         Self::EtcdMix,
         Self::Kubernetes,
@@ -86,6 +90,8 @@ impl Mix {
         Self::Lock,
         Self::Auth,
         Self::WatchWindow,
+        Self::Append,
+        Self::TxnNested,
     ];
 
     /// Its name in a scenario.
@@ -99,6 +105,8 @@ impl Mix {
             Self::Lock => "lock",
             Self::Auth => "auth",
             Self::WatchWindow => "watch-window",
+            Self::Append => "append",
+            Self::TxnNested => "txn-nested",
         }
     }
 }
@@ -164,8 +172,8 @@ section! {
     Workload {
         /// The mix of requests.
         name: Mix = Mix::EtcdPut, 0, 0,
-            "etcd-put, etcd-mix, kubernetes, lease-ttl, quota, lock, auth or watch-window";
-        /// Keys in use at a time; locks, for the workload of that name.
+            "etcd-put, etcd-mix, kubernetes, lease-ttl, quota, lock, auth, watch-window, append or txn-nested";
+        /// Keys in use at a time; locks, and lists, for the workloads lock and append.
         keys: u64 = 10, 1, 100_000, "keys";
         /// Size of each value; a smaller number still leaves room for its unique name.
         value_bytes: u64 = 0, 0, 1 << 20, "bytes";
@@ -180,8 +188,8 @@ section! {
         /// Mean time between the steps of the administrator: who makes room when there is an alarm (quota),
         /// or changes users and roles (auth).
         administrator_period: Time = Time::millis(100), 1_000_000, HOUR, "time";
-        /// A write under a lock compares the creation of the lock's key (lock); if not, it may come when the lock is
-        /// lost.
+        /// A write under a lock compares the creation of the lock's key (lock), and who appends to a list compares its
+        /// last change (append); if not, it may come when the lock is lost, and another's append may be.
         fenced: bool = true, 0, 0, "true or false";
         /// Mean time between compactions by a client of its own; 0 is none. etcd's robustness tests: 200ms.
         compaction_period: Time = Time::millis(0), 0, HOUR, "time";

@@ -6,6 +6,7 @@
 //! client 3, its 17th value), so that a read names the write that it saw. A workload is a function of its draws and
 //! of what the client has seen; it knows nothing of time, members or faults.
 
+mod append;
 mod auth;
 mod churn;
 mod compaction;
@@ -15,6 +16,7 @@ mod kubernetes;
 mod lease;
 mod lock;
 mod login;
+mod nested;
 mod quota;
 mod realm;
 mod seen;
@@ -25,6 +27,7 @@ use detcd_replica::api::{AuthRequest, Error, KeyRange, PutRequest, RangeRequest,
 
 use crate::scenario::{self, Chance, Mix, Scenario};
 
+pub use append::Append;
 pub use auth::Auth;
 pub use churn::Churn;
 pub use compaction::Compaction;
@@ -34,6 +37,7 @@ pub use kubernetes::Kubernetes;
 pub use lease::Leases;
 pub use lock::Lock;
 pub use login::{Identity, Login};
+pub use nested::Nested;
 pub use quota::{Administrator, Quota};
 pub use realm::Registrar;
 pub use seen::{Page, Seen};
@@ -90,6 +94,8 @@ pub fn workload(scenario: &Scenario) -> Box<dyn Workload> {
         Mix::Lock => Box::new(Lock::new(&scenario.workload, scenario.bugs())),
         Mix::Auth => Box::new(Auth::new(&scenario.workload)),
         Mix::WatchWindow => Box::new(Window::new(&scenario.workload)),
+        Mix::Append => Box::new(Append::new(&scenario.workload)),
+        Mix::TxnNested => Box::new(Nested::new(&scenario.workload)),
     }
 }
 
@@ -103,6 +109,8 @@ pub fn prefix(mix: Mix) -> &'static [u8] {
         Mix::Lock => lock::PREFIX,
         Mix::Auth => realm::PREFIX,
         Mix::WatchWindow => window::PREFIX,
+        Mix::Append => append::PREFIX,
+        Mix::TxnNested => nested::PREFIX,
     }
 }
 
