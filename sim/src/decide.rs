@@ -122,6 +122,10 @@ sites! {
     FaultStart, "fault.start", "When an episode begins.";
     FaultTarget, "fault.target", "Which member an episode hits.";
     FaultTargets, "fault.targets", "How many members an episode hits.";
+    ElectionAgain, "election.again", "Whether a leader that has resigned runs again in the same session.";
+    ElectionDoze, "election.doze", "Whether a candidate keeps its session alive while it waits.";
+    ElectionProclaims, "election.proclaims", "How often a leader proclaims.";
+    ElectionWhich, "election.which", "Which election a client is about.";
     LeaseAnother, "lease.another", "Whether a client's request is about another client's lease.";
     LeaseDoze, "lease.doze", "Whether a client now keeps no lease alive for a while.";
     LeaseKeys, "lease.keys", "Whether a question about a lease is about its keys, too.";

@@ -73,6 +73,8 @@ pub enum Mix {
     Auth,
     /// Writes for watchers of some keys, which start in the past, in the future, or in what is compacted.
     WatchWindow,
+    /// Elections of etcd's, and what leaders proclaim.
+    Election,
     /// Transactions that append to lists and read them.
     Append,
     /// Transactions in transactions, with compares and operations of every kind.
@@ -81,7 +83,7 @@ pub enum Mix {
 
 impl Mix {
     /// Every workload there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::EtcdPut,
         Self::EtcdMix,
         Self::Kubernetes,
@@ -90,6 +92,7 @@ impl Mix {
         Self::Lock,
         Self::Auth,
         Self::WatchWindow,
+        Self::Election,
         Self::Append,
         Self::TxnNested,
     ];
@@ -105,6 +108,7 @@ impl Mix {
             Self::Lock => "lock",
             Self::Auth => "auth",
             Self::WatchWindow => "watch-window",
+            Self::Election => "election",
             Self::Append => "append",
             Self::TxnNested => "txn-nested",
         }
@@ -172,8 +176,8 @@ section! {
     Workload {
         /// The mix of requests.
         name: Mix = Mix::EtcdPut, 0, 0,
-            "etcd-put, etcd-mix, kubernetes, lease-ttl, quota, lock, auth, watch-window, append or txn-nested";
-        /// Keys in use at a time; locks, and lists, for the workloads lock and append.
+            "etcd-put, etcd-mix, kubernetes, lease-ttl, quota, lock, auth, watch-window, election, append or txn-nested";
+        /// Keys in use at a time; locks, elections, lists, for the workloads lock, election, append.
         keys: u64 = 10, 1, 100_000, "keys";
         /// Size of each value; a smaller number still leaves room for its unique name.
         value_bytes: u64 = 0, 0, 1 << 20, "bytes";
@@ -183,13 +187,14 @@ section! {
         history_revisions: u64 = 20, 1, 1_000_000, "revisions";
         /// Objects in one page of a list (kubernetes).
         page: u64 = 10, 1, 100_000, "keys";
-        /// Leases are granted for between one and so many seconds (lease-ttl).
+        /// Leases are granted for between one and so many seconds (lease-ttl); sessions live so long (lock, election).
         ttl_seconds: u64 = 4, 1, 3_600, "seconds";
         /// Mean time between the steps of the administrator: who makes room when there is an alarm (quota),
         /// or changes users and roles (auth).
         administrator_period: Time = Time::millis(100), 1_000_000, HOUR, "time";
-        /// A write under a lock compares the creation of the lock's key (lock), and who appends to a list compares its
-        /// last change (append); if not, it may come when the lock is lost, and another's append may be.
+        /// A write under a lock, or of a leader, compares the creation of the key that gives the right to it (lock,
+        /// election), and who appends to a list compares its last change (append); if not, it may come when the right is
+        /// lost, and another's append may be.
         fenced: bool = true, 0, 0, "true or false";
         /// Mean time between compactions by a client of its own; 0 is none. etcd's robustness tests: 200ms.
         compaction_period: Time = Time::millis(0), 0, HOUR, "time";
@@ -310,6 +315,8 @@ section! {
     Membership {
         /// Mean time between changes (add a learner, promote it, remove it) or transfers of leadership; 0 is none.
         churn_period: Time = Time::millis(0), 0, HOUR, "time";
+        /// Those that come are voters that never start, added by mistake and taken back.
+        ghosts: bool = false, 0, 0, "true or false";
     }
 }
 

@@ -11,12 +11,15 @@ mod auth;
 mod churn;
 mod compaction;
 mod defragmentation;
+mod election;
 mod etcd;
+mod ghosts;
 mod kubernetes;
 mod lease;
 mod lock;
 mod login;
 mod nested;
+mod queue;
 mod quota;
 mod realm;
 mod seen;
@@ -32,7 +35,9 @@ pub use auth::Auth;
 pub use churn::Churn;
 pub use compaction::Compaction;
 pub use defragmentation::Defragmentation;
+pub use election::Election;
 pub use etcd::Etcd;
+pub use ghosts::Ghosts;
 pub use kubernetes::Kubernetes;
 pub use lease::Leases;
 pub use lock::Lock;
@@ -94,6 +99,7 @@ pub fn workload(scenario: &Scenario) -> Box<dyn Workload> {
         Mix::Lock => Box::new(Lock::new(&scenario.workload, scenario.bugs())),
         Mix::Auth => Box::new(Auth::new(&scenario.workload)),
         Mix::WatchWindow => Box::new(Window::new(&scenario.workload)),
+        Mix::Election => Box::new(Election::new(&scenario.workload)),
         Mix::Append => Box::new(Append::new(&scenario.workload)),
         Mix::TxnNested => Box::new(Nested::new(&scenario.workload)),
     }
@@ -109,6 +115,7 @@ pub fn prefix(mix: Mix) -> &'static [u8] {
         Mix::Lock => lock::PREFIX,
         Mix::Auth => realm::PREFIX,
         Mix::WatchWindow => window::PREFIX,
+        Mix::Election => election::PREFIX,
         Mix::Append => append::PREFIX,
         Mix::TxnNested => nested::PREFIX,
     }
@@ -224,6 +231,19 @@ pub fn writes(request: &Request) -> bool {
         Request::LeaseTimeToLive { .. } | Request::Leases | Request::Auth(AuthRequest::Authenticate { .. }) => false,
         Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(op_writes),
         _ => true,
+    }
+}
+
+/// Whether a member may answer it from a state of the past, which it calls the newest.
+pub fn is_stale(request: &Request) -> bool {
+    let stale = |range: &RangeRequest| range.serializable && range.revision <= 0;
+    match request {
+        Request::Range(range) => stale(range),
+        Request::Txn(txn) => {
+            let mut ops = txn.success.iter().chain(&txn.failure);
+            ops.all(|op| matches!(op, RequestOp::Range(range) if stale(range)))
+        }
+        _ => false,
     }
 }
 
