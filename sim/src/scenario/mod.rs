@@ -152,6 +152,9 @@ section! {
         members: u64 = 3, 1, 7, "members";
         /// Learners that join after it started. etcd allows one at a time.
         learners: u64 = 0, 0, 1, "members";
+        /// A member starts with etcd's --force-new-cluster, every time: it gives up what it does not know to be
+        /// committed. Only for a cluster of one.
+        forced: bool = false, 0, 0, "true or false";
     }
 }
 
@@ -454,6 +457,9 @@ impl Scenario {
         self.membership.check("membership")?;
         self.acts.check("acts")?;
         self.checks.check("checks")?;
+        if self.cluster.forced && self.cluster.members + self.cluster.learners > 1 {
+            return Err(ScenarioError::new("cluster", "forced", "is only for a cluster of one member".to_owned()));
+        }
         one_of("network", &self.network.profile, &NETWORK_PROFILES)?;
         one_of("disk", &self.disk.profile, &DISK_PROFILES)?;
         if let Some(bug) = self.finds.iter().find(|name| Bug::parse(name).is_none()) {
@@ -491,6 +497,7 @@ impl Scenario {
         let mut config = Config::etcd(member, self.voters());
         self.replica.apply(&mut config);
         let ttl = self.auth.token_ttl.0;
+        config.force_new_cluster = self.cluster.forced;
         config.auth.bcrypt_cost = u32::try_from(self.auth.bcrypt_cost).unwrap_or(u32::MAX);
         config.auth.simple_token_ttl = ttl;
         config.auth.token = match self.auth.token {
@@ -536,9 +543,10 @@ mod tests {
     #[test]
     fn a_value_out_of_range_is_refused_by_its_path() {
         type Change = fn(&mut Scenario);
-        let cases: [(&str, Change); 11] = [
+        let cases: [(&str, Change); 12] = [
             ("cluster.members", |s| s.cluster.members = 0),
             ("cluster.members", |s| s.cluster.members = 8),
+            ("cluster.forced", |s| s.cluster.forced = true),
             ("clients.count", |s| s.clients.count = 0),
             ("clients.request_timeout", |s| s.clients.request_timeout = Time::millis(0)),
             ("replica.election_ticks", |s| s.replica.election_ticks = Some(1)),

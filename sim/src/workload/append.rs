@@ -228,12 +228,13 @@ impl Party {
     fn after(&self, answer: Option<&Response>) -> Step {
         let body = answer.map(|response| &response.body);
         match (&self.step, body) {
-            (Step::Look(_), Some(ResponseBody::Txn { responses, .. })) => match self.read(responses) {
-                Some(seen) if !self.is_in(&seen) => Step::Commit(seen),
-                _ => Step::Begin,
-            },
-            (Step::Commit(_), Some(ResponseBody::Txn { succeeded: false, responses })) => {
-                self.read(responses).map_or(Step::Begin, Step::Commit)
+            // When an attempt fails it may be for an earlier one, which had no answer.
+            (Step::Look(_), Some(ResponseBody::Txn { responses, .. }))
+            | (Step::Commit(_), Some(ResponseBody::Txn { succeeded: false, responses })) => {
+                match self.read(responses) {
+                    Some(seen) if !self.is_in(&seen) => Step::Commit(seen),
+                    _ => Step::Begin,
+                }
             }
             // It may have been done, or not: the lists will tell.
             (Step::Commit(_) | Step::Look(_), None) if self.vain < PATIENCE => Step::Look(true),
@@ -383,6 +384,29 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), all);
         assert!(store.lists.len() > 20, "full lists are replaced");
+    }
+
+    #[test]
+    fn an_attempt_that_fails_for_an_earlier_one_is_the_last() {
+        let mut append = Append::new(&scenario::Workload { keys: 1, fenced: true, ..scenario::Workload::default() });
+        let (mut store, mut dice, seen) = (Store { revision: 1, ..Store::default() }, Dice(2), Seen::new(false));
+        let commit = |append: &mut Append, store: &mut Store, dice: &mut Dice| loop {
+            let request = append.next(0, &seen, dice);
+            if matches!(&request, Request::Txn(txn) if !txn.compare.is_empty()) {
+                return request;
+            }
+            let response = store.apply(&request);
+            append.ended(0, &request, Ended::Answered(&response));
+        };
+        let first = commit(&mut append, &mut store, &mut dice);
+        append.ended(0, &first, Ended::Unknown);
+        // It looks, does not find it, and tries again; only now is the first attempt done.
+        let second = commit(&mut append, &mut store, &mut dice);
+        store.apply(&first);
+        let response = store.apply(&second);
+        assert!(matches!(response.body, ResponseBody::Txn { succeeded: false, .. }));
+        append.ended(0, &second, Ended::Answered(&response));
+        assert_eq!(append.party(0).step, Step::Begin);
     }
 
     #[test]

@@ -162,6 +162,9 @@ pub enum Bug {
     RemovedRejoins,
     /// M-68, etcd#11640: a member that is being added counts as started and connected.
     ReconfigQuorumCalc,
+    /// M-69, raft#300: who is forced to be a cluster of its own gives up what its hard state does not call committed,
+    /// though its backend has it.
+    ForceNewDropsCommitted,
     /// M-70: a snapshot holds the configuration of a later index than its own.
     ConfstateWrongIndex,
     /// M-78: a client takes a stale answer that is older than what it has seen, from a member that it fails over to.
@@ -174,7 +177,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 78] = [
+    pub const ALL: [Self; 79] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -249,6 +252,7 @@ impl Bug {
         Self::ConfrespBeforeAdvance,
         Self::RemovedRejoins,
         Self::ReconfigQuorumCalc,
+        Self::ForceNewDropsCommitted,
         Self::ConfstateWrongIndex,
         Self::SerializableGoesBackwards,
         Self::MetaBeforeData,
@@ -332,6 +336,7 @@ impl Bug {
             Self::ConfrespBeforeAdvance => "confresp_before_advance",
             Self::RemovedRejoins => "removed_rejoins",
             Self::ReconfigQuorumCalc => "reconfig_quorum_calc",
+            Self::ForceNewDropsCommitted => "force_new_drops_committed",
             Self::ConfstateWrongIndex => "confstate_wrong_index",
             Self::SerializableGoesBackwards => "serializable_goes_backwards",
             Self::MetaBeforeData => "meta_before_data",
@@ -416,6 +421,7 @@ impl Bug {
             Self::ConfrespBeforeAdvance => "M-66",
             Self::RemovedRejoins => "M-67",
             Self::ReconfigQuorumCalc => "M-68",
+            Self::ForceNewDropsCommitted => "M-69",
             Self::ConfstateWrongIndex => "M-70",
             Self::SerializableGoesBackwards => "M-78",
             Self::MetaBeforeData => "M-83",
