@@ -194,6 +194,8 @@ pub(crate) struct RunReport {
     pub(crate) checks: Vec<&'static str>,
     /// What a check found first.
     pub(crate) violation: Option<Violation>,
+    /// What others found then: the same thing, most likely, by other evidence.
+    pub(crate) others: Vec<Violation>,
     /// What the cluster lived through.
     pub(crate) stats: Stats,
     /// How long things took.
@@ -314,9 +316,14 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
     checks.extend([detcd_model::effects::CHECK, "liveness"]);
     let count = |key: &str| outcome.tally.get(key).copied().unwrap_or(0);
     let inside = judge_inside(&outcome.history, &invariants.borrow());
-    let (verdict, finding) = match (outcome.failure, judgement.findings.into_iter().next().or(inside)) {
+    let mut others: Vec<Finding> = Vec::new();
+    let mut found = judgement.findings.into_iter().chain(inside);
+    let (verdict, finding) = match (outcome.failure, found.next()) {
         (Some(Failure::Panic(finding)), _) => (Verdict::Panic, Some(finding)),
-        (Some(Failure::Finding(finding)), _) => (Verdict::Violation, Some(finding)),
+        (Some(Failure::Finding(finding)), black_box) => {
+            others.extend(black_box);
+            (Verdict::Violation, Some(finding))
+        }
         (_, Some(finding)) => (Verdict::Violation, Some(finding)),
         (Some(Failure::Liveness(finding)), None) => (Verdict::Liveness, Some(finding)),
         (None, None) => match judgement.undecided {
@@ -345,6 +352,7 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
         refused: outcome.refusals.iter().map(|refusal| format!("{}: {}", refusal.member, refusal.reason)).collect(),
         checks,
         violation: finding.map(Violation::from),
+        others: others.into_iter().chain(found).map(Violation::from).collect(),
         stats: Stats {
             // The first leader of a run is no change.
             leader_changes: count("leader_changes").saturating_sub(1),
@@ -375,15 +383,18 @@ fn settle(world: &World, seed: u64, options: &RunOptions) -> Result<(World, detc
     Ok((scenario, detcd_sim::Options { seed, host, traced: options.trace, overrides, beginning }))
 }
 
+/// What the judge may rely on in a history of the world's own clients.
+const OURS: JudgeOptions = JudgeOptions { steps: 500_000, sessions: true };
+
 /// What clients saw decides; only where it leaves too much open is the log heard as a witness.
 fn judge(history: &History, invariants: &Invariants) -> Judgement {
-    let judgement = detcd_model::judge(history, &JudgeOptions::default());
+    let judgement = detcd_model::judge(history, &OURS);
     if judgement.undecided.is_none() {
         return judgement;
     }
     let mut heard = history.clone();
     heard.watches.push(detcd_model::witness(history, &invariants.requests()));
-    detcd_model::judge(&heard, &JudgeOptions::default())
+    detcd_model::judge(&heard, &OURS)
 }
 
 /// What only the log and the members can say, once it is known what clients asked for.
@@ -417,7 +428,7 @@ impl From<Finding> for Violation {
 
 /// The checks that may find something first, by their names.
 pub(crate) fn checks() -> Vec<&'static str> {
-    let judgement = detcd_model::judge(&History::default(), &JudgeOptions::default());
+    let judgement = detcd_model::judge(&History::default(), &OURS);
     let mut checks = detcd_model::invariants::names().to_vec();
     checks.extend(judgement.checks);
     checks.extend([detcd_model::effects::CHECK, "liveness", "panic", "boot"]);

@@ -3,7 +3,7 @@
 use detcd_replica::history::{Finding, History, Outcome};
 
 use crate::linearizability::{examine, LinearizabilityVerdict, Window};
-use crate::{alarms, leases, locks, permissions, serializable, watch};
+use crate::{alarms, elle, leaders, leases, locks, permissions, refusals, serializable, session, watch};
 
 /// How much work the judge may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,11 +11,13 @@ pub struct JudgeOptions {
     /// How many operations tier 1 may try again, while it looks for a place for writes without an answer, before it
     /// gets further into the history; in all it may try 64 times as many as the history has, and these.
     pub steps: u64,
+    /// Whether the clients of the history refuse stale answers that are older than what they have been shown.
+    pub sessions: bool,
 }
 
 impl Default for JudgeOptions {
     fn default() -> Self {
-        Self { steps: 500_000 }
+        Self { steps: 500_000, sessions: false }
     }
 }
 
@@ -68,14 +70,21 @@ pub fn judge(history: &History, options: &JudgeOptions) -> Judgement {
         }
     }
     findings.extend(serializable::check(history, &truth));
+    if options.sessions {
+        findings.extend(session::check(history));
+    }
     findings.extend(watch::check(history, &truth));
     findings.extend(leases::check(history));
     findings.extend(alarms::check(history));
     findings.extend(locks::check(history, &truth));
+    findings.extend(leaders::check(history, &truth));
     findings.extend(permissions::check(history));
+    findings.extend(elle::check(history));
+    findings.extend(refusals::check(history));
     let mut checks = vec!["linearizability", serializable::CHECK];
+    checks.extend(options.sessions.then_some(session::CHECK));
     checks.extend(watch::CHECKS);
     checks.extend(leases::CHECKS);
-    checks.extend([alarms::CHECK, locks::CHECK, permissions::CHECK]);
+    checks.extend([alarms::CHECK, locks::CHECK, permissions::CHECK, elle::CHECK, refusals::CHECK]);
     Judgement { findings, undecided, window: left, checks, operations }
 }

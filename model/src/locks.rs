@@ -15,7 +15,7 @@ use crate::linearizability::{finding, words, Truth};
 pub(crate) const CHECK: &str = "C2";
 
 /// Whether this is the name of a write, `c3-17`.
-fn is_name(text: &[u8]) -> bool {
+pub(crate) fn is_name(text: &[u8]) -> bool {
     let Some(rest) = text.strip_prefix(b"c") else { return false };
     let mut parts = rest.split(|byte| *byte == b'-');
     let mut number = || parts.next().is_some_and(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit));

@@ -46,6 +46,10 @@ macro_rules! sites {
 }
 
 sites! {
+    AppendList, "append.list", "Which list an operation of a transaction is about.";
+    AppendRead, "append.read", "Whether it only reads the list.";
+    AppendSize, "append.size", "How many operations a transaction has.";
+    AppendStale, "append.stale", "Whether the lists that it will append to may be read from one member alone.";
     AuthAdminister, "auth.administer", "Which request about users and roles a client makes.";
     AuthAttach, "auth.attach", "Whether a put inside a transaction is attached to a lease.";
     AuthCompare, "auth.compare", "Whether a transaction compares another key than it puts.";
@@ -118,6 +122,10 @@ sites! {
     FaultStart, "fault.start", "When an episode begins.";
     FaultTarget, "fault.target", "Which member an episode hits.";
     FaultTargets, "fault.targets", "How many members an episode hits.";
+    ElectionAgain, "election.again", "Whether a leader that has resigned runs again in the same session.";
+    ElectionDoze, "election.doze", "Whether a candidate keeps its session alive while it waits.";
+    ElectionProclaims, "election.proclaims", "How often a leader proclaims.";
+    ElectionWhich, "election.which", "Which election a client is about.";
     LeaseAnother, "lease.another", "Whether a client's request is about another client's lease.";
     LeaseDoze, "lease.doze", "Whether a client now keeps no lease alive for a while.";
     LeaseKeys, "lease.keys", "Whether a question about a lease is about its keys, too.";
@@ -129,6 +137,19 @@ sites! {
     LockDoze, "lock.doze", "Whether a client keeps its session alive while it waits for a lock.";
     LockWhich, "lock.which", "Which lock a client wants.";
     LockWrites, "lock.writes", "How much it writes under the lock.";
+    NestedAnother, "nested.another", "Whether a transaction may write a key twice.";
+    NestedBranch, "nested.branch", "How many operations a branch of a transaction has.";
+    NestedCompare, "nested.compare", "How many compares a transaction has.";
+    NestedInside, "nested.inside", "Whether an operation of a transaction is another transaction.";
+    NestedKeep, "nested.keep", "What a put keeps of what is there.";
+    NestedKnown, "nested.known", "Whether a compare holds by what its client knows.";
+    NestedLease, "nested.lease", "Which lease a put attaches, or a request is about.";
+    NestedLong, "nested.long", "Whether a transaction has more operations than it may have.";
+    NestedOp, "nested.op", "What an operation of a transaction is.";
+    NestedOrder, "nested.order", "In which order, by what and how many of its keys a read wants.";
+    NestedRange, "nested.range", "Whether a compare or an operation is about a range of keys.";
+    NestedResult, "nested.result", "How a compare compares.";
+    NestedTarget, "nested.target", "What a compare compares.";
     QuotaHasty, "quota.hasty", "Whether the administrator takes an alarm back before there is room.";
     QuotaMember, "quota.member", "Whose alarm that is.";
     SwarmApplyBatch, "swarm.apply_batch", "Entries that the apply loop takes in one run.";

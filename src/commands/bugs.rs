@@ -44,8 +44,8 @@ struct Found {
 }
 
 impl Found {
-    fn new(scenario: &Scenario<World>, report: &RunReport) -> Self {
-        let violation = report.violation.as_ref();
+    fn new(scenario: &Scenario<World>, report: &RunReport, by: Option<&str>) -> Self {
+        let violation = by.and_then(|by| finding(report, by)).or(report.violation.as_ref());
         let text = |part: fn(&engine::Violation) -> &str| violation.map_or("", part).to_owned();
         Self {
             scenario: scenario.name.clone(),
@@ -56,6 +56,11 @@ impl Found {
             digest: format!("{:032x}", report.digest),
         }
     }
+}
+
+/// What a check has found, first or after another one.
+fn finding<'r>(report: &'r RunReport, check: &str) -> Option<&'r engine::Violation> {
+    report.violation.iter().chain(&report.others).find(|violation| violation.check == check)
 }
 
 pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
@@ -78,7 +83,11 @@ pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
     let mut worst = Exit::Pass;
     for bug in bugs {
         let tried = made_for(bug);
-        let all = first(args, &tried, bug, Judges::All)?;
+        let mut all = first(args, &tried, bug, Judges::All)?;
+        // What members show may end a run before its clients have seen enough.
+        if all.is_none() && args.by.is_some() {
+            all = first(args, &tried, bug, Judges::BlackBox)?;
+        }
         let black_box = match &all {
             Some(found) if found.side == "black-box" => Some(found.clone()),
             _ if args.by.is_some() => None,
@@ -105,7 +114,7 @@ fn first(args: &BugsArgs, scenarios: &[&Scenario<World>], bug: Bug, judges: Judg
         let mut from = 0;
         while let Some(report) = first_failure(args, scenario, &options, from)? {
             if passes_without(scenario, &options, &report)? {
-                return Ok(Some(Found::new(scenario, &report)));
+                return Ok(Some(Found::new(scenario, &report, args.by.as_deref())));
             }
             from = report.seed + 1;
         }
@@ -129,7 +138,7 @@ fn first_failure(
     let mut found = None;
     batch.execute(
         |report| {
-            let by = |check: &String| report.violation.as_ref().is_some_and(|violation| violation.check == *check);
+            let by = |check: &String| finding(&report, check).is_some();
             let seen = args.by.as_ref().is_none_or(by)
                 && match options.judges {
                     Judges::All => !matches!(report.verdict, Verdict::Pass | Verdict::Undecided),

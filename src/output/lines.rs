@@ -241,6 +241,7 @@ pub(crate) mod tests {
             faults: BTreeMap::from([("crash".to_owned(), 2), ("partition".to_owned(), 0)]),
             refused: Vec::new(),
             checks: vec!["linearizability", "R1"],
+            others: Vec::new(),
             violation: (verdict != Verdict::Pass).then(|| Violation {
                 check: "linearizability".to_owned(),
                 side: "black-box".to_owned(),

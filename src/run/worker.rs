@@ -68,6 +68,7 @@ fn panicked(scenario: &str, seed: u64, panic: Panic) -> RunReport {
         faults: BTreeMap::new(),
         refused: Vec::new(),
         checks: Vec::new(),
+        others: Vec::new(),
         violation: Some(Violation {
             check: "panic".to_owned(),
             side: "white-box".to_owned(),

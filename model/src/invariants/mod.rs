@@ -33,6 +33,7 @@
 //! | A1 | a member knows whether auth is on, and the auth revision, and keeps tokens while it is on |
 //! | A2 | what took effect was permitted to its user when it was applied |
 //! | Q1 | a member has the alarms that the log leads to |
+//! | C1 | a change of the cluster that nothing is in the way of is taken into the log |
 //!
 //! The cost of a step is proportional to what changed in it, and memory to the length of the logs. It is an observer:
 //! it knows views and events, nothing of how a replica works, and never changes one. What a booting member finds on its
@@ -43,6 +44,7 @@
 
 mod alarms;
 mod auth;
+mod changes;
 mod cluster;
 mod commits;
 mod database;
@@ -67,6 +69,7 @@ use detcd_replica::{FileName, MemberId, OpId, Output, Role, View};
 
 use alarms::Alarms;
 use auth::Users;
+use changes::Changes;
 use cluster::Cluster;
 use commits::Committed;
 use durable::Durable;
@@ -83,7 +86,7 @@ use states::{Progress, States};
 pub fn names() -> &'static [&'static str] {
     &[
         "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "P1", "P2", "P3", "P4", "M1", "M2", "M3", "E1", "E3", "E4",
-        "A1", "A2", "G1", "Q1",
+        "A1", "A2", "G1", "Q1", "C1",
     ]
 }
 
@@ -119,6 +122,7 @@ struct Member {
     commit: u64,
     applied: u64,
     log: Shadow,
+    changes: Changes,
     /// Snapshots received in this life that the log does not start from yet.
     received: Vec<u64>,
     /// The snapshots that it has ever received.
@@ -151,6 +155,7 @@ impl Member {
             commit: 0,
             applied: 0,
             log: Shadow::default(),
+            changes: Changes::default(),
             received: Vec::new(),
             databases: BTreeSet::new(),
             durable: Durable::default(),
@@ -384,6 +389,8 @@ impl Invariants {
         let start = member.log.start();
         let followed = member.log.follow(&view.log, &mut self.ledger);
         let from = followed.map_err(|mismatch| self.log_mismatch(at, place, mismatch))?;
+        let applied = self.members[place].applied;
+        self.takes_changes(at, place, view, from, applied)?;
         let member = &self.members[place];
         if from <= member.commit {
             let compared = self.committed.compare(&member.log, member.commit.min(self.committed.last()));

@@ -40,7 +40,7 @@ fn long_histories_are_linearizable() {
 fn the_length_of_a_history_does_not_exhaust_the_search() {
     let shape = Shape { operations: 20_000, unknown_percent: 3, keys: 10, clients: 12, watches: 0, compactions: true };
     for seed in 0..3 {
-        let judgement = judge(&history(seed, shape), &JudgeOptions { steps: 20_000 });
+        let judgement = judge(&history(seed, shape), &JudgeOptions { steps: 20_000, sessions: false });
         assert_eq!((judgement.findings, judgement.undecided), (vec![], None), "seed {seed}");
     }
 }
@@ -50,7 +50,7 @@ fn what_is_undecided_is_held_against_nobody() {
     let shape = Shape { keys: 2, unknown_percent: 25, ..Shape::SMALL };
     let mut undecided = 0;
     for seed in 0..2_000 {
-        let judgement = judge(&history(seed, shape), &JudgeOptions { steps: seed % 4 });
+        let judgement = judge(&history(seed, shape), &JudgeOptions { steps: seed % 4, sessions: false });
         assert_eq!(judgement.findings, [], "seed {seed}: {:#?}", judgement.findings);
         undecided += u32::from(judgement.undecided.is_some());
     }

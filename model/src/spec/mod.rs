@@ -117,6 +117,14 @@ pub fn is_key_request(request: &Request) -> bool {
     )
 }
 
+/// Whether a request is one that no state could answer.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn refused(request: &Request) -> Result<(), Error> {
+    rules::refused(request)
+}
+
 /// Gives `request` to a form of the state. An error leaves the state as it was.
 pub(crate) fn apply(space: &mut impl Keyspace, request: &Request) -> Result<Applied, Error> {
     rules::apply(space, request)

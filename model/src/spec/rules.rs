@@ -50,6 +50,17 @@ pub(super) fn apply(space: &mut impl Keyspace, request: &Request) -> Result<Appl
     Ok(Applied { body, revision: space.revision(), changed })
 }
 
+/// What is refused whatever the state is.
+pub(super) fn refused(request: &Request) -> Result<(), Error> {
+    match request {
+        Request::Range(range) => check_key(&range.range),
+        Request::Put(put) => check_put_request(put),
+        Request::DeleteRange(delete) => check_key(&delete.range),
+        Request::Txn(request) => txn::refused(request),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn check_key(range: &KeyRange) -> Result<(), Error> {
     if range.start.is_empty() {
         return Err(Error::EmptyKey);

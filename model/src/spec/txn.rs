@@ -12,15 +12,16 @@ use detcd_replica::api::{
 use super::rules::{check_kept, check_key, check_put, check_put_request, write_delete, write_put};
 use super::{overlap, reads, Keyspace, Record, NEWEST};
 
+/// etcd's `--max-txn-ops`, by default.
+const OPERATIONS_MAX: usize = 128;
+
 pub(super) fn apply(
     space: &mut impl Keyspace,
     txn: &TxnRequest,
     revision: Revision,
     changed: &mut bool,
 ) -> Result<ResponseBody, Error> {
-    check_txn(txn)?;
-    writes_of(&txn.success)?;
-    writes_of(&txn.failure)?;
+    refused(txn)?;
     let path = choose(space, txn);
     if check_path(space, txn, &path, &mut Vec::new())? {
         return Err(Error::KeyNotFound);
@@ -28,7 +29,26 @@ pub(super) fn apply(
     Ok(run(space, txn, &path, revision, changed))
 }
 
-/// What can be refused before the state is looked at.
+/// What is refused whatever the state is.
+pub(super) fn refused(txn: &TxnRequest) -> Result<(), Error> {
+    check_length(txn, OPERATIONS_MAX)?;
+    check_txn(txn)?;
+    writes_of(&txn.success)?;
+    writes_of(&txn.failure)?;
+    Ok(())
+}
+
+/// No list of compares or operations is longer than `most`, what the transactions around it have taken deducted.
+fn check_length(txn: &TxnRequest, most: usize) -> Result<(), Error> {
+    let longest = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
+    let left = most.checked_sub(longest).ok_or(Error::TooManyOps)?;
+    txn.success.iter().chain(&txn.failure).try_for_each(|op| match op {
+        RequestOp::Txn(inner) => check_length(inner, left),
+        _ => Ok(()),
+    })
+}
+
+/// What is wrong with a single part of it.
 fn check_txn(txn: &TxnRequest) -> Result<(), Error> {
     for compare in &txn.compare {
         check_key(&compare.range)?;

@@ -6,6 +6,9 @@
 //! After a round over the endpoints (a quorum of them, as clientv3) the client waits a little. After a write that did
 //! not end well, the next operation is a list.
 //!
+//! A stale read has a fence: an answer older than what the client has been shown is not taken, and the next endpoint is
+//! asked. clientv3 leaves that to its users.
+//!
 //! A write that never reached a member has failed for certain. etcd's API has no error for that (it is gRPC's), so it
 //! is recorded as failed with [`Error::Stopped`].
 
@@ -14,7 +17,7 @@ use detcd_replica::time::Span;
 use detcd_replica::{Bug, Bugs, MemberId};
 
 use super::{Action, Turn};
-use crate::workload::{writes, Ended, Identity, Seen, Workload};
+use crate::workload::{is_stale, writes, Ended, Identity, Seen, Workload};
 
 /// clientv3's wait between rounds of tries.
 const BACKOFF: Span = Span::millis(25);
@@ -165,6 +168,9 @@ impl Client {
     ) {
         let Some(pending) = self.waiting_for(request_no) else { return };
         match result {
+            Ok(response) if self.has_seen_more(turn.recorder.request(pending.place), &response) => {
+                self.try_again(pending, turn);
+            }
             Ok(response) => {
                 let request = turn.recorder.request(pending.place);
                 self.seen.answered(request, &response);
@@ -242,6 +248,12 @@ impl Client {
             State::Busy(pending) if pending.request_no == Some(request_no) => Some(pending),
             _ => None,
         }
+    }
+
+    /// Whether a stale answer is older than an earlier one.
+    fn has_seen_more(&self, request: &Request, response: &Response) -> bool {
+        let fenced = !self.settings.bugs.has(Bug::SerializableGoesBackwards);
+        fenced && response.header.revision < self.seen.revision && is_stale(request)
     }
 
     /// Whether it does no harm when it happens twice.

@@ -75,11 +75,17 @@ pub enum Mix {
     Auth,
     /// Writes for watchers of some keys, which start in the past, in the future, or in what is compacted.
     WatchWindow,
+    /// Elections of etcd's, and what leaders proclaim.
+    Election,
+    /// Transactions that append to lists and read them.
+    Append,
+    /// Transactions in transactions, with compares and operations of every kind.
+    TxnNested,
 }
 
 impl Mix {
     /// Every workload there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::EtcdPut,
         Self::EtcdMix,
         Self::Kubernetes,
@@ -89,6 +95,9 @@ impl Mix {
         Self::Lock,
         Self::Auth,
         Self::WatchWindow,
+        Self::Election,
+        Self::Append,
+        Self::TxnNested,
     ];
 
     /// Its name in a scenario.
@@ -103,6 +112,9 @@ impl Mix {
             Self::Lock => "lock",
             Self::Auth => "auth",
             Self::WatchWindow => "watch-window",
+            Self::Election => "election",
+            Self::Append => "append",
+            Self::TxnNested => "txn-nested",
         }
     }
 }
@@ -144,6 +156,9 @@ section! {
         members: u64 = 3, 1, 7, "members";
         /// Learners that join after it started. etcd allows one at a time.
         learners: u64 = 0, 0, 1, "members";
+        /// A member starts with etcd's --force-new-cluster, every time: it gives up what it does not know to be
+        /// committed. Only for a cluster of one.
+        forced: bool = false, 0, 0, "true or false";
     }
 }
 
@@ -168,8 +183,10 @@ section! {
     Workload {
         /// The mix of requests.
         name: Mix = Mix::EtcdPut, 0, 0,
-            "etcd-put, etcd-mix, kubernetes, kubernetes-nodes, lease-ttl, quota, lock, auth or watch-window";
-        /// Keys in use at a time; locks, or nodes, for the workloads of these names.
+            "etcd-put, etcd-mix, kubernetes, kubernetes-nodes, lease-ttl, quota, lock, auth, watch-window, election, append \
+             or txn-nested";
+        /// Keys in use at a time; nodes, locks, elections or lists, for the workloads kubernetes-nodes, lock, election and
+        /// append.
         keys: u64 = 10, 1, 100_000, "keys";
         /// Size of each value; a smaller number still leaves room for its unique name.
         value_bytes: u64 = 0, 0, 1 << 20, "bytes";
@@ -179,13 +196,14 @@ section! {
         history_revisions: u64 = 20, 1, 1_000_000, "revisions";
         /// Objects in one page of a list (kubernetes, kubernetes-nodes).
         page: u64 = 10, 1, 100_000, "keys";
-        /// Leases are granted for between one and so many seconds (lease-ttl).
+        /// Leases are granted for between one and so many seconds (lease-ttl); sessions live so long (lock, election).
         ttl_seconds: u64 = 4, 1, 3_600, "seconds";
         /// Mean time between the steps of the administrator: who makes room when there is an alarm (quota),
         /// or changes users and roles (auth).
         administrator_period: Time = Time::millis(100), 1_000_000, HOUR, "time";
-        /// A write under a lock compares the creation of the lock's key (lock); if not, it may come when the lock is
-        /// lost.
+        /// A write under a lock, or of a leader, compares the creation of the key that gives the right to it (lock,
+        /// election), and who appends to a list compares its last change (append); if not, it may come when the right is
+        /// lost, and another's append may be.
         fenced: bool = true, 0, 0, "true or false";
         /// Mean time between compactions by a client of its own; 0 is none. etcd's robustness tests: 200ms.
         compaction_period: Time = Time::millis(0), 0, HOUR, "time";
@@ -306,6 +324,8 @@ section! {
     Membership {
         /// Mean time between changes (add a learner, promote it, remove it) or transfers of leadership; 0 is none.
         churn_period: Time = Time::millis(0), 0, HOUR, "time";
+        /// Those that come are voters that never start, added by mistake and taken back.
+        ghosts: bool = false, 0, 0, "true or false";
     }
 }
 
@@ -443,6 +463,9 @@ impl Scenario {
         self.membership.check("membership")?;
         self.acts.check("acts")?;
         self.checks.check("checks")?;
+        if self.cluster.forced && self.cluster.members + self.cluster.learners > 1 {
+            return Err(ScenarioError::new("cluster", "forced", "is only for a cluster of one member".to_owned()));
+        }
         one_of("network", &self.network.profile, &NETWORK_PROFILES)?;
         one_of("disk", &self.disk.profile, &DISK_PROFILES)?;
         if let Some(bug) = self.finds.iter().find(|name| Bug::parse(name).is_none()) {
@@ -480,6 +503,7 @@ impl Scenario {
         let mut config = Config::etcd(member, self.voters());
         self.replica.apply(&mut config);
         let ttl = self.auth.token_ttl.0;
+        config.force_new_cluster = self.cluster.forced;
         config.auth.bcrypt_cost = u32::try_from(self.auth.bcrypt_cost).unwrap_or(u32::MAX);
         config.auth.simple_token_ttl = ttl;
         config.auth.token = match self.auth.token {
@@ -525,9 +549,10 @@ mod tests {
     #[test]
     fn a_value_out_of_range_is_refused_by_its_path() {
         type Change = fn(&mut Scenario);
-        let cases: [(&str, Change); 11] = [
+        let cases: [(&str, Change); 12] = [
             ("cluster.members", |s| s.cluster.members = 0),
             ("cluster.members", |s| s.cluster.members = 8),
+            ("cluster.forced", |s| s.cluster.forced = true),
             ("clients.count", |s| s.clients.count = 0),
             ("clients.request_timeout", |s| s.clients.request_timeout = Time::millis(0)),
             ("replica.election_ticks", |s| s.replica.election_ticks = Some(1)),

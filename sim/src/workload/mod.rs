@@ -6,16 +6,21 @@
 //! client 3, its 17th value), so that a read names the write that it saw. A workload is a function of its draws and
 //! of what the client has seen; it knows nothing of time, members or faults.
 
+mod append;
 mod auth;
 mod churn;
 mod compaction;
 mod defragmentation;
+mod election;
 mod etcd;
+mod ghosts;
 mod kubernetes;
 mod lease;
 mod lock;
 mod login;
+mod nested;
 mod nodes;
+mod queue;
 mod quota;
 mod realm;
 mod seen;
@@ -26,15 +31,19 @@ use detcd_replica::api::{AuthRequest, Error, KeyRange, PutRequest, RangeRequest,
 
 use crate::scenario::{self, Chance, Mix, Scenario};
 
+pub use append::Append;
 pub use auth::Auth;
 pub use churn::Churn;
 pub use compaction::Compaction;
 pub use defragmentation::Defragmentation;
+pub use election::Election;
 pub use etcd::Etcd;
+pub use ghosts::Ghosts;
 pub use kubernetes::Kubernetes;
 pub use lease::Leases;
 pub use lock::Lock;
 pub use login::{Identity, Login};
+pub use nested::Nested;
 pub use nodes::Nodes;
 pub use quota::{Administrator, Quota};
 pub use realm::Registrar;
@@ -93,6 +102,9 @@ pub fn workload(scenario: &Scenario) -> Box<dyn Workload> {
         Mix::Lock => Box::new(Lock::new(&scenario.workload, scenario.bugs())),
         Mix::Auth => Box::new(Auth::new(&scenario.workload)),
         Mix::WatchWindow => Box::new(Window::new(&scenario.workload)),
+        Mix::Election => Box::new(Election::new(&scenario.workload)),
+        Mix::Append => Box::new(Append::new(&scenario.workload)),
+        Mix::TxnNested => Box::new(Nested::new(&scenario.workload)),
     }
 }
 
@@ -107,6 +119,9 @@ pub fn prefix(mix: Mix) -> &'static [u8] {
         Mix::Lock => lock::PREFIX,
         Mix::Auth => realm::PREFIX,
         Mix::WatchWindow => window::PREFIX,
+        Mix::Election => election::PREFIX,
+        Mix::Append => append::PREFIX,
+        Mix::TxnNested => nested::PREFIX,
     }
 }
 
@@ -226,6 +241,19 @@ pub fn writes(request: &Request) -> bool {
         Request::LeaseTimeToLive { .. } | Request::Leases | Request::Auth(AuthRequest::Authenticate { .. }) => false,
         Request::Txn(txn) => txn.success.iter().chain(&txn.failure).any(op_writes),
         _ => true,
+    }
+}
+
+/// Whether a member may answer it from a state of the past, which it calls the newest.
+pub fn is_stale(request: &Request) -> bool {
+    let stale = |range: &RangeRequest| range.serializable && range.revision <= 0;
+    match request {
+        Request::Range(range) => stale(range),
+        Request::Txn(txn) => {
+            let mut ops = txn.success.iter().chain(&txn.failure);
+            ops.all(|op| matches!(op, RequestOp::Range(range) if stale(range)))
+        }
+        _ => false,
     }
 }
 

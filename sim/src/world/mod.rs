@@ -326,7 +326,7 @@ impl<'a> World<'a> {
             Ok(Ok(replica)) => {
                 self.digest.event(self.now, 1, node as u64);
                 // Whoever was forced into a cluster of its own once is in it.
-                self.nodes[node].config.force_new_cluster = false;
+                self.nodes[node].config.force_new_cluster = self.scenario.cluster.forced;
                 self.nodes[node].replica = Some(replica);
                 self.perform(node, &mut outputs, true);
             }

@@ -141,7 +141,7 @@ impl World<'_> {
         let places: Vec<usize> = members.into_iter().filter_map(|member| self.place(member)).collect();
         for node in places {
             self.make_room(node);
-            if self.nodes[node].down == Down::Absent {
+            if self.nodes[node].down == Down::Absent && !self.scenario.membership.ghosts {
                 self.nodes[node].down = Down::Crashed;
                 self.queue.push(self.now + RESTART_AFTER, Happening::Restart { node });
             }

@@ -12,7 +12,7 @@ use crate::client::{self, Action, Client, Recorder, Turn, WatchClient};
 use crate::decide::{Decider, Site, Subject};
 use crate::distribution::Exponential;
 use crate::scenario::{Mix, Scenario};
-use crate::workload::{self, Administrator, Churn, Compaction, Defragmentation, Registrar, Workload};
+use crate::workload::{self, Administrator, Churn, Compaction, Defragmentation, Ghosts, Registrar, Workload};
 
 use super::names::{counted, number_of};
 use super::World;
@@ -97,8 +97,12 @@ impl Traffic {
             actors.push(Actor::Operator(operator(actors.len(), compaction), Box::new(Compaction::default())));
         }
         if churn > Span::ZERO {
-            let guests = Churn::new(scenario.cluster.members, scenario.cluster.learners);
-            actors.push(Actor::Operator(operator(actors.len(), churn), Box::new(guests)));
+            let (voters, learners) = (scenario.cluster.members, scenario.cluster.learners);
+            let guests: Box<dyn Workload> = match scenario.membership.ghosts {
+                true => Box::new(Ghosts::new(voters + learners)),
+                false => Box::new(Churn::new(voters, learners)),
+            };
+            actors.push(Actor::Operator(operator(actors.len(), churn), guests));
         }
         let defragment = scenario.workload.defragment_period.0;
         if defragment > Span::ZERO {

@@ -75,6 +75,8 @@ pub enum Bug {
     ClientResumeRev,
     /// M-20: the consistent index does not move for an entry that writes nothing to the backend.
     CiNotMovedForLocklessEntries,
+    /// M-32, etcd#17158: what was deleted since the last commit is still there for who reads.
+    DeleteNotInReadBuffer,
     /// M-28, etcd#18089: a compaction removes a tombstone at its own revision.
     CompactDropsTombstoneAtRev,
     /// M-29, etcd#19179: a restart forgets a key of which only a tombstone is left.
@@ -160,8 +162,13 @@ pub enum Bug {
     RemovedRejoins,
     /// M-68, etcd#11640: a member that is being added counts as started and connected.
     ReconfigQuorumCalc,
+    /// M-69, raft#300: who is forced to be a cluster of its own gives up what its hard state does not call committed,
+    /// though its backend has it.
+    ForceNewDropsCommitted,
     /// M-70: a snapshot holds the configuration of a later index than its own.
     ConfstateWrongIndex,
+    /// M-78: a client takes a stale answer that is older than what it has seen, from a member that it fails over to.
+    SerializableGoesBackwards,
     /// M-83: a commit makes the meta page last before the pages that it speaks of.
     MetaBeforeData,
     /// M-84: pages that an open reader still reads are used again.
@@ -170,7 +177,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 76] = [
+    pub const ALL: [Self; 79] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -204,6 +211,7 @@ impl Bug {
         Self::PrevkvWrongRev,
         Self::ClientResumeRev,
         Self::CiNotMovedForLocklessEntries,
+        Self::DeleteNotInReadBuffer,
         Self::CompactDropsTombstoneAtRev,
         Self::RestoreSkipsLoneTombstone,
         Self::TxnRangeStrippedUnlessWaiter,
@@ -244,7 +252,9 @@ impl Bug {
         Self::ConfrespBeforeAdvance,
         Self::RemovedRejoins,
         Self::ReconfigQuorumCalc,
+        Self::ForceNewDropsCommitted,
         Self::ConfstateWrongIndex,
+        Self::SerializableGoesBackwards,
         Self::MetaBeforeData,
         Self::FreelistEarlyReuse,
     ];
@@ -285,6 +295,7 @@ impl Bug {
             Self::PrevkvWrongRev => "prevkv_wrong_rev",
             Self::ClientResumeRev => "client_resume_rev",
             Self::CiNotMovedForLocklessEntries => "ci_not_moved_for_lockless_entries",
+            Self::DeleteNotInReadBuffer => "delete_not_in_read_buffer",
             Self::CompactDropsTombstoneAtRev => "compact_drops_tombstone_at_rev",
             Self::RestoreSkipsLoneTombstone => "restore_skips_lone_tombstone",
             Self::TxnRangeStrippedUnlessWaiter => "txn_range_stripped_unless_waiter",
@@ -325,7 +336,9 @@ impl Bug {
             Self::ConfrespBeforeAdvance => "confresp_before_advance",
             Self::RemovedRejoins => "removed_rejoins",
             Self::ReconfigQuorumCalc => "reconfig_quorum_calc",
+            Self::ForceNewDropsCommitted => "force_new_drops_committed",
             Self::ConfstateWrongIndex => "confstate_wrong_index",
+            Self::SerializableGoesBackwards => "serializable_goes_backwards",
             Self::MetaBeforeData => "meta_before_data",
             Self::FreelistEarlyReuse => "freelist_early_reuse",
         }
@@ -367,6 +380,7 @@ impl Bug {
             Self::PrevkvWrongRev => "M-45",
             Self::ClientResumeRev => "M-47",
             Self::CiNotMovedForLocklessEntries => "M-20",
+            Self::DeleteNotInReadBuffer => "M-32",
             Self::CompactDropsTombstoneAtRev => "M-28",
             Self::RestoreSkipsLoneTombstone => "M-29",
             Self::TxnRangeStrippedUnlessWaiter => "M-30",
@@ -407,7 +421,9 @@ impl Bug {
             Self::ConfrespBeforeAdvance => "M-66",
             Self::RemovedRejoins => "M-67",
             Self::ReconfigQuorumCalc => "M-68",
+            Self::ForceNewDropsCommitted => "M-69",
             Self::ConfstateWrongIndex => "M-70",
+            Self::SerializableGoesBackwards => "M-78",
             Self::MetaBeforeData => "M-83",
             Self::FreelistEarlyReuse => "M-84",
         }

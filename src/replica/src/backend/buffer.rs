@@ -27,6 +27,8 @@ pub(super) struct Buffers {
 pub(super) enum Merge {
     /// The newest value of a key counts.
     Newest,
+    /// The same, but readers are not told of deletes (etcd#17158).
+    NoDeletes,
     /// As etcd had it for some days (etcd#17228): what does not overlap is appended as it is, a key that was written
     /// twice included (etcd#21986), and duplicates are removed from a write buffer without asking whether it holds
     /// anything, which makes one of the old entries that still lie in it count again (etcd#17247).
@@ -66,7 +68,8 @@ impl Buffers {
         if merge == Merge::Duplicates {
             return self.writeback_duplicates();
         }
-        for (bucket, change) in self.written.drain(..) {
+        let told = |change: &Change| merge != Merge::NoDeletes || change.1.is_some();
+        for (bucket, change) in self.written.drain(..).filter(|(_, change)| told(change)) {
             put(&mut self.read[bucket as usize], change);
         }
     }

@@ -252,7 +252,7 @@ impl Backend {
 
     /// Whether one of them is a delete. etcd commits at once then: its read buffer does not know deletes.
     pub fn has_pending_deletes(&self) -> bool {
-        self.pending_deletes > 0
+        self.pending_deletes > 0 && !self.bugs.has(Bug::DeleteNotInReadBuffer)
     }
 
     /// The batch's lock is given up: whoever reads sees what was written. Reads see it before, too, but pay for it.
@@ -260,9 +260,10 @@ impl Backend {
         if !self.buffers.has_written() {
             return;
         }
-        let merge = match self.bugs.has(Bug::ReadbufMergeDups) {
-            false => Merge::Newest,
-            true => Merge::Duplicates,
+        let merge = match () {
+            () if self.bugs.has(Bug::ReadbufMergeDups) => Merge::Duplicates,
+            () if self.bugs.has(Bug::DeleteNotInReadBuffer) => Merge::NoDeletes,
+            () => Merge::Newest,
         };
         commands.point(Failpoint::BeforeWritebackBuf);
         self.buffers.writeback(merge);

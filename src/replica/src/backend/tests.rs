@@ -115,6 +115,27 @@ fn a_key_written_twice_reads_old_and_twice_with_the_bug() {
 }
 
 #[test]
+fn what_was_deleted_is_read_until_the_commit_with_the_bug() {
+    for (bugs, there) in [(Bugs::NONE, false), (Bugs::NONE.with(Bug::DeleteNotInReadBuffer), true)] {
+        // One key is in the file, the other in the buffer.
+        for committed in [true, false] {
+            let (mut backend, mut disk) = (Backend::create(bugs), Disk::default());
+            backend.put(Bucket::AuthUsers, "alice".into(), "a".into());
+            match committed {
+                true => drop(commit(&mut backend, &mut disk)),
+                false => backend.unlock(&mut disk),
+            }
+            backend.delete(Bucket::AuthUsers, b"alice");
+            assert_eq!(backend.has_pending_deletes(), !there);
+            backend.unlock(&mut disk);
+            assert_eq!(backend.get(Bucket::AuthUsers, b"alice").is_some(), there);
+            commit(&mut backend, &mut disk);
+            assert_eq!(backend.get(Bucket::AuthUsers, b"alice"), None);
+        }
+    }
+}
+
+#[test]
 fn an_entry_of_an_earlier_batch_is_read_again_with_the_bug() {
     for (bugs, count) in [(Bugs::NONE, 2), (Bugs::NONE.with(Bug::ReadbufMergeDups), 3)] {
         // Two batches with keys; the second leaves its entry in the write buffer.

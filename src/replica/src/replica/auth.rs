@@ -236,9 +236,9 @@ impl Replica {
             Ok(()) => self.auth.apply(&mut self.backend, self.now, index, command),
             Err(error) => Err(error),
         };
-        // Changes of auth do not wait for the batch to fill.
+        // Changes of auth do not wait for the batch to fill, lest readers miss them; with the bug they do.
         let changed = self.backend.pending() != before;
-        self.commit_wanted |= changed;
+        self.commit_wanted |= changed && !self.config.bugs.has(Bug::DeleteNotInReadBuffer);
         let Some(id) = waiter else { return changed };
         if let (true, Some((name, password, checked))) = (result.is_ok(), self.authenticated(entry)) {
             if checked != self.auth.revision() {

@@ -11,7 +11,7 @@ use crate::membership::{old, Change, Members};
 use crate::raftpb::{ConfState, Entry, EntryType, HardState};
 use crate::snap::SnapDir;
 use crate::wal::{self, fields, Commands, Field, Settings, Small, WalSnapshot};
-use crate::{BootError, Config, DiskCommand, DiskImage, FileName, MemberId, OpId};
+use crate::{BootError, Bug, Config, DiskCommand, DiskImage, FileName, MemberId, OpId};
 
 use super::boot::{founding, Recovered};
 use super::outputs::Outputs;
@@ -59,7 +59,10 @@ pub(super) fn recover(config: &Config, image: &DiskImage, out: &mut Outputs) -> 
         (hard_state, entries) = founding(config);
         unsaved = Some((Some(hard_state.clone()), entries.clone()));
     } else if config.force_new_cluster {
-        hard_state.commit = hard_state.commit.max(backend.consistent_index());
+        // A commit index alone is not synced, so that a crash may take it, and leave a backend that is ahead of it.
+        if !config.bugs.has(Bug::ForceNewDropsCommitted) {
+            hard_state.commit = hard_state.commit.max(backend.consistent_index());
+        }
         entries.retain(|entry| entry.index <= hard_state.commit);
         let changes = changes_to_one_member(config.member, &conf_state, &entries, &mut hard_state)?;
         entries.extend_from_slice(&changes);
