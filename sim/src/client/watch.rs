@@ -417,14 +417,15 @@ impl WatchClient {
         turn.out.push(Action::SetTimer { timer: self.timers.reopen, after: BACKOFF + Span(jitter) });
     }
 
-    /// One response more is consumed: it is granted now, or with others later.
+    /// One response more is consumed: it is granted with others, when a quarter of the window is (as grpc-go updates the
+    /// windows of HTTP/2), or later.
     fn consumed(&mut self, stream_no: u64, turn: &mut Turn<'_>) {
-        if self.settings.consume_delay == Span::ZERO {
-            turn.out.push(Action::Grant { stream_no, responses: 1 });
-            return;
-        }
         self.owed += 1;
-        if self.timers.grant == 0 {
+        if self.settings.consume_delay == Span::ZERO {
+            if self.owed >= (self.settings.window / 4).max(1) {
+                turn.out.push(Action::Grant { stream_no, responses: std::mem::take(&mut self.owed) });
+            }
+        } else if self.timers.grant == 0 {
             self.timers.grant = self.set("watch.consume", self.settings.consume_delay, turn);
         }
     }
