@@ -43,7 +43,8 @@ pub(super) fn settle(history: &History, claims: &Claims, evidence: &Evidence, st
             *slot = *writer;
         }
     }
-    let begun = |tells| Pass {
+    let begun = |tells, whole| Pass {
+        whole,
         operations: &history.operations,
         claims,
         evidence,
@@ -58,11 +59,20 @@ pub(super) fn settle(history: &History, claims: &Claims, evidence: &Evidence, st
         allowance: steps.saturating_add(64 * history.operations.len() as u64),
         reached: 0,
     };
-    let mut pass = begun(false);
+    let mut pass = begun(false, true);
     let mut result = pass.run();
+    if result.is_err() && evidence.horizon > claims.last {
+        // What only watches saw may be what cannot be. Then the answers are in order without it.
+        let open = matches!(result, Err(Trouble::Undecided { .. }));
+        pass = begun(false, false);
+        result = pass.run();
+        if open {
+            pass.lost = Some(claims.last + 1);
+        }
+    }
     if matches!(result, Err(Trouble::Violation(_))) {
         // The same once more: words for every answer that a choice did not fit would cost more than the choices.
-        pass = begun(true);
+        pass = begun(true, false);
         result = pass.run();
     }
     if result.is_err() {
@@ -81,6 +91,8 @@ fn place(revision: Revision) -> usize {
 }
 
 struct Pass<'h> {
+    /// Whether choices must also fit what only watches saw, beyond the last answer.
+    whole: bool,
     operations: &'h [Operation],
     claims: &'h Claims,
     evidence: &'h Evidence,
@@ -133,7 +145,7 @@ impl Pass<'_> {
                 revision += 1;
                 continue;
             };
-            if revision > self.claims.last {
+            if revision > self.claims.last && !self.whole {
                 // Only watches saw this far. What they saw is no answer, so nothing is wrong yet; their checks will
                 // say.
                 self.store.rollback(revision - 1);

@@ -1,6 +1,11 @@
 //! Right histories are right, and each way of corrupting one is refused by the check named for it.
 
-use detcd_replica::history::Outcome;
+use detcd_replica::api::{
+    DeleteRangeRequest, Header, KeyRange, KeyValue, PutRequest, RangeEnd, Request, WatchBody, WatchCreate, WatchEvent,
+    WatchEventKind, WatchResponse,
+};
+use detcd_replica::history::{History, Operation, Outcome, Watch};
+use detcd_replica::{MemberId, WatchId};
 
 use super::generate::{history, Shape};
 use crate::{judge, JudgeOptions};
@@ -55,4 +60,58 @@ fn what_is_undecided_is_held_against_nobody() {
         undecided += u32::from(judgement.undecided.is_some());
     }
     assert!(undecided > 100, "{undecided} were undecided");
+}
+
+/// No answer names a revision; a watch saw four. One of two deletes made the second of them, and only the other can have
+/// made the fourth, so that the likelier choice for the second must be taken back.
+#[test]
+fn what_only_watches_saw_is_put_in_order_by_trying() {
+    let wide = KeyRange { start: "a".into(), end: RangeEnd::Before("c".into()) };
+    let delete = |range| Request::DeleteRange(DeleteRangeRequest { range, prev_kv: false });
+    let requests = [
+        Request::Put(PutRequest::of("a", "1")),
+        Request::Put(PutRequest::of("b", "2")),
+        delete(KeyRange::single("a")),
+        delete(wide),
+    ];
+    let member = MemberId(1);
+    let operations = requests.into_iter().zip(1u32..).map(|(request, client)| {
+        let (call, user) = (u64::from(client), String::new());
+        Operation { client, member, user, call, request, outcome: Outcome::Unknown { at: Some(100) } }
+    });
+    let event = |kind, key: &'static str, value: &'static str, mod_revision| {
+        let (create_revision, version) = if kind == WatchEventKind::Put { (mod_revision, 1) } else { (0, 0) };
+        let kv = KeyValue { key: key.into(), value: value.into(), create_revision, mod_revision, version, lease: 0 };
+        WatchEvent { kind, kv, prev_kv: None }
+    };
+    let says = |at, revision, body| {
+        let header = Header { member, revision, raft_term: 2 };
+        (at, WatchResponse { watch: Some(WatchId(0)), header, body })
+    };
+    let (put, gone) = (WatchEventKind::Put, WatchEventKind::Delete);
+    let seen = |last: WatchEvent| {
+        let events =
+            [event(put, "a", "1", 2), event(gone, "a", "", 3), event(put, "b", "2", 4), last].map(|event| vec![event]);
+        let told = events.into_iter().zip(5u64..).map(|(event, at)| says(at, 5, WatchBody::Events(event)));
+        let request = WatchCreate {
+            watch: WatchId(0),
+            range: KeyRange::prefix(""),
+            start_revision: 1,
+            prev_kv: false,
+            progress_notify: false,
+            no_put: false,
+            no_delete: false,
+        };
+        let responses = std::iter::once(says(4, 1, WatchBody::Created)).chain(told).collect();
+        let (client, user, progress_requests) = (9, String::new(), Vec::new());
+        let resumes = None;
+        Watch { client, member, user, resumes, call: 3, request, responses, progress_requests, complete: false }
+    };
+    let judged = |last| {
+        let history = History { operations: operations.clone().collect(), watches: vec![seen(last)] };
+        judge(&history, &JudgeOptions::default()).findings
+    };
+    assert_eq!(judged(event(gone, "b", "", 5)), []);
+    let found = judged(event(gone, "c", "", 5));
+    assert_eq!(found.iter().map(|finding| finding.check).collect::<Vec<_>>(), ["watch-reliable"]);
 }
