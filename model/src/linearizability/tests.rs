@@ -62,8 +62,9 @@ fn what_is_undecided_is_held_against_nobody() {
     assert!(undecided > 100, "{undecided} were undecided");
 }
 
-/// No answer names a revision; a watch saw four. One of two deletes made the second of them, and only the other can have
-/// made the fourth, so that the likelier choice for the second must be taken back.
+/// No answer names a revision; a watch saw five. One of two deletes made the second of them, and only the other can have
+/// made the fourth, so that the likelier choice for the second must be taken back. Else nobody seems to have made the
+/// fifth, though that is certain.
 #[test]
 fn what_only_watches_saw_is_put_in_order_by_trying() {
     let wide = KeyRange { start: "a".into(), end: RangeEnd::Before("c".into()) };
@@ -73,6 +74,7 @@ fn what_only_watches_saw_is_put_in_order_by_trying() {
         Request::Put(PutRequest::of("b", "2")),
         delete(KeyRange::single("a")),
         delete(wide),
+        Request::Put(PutRequest::of("z", "3")),
     ];
     let member = MemberId(1);
     let operations = requests.into_iter().zip(1u32..).map(|(request, client)| {
@@ -90,9 +92,9 @@ fn what_only_watches_saw_is_put_in_order_by_trying() {
     };
     let (put, gone) = (WatchEventKind::Put, WatchEventKind::Delete);
     let seen = |last: WatchEvent| {
-        let events =
-            [event(put, "a", "1", 2), event(gone, "a", "", 3), event(put, "b", "2", 4), last].map(|event| vec![event]);
-        let told = events.into_iter().zip(5u64..).map(|(event, at)| says(at, 5, WatchBody::Events(event)));
+        let deleted = event(gone, "a", "", 3);
+        let events = [event(put, "a", "1", 2), deleted, event(put, "b", "2", 4), last, event(put, "z", "3", 6)];
+        let told = events.into_iter().zip(5u64..).map(|(event, at)| says(at, 6, WatchBody::Events(vec![event])));
         let request = WatchCreate {
             watch: WatchId(0),
             range: KeyRange::prefix(""),
