@@ -1,10 +1,10 @@
 //! C2, for elections: only the leader proclaims, and observers see leaders in their order.
 //!
-//! A candidate's key has the value `runs c1-2`, and the leader is the oldest candidate of its election: of the keys with
-//! the same prefix up to the last `/`. A value `leads c1-3` is a proclamation, and may only be put where the leader's
-//! key was (etcd's `concurrency.Election`: proclaim compares the creation of the key). Who asks for the oldest key
-//! observes: what was created later leads later, so that no observer may be shown an older leader than one whom another
-//! had been shown before.
+//! A candidate's key has the value `runs c1-2`, and the leader is the oldest candidate of its election: of the keys
+//! with the same prefix up to the last `/`. A value `leads c1-3` is a proclamation, and may only be put where the
+//! leader's key was (etcd's `concurrency.Election`: proclaim compares the creation of the key). Who asks for the oldest
+//! key observes: what was created later leads later, so that no observer may be shown an older leader than one whom
+//! another had been shown before.
 
 use std::collections::BTreeMap;
 

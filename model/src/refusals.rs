@@ -1,8 +1,8 @@
 //! Refusals: what is refused as malformed is malformed.
 //!
-//! A request without a key, with a value or a lease beside the wish to keep it, with too many operations, or that changes a
-//! key twice is refused before anybody looks at the store. The specification says which are; that such a request is never
-//! answered is seen where answers are held against it.
+//! A request without a key, with a value or a lease beside the wish to keep it, with too many operations, or that
+//! changes a key twice is refused before anybody looks at the store. The specification says which are; that such a
+//! request is never answered is seen where answers are held against it.
 
 use detcd_replica::api::Error;
 use detcd_replica::history::{Finding, History, Outcome};

@@ -1,8 +1,8 @@
 //! Sessions: who reads with a fence is never shown a state older than one that it has been shown before.
 //!
-//! etcd promises that only for linearizable reads, which are judged elsewhere. A client may have it for serializable ones,
-//! too, when it refuses answers of a lower revision than it has seen, and asks another member. So this is a check of
-//! clients as well as of members, and only for histories whose clients do so, such as those of detcd's own runs.
+//! etcd promises that only for linearizable reads, which are judged elsewhere. A client may have it for serializable
+//! ones, too, when it refuses answers of a lower revision than it has seen, and asks another member. So this is a check
+//! of clients as well as of members, and only for histories whose clients do so, such as those of detcd's own runs.
 
 use std::collections::BTreeMap;
 

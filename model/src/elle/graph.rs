@@ -1,9 +1,9 @@
 //! Which transaction must come before which, and the cycles in that.
 //!
-//! Four kinds of edges: `ww`, one appended right after the other; `wr`, one read what the other appended last; `rw`, one
-//! did not see what the other appended next; and real time, one had ended when the other was called. Cycles are named as
-//! Elle does, by the kinds that they need: G0 (only `ww`), G1c (also `wr`), G-single (one `rw`), G2-item (more),
-//! each with `-realtime` where they need that, too.
+//! Four kinds of edges: `ww`, one appended right after the other; `wr`, one read what the other appended last; `rw`,
+//! one did not see what the other appended next; and real time, one had ended when the other was called. Cycles are
+//! named as Elle does, by the kinds that they need: G0 (only `ww`), G1c (also `wr`), G-single (one `rw`), G2-item
+//! (more), each with `-realtime` where they need that, too.
 
 use std::collections::{BTreeMap, VecDeque};
 

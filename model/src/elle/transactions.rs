@@ -1,10 +1,10 @@
 //! What each transaction of a history read and appended.
 //!
 //! Every request that was answered is a transaction, a single put or get too: what its branch did. An append says what
-//! its writer had read there; that is a read of the same transaction, and stands or falls with it. A request without
-//! an answer is a transaction that counts once its elements are seen; one that was refused, and the branch that was not
-//! taken, have appended nothing. Reads that may be stale, or are of the past or of a part, say nothing here, nor does what
-//! transactions inside of transactions do.
+//! its writer had read there; that is a read of the same transaction, and stands or falls with it. A request without an
+//! answer is a transaction that counts once its elements are seen; one that was refused, and the branch that was not
+//! taken, have appended nothing. Reads that may be stale, or are of the past or of a part, say nothing here, nor does
+//! what transactions inside of transactions do.
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,13 @@
 //! Evidence of writes that were never answered: a value at a revision that nobody claims was written by one of them.
 //!
 //! Values in detcd's workloads are unique to a write, so that one sight of a value usually settles its place. Where two
-//! writes could have written what was seen, the evidence only narrows the search.
+//! writes could have written what was seen, the evidence only narrows the search. A put that keeps the value that is there
+//! may show any.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use detcd_replica::api::{
-    Key, KeyValue, Request, RequestOp, ResponseBody, Revision, Value, WatchBody, WatchEvent, WatchEventKind,
+    Key, KeyValue, PutRequest, Request, RequestOp, ResponseBody, Revision, Value, WatchBody, WatchEvent, WatchEventKind,
 };
 use detcd_replica::history::{Finding, History, Operation, Outcome};
 
@@ -45,14 +46,9 @@ pub(super) fn gather(history: &History, claims: &Claims, findings: &mut Vec<Find
     }
     let room = Revision::try_from(claims.unknown.len()).expect("a history fits in memory");
     let limit = claims.last + room;
-    let mut puts: BTreeMap<(&Key, &Value), Vec<u32>> = BTreeMap::new();
+    let mut puts = Puts::default();
     for place in &claims.unknown {
-        each_put(&history.operations[*place as usize].request, &mut |key, value| {
-            let writers = puts.entry((key, value)).or_default();
-            if writers.last() != Some(place) {
-                writers.push(*place);
-            }
-        });
+        each_put(&history.operations[*place as usize].request, &mut |put| puts.add(put, *place));
     }
     let open = |revision: Revision| {
         let index = usize::try_from(revision).unwrap_or(0);
@@ -72,13 +68,14 @@ pub(super) fn gather(history: &History, claims: &Claims, findings: &mut Vec<Find
                 return;
             }
             evidence.mark(kv.mod_revision, put_mark(kv));
-            let Some(writers) = puts.get(&(&kv.key, &kv.value)) else {
+            let writers = puts.of(kv);
+            if writers.is_empty() {
                 if !kv.value.is_empty() {
                     findings.extend(nobody_wrote(history, operation, kv));
                 }
                 return;
-            };
-            if !evidence.settle(kv.mod_revision, writers) {
+            }
+            if !evidence.settle(kv.mod_revision, &writers) {
                 let writer = &history.operations[writers[0] as usize];
                 let summary = format!("{} is of a write that was seen at another revision", words::key_value(kv));
                 findings.push(violation(operation, summary, [writer].into_iter()));
@@ -92,12 +89,14 @@ pub(super) fn gather(history: &History, claims: &Claims, findings: &mut Vec<Find
                 for kv in [Some(kv), prev_kv.as_ref()].into_iter().flatten().filter(|kv| open(kv.mod_revision)) {
                     if *kind == WatchEventKind::Delete && prev_kv.as_ref() != Some(kv) {
                         evidence.mark(kv.mod_revision, Mark::Delete { key: kv.key.clone() });
-                    } else if let Some(writers) = puts.get(&(&kv.key, &kv.value)) {
-                        if evidence.settle(kv.mod_revision, writers) {
+                    } else {
+                        let writers = puts.of(kv);
+                        if writers.is_empty() {
+                            continue;
+                        }
+                        if evidence.settle(kv.mod_revision, &writers) {
                             evidence.mark(kv.mod_revision, put_mark(kv));
                         }
-                    } else {
-                        continue;
                     }
                     evidence.horizon = evidence.horizon.max(kv.mod_revision);
                 }
@@ -109,22 +108,15 @@ pub(super) fn gather(history: &History, claims: &Claims, findings: &mut Vec<Find
 
 impl Evidence {
     /// Takes what a serializable read shows for true where that is possible; whether it is, its own check will say.
-    fn hint(
-        &mut self,
-        header: Revision,
-        body: &ResponseBody,
-        puts: &BTreeMap<(&Key, &Value), Vec<u32>>,
-        open: &dyn Fn(Revision) -> bool,
-    ) {
+    fn hint(&mut self, header: Revision, body: &ResponseBody, puts: &Puts<'_>, open: &dyn Fn(Revision) -> bool) {
         self.horizon = self.horizon.max(header);
         each_kv(body, &mut |kv| {
             if !open(kv.mod_revision) {
                 return;
             }
-            if let Some(writers) = puts.get(&(&kv.key, &kv.value)) {
-                if self.settle(kv.mod_revision, writers) {
-                    self.mark(kv.mod_revision, put_mark(kv));
-                }
+            let writers = puts.of(kv);
+            if !writers.is_empty() && self.settle(kv.mod_revision, &writers) {
+                self.mark(kv.mod_revision, put_mark(kv));
             }
         });
     }
@@ -152,6 +144,32 @@ impl Evidence {
     }
 }
 
+/// The puts of writes without an answer: by key, and by value where they bring one.
+#[derive(Default)]
+struct Puts<'h>(BTreeMap<(&'h Key, Option<&'h Value>), Vec<u32>>);
+
+impl<'h> Puts<'h> {
+    fn add(&mut self, put: &'h PutRequest, place: u32) {
+        let writers = self.0.entry((&put.key, (!put.ignore_value).then_some(&put.value))).or_default();
+        if writers.last() != Some(&place) {
+            writers.push(place);
+        }
+    }
+
+    /// The writes that could show this.
+    fn of(&self, kv: &KeyValue) -> Vec<u32> {
+        let mut writers: Vec<u32> = [Some(&kv.value), None]
+            .into_iter()
+            .filter_map(|value| self.0.get(&(&kv.key, value)))
+            .flatten()
+            .copied()
+            .collect();
+        writers.sort_unstable();
+        writers.dedup();
+        writers
+    }
+}
+
 fn put_mark(kv: &KeyValue) -> Mark {
     // A range of keys only shows no values, so an empty one says nothing.
     Mark::Put { key: kv.key.clone(), value: (!kv.value.is_empty()).then(|| kv.value.clone()) }
@@ -160,7 +178,7 @@ fn put_mark(kv: &KeyValue) -> Mark {
 fn nobody_wrote(history: &History, about: &Operation, kv: &KeyValue) -> Option<Finding> {
     let writer = history.operations.iter().find(|operation| {
         let mut wrote = false;
-        each_put(&operation.request, &mut |key, value| wrote |= *key == kv.key && *value == kv.value);
+        each_put(&operation.request, &mut |put| wrote |= put.key == kv.key && put.value == kv.value);
         wrote
     });
     let summary = match writer.map(|writer| &writer.outcome) {
@@ -174,11 +192,11 @@ fn nobody_wrote(history: &History, about: &Operation, kv: &KeyValue) -> Option<F
 }
 
 /// Every put that the request may do, in any branch.
-pub(super) fn each_put<'r>(request: &'r Request, visit: &mut dyn FnMut(&'r Key, &'r Value)) {
-    fn ops<'r>(list: &'r [RequestOp], visit: &mut dyn FnMut(&'r Key, &'r Value)) {
+fn each_put<'r>(request: &'r Request, visit: &mut dyn FnMut(&'r PutRequest)) {
+    fn ops<'r>(list: &'r [RequestOp], visit: &mut dyn FnMut(&'r PutRequest)) {
         for op in list {
             match op {
-                RequestOp::Put(put) => visit(&put.key, &put.value),
+                RequestOp::Put(put) => visit(put),
                 RequestOp::Txn(txn) => {
                     ops(&txn.success, visit);
                     ops(&txn.failure, visit);
@@ -188,7 +206,7 @@ pub(super) fn each_put<'r>(request: &'r Request, visit: &mut dyn FnMut(&'r Key, 
         }
     }
     match request {
-        Request::Put(put) => visit(&put.key, &put.value),
+        Request::Put(put) => visit(put),
         Request::Txn(txn) => {
             ops(&txn.success, visit);
             ops(&txn.failure, visit);

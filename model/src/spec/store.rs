@@ -78,10 +78,16 @@ impl Store {
 
     /// The events of a revision, as a watch over everything with previous values sees them.
     pub fn events(&self, revision: Revision) -> Vec<WatchEvent> {
-        self.changes(revision, revision)
+        let changes = self.changes(revision, revision);
+        changes
             .iter()
             .map(|change| {
-                let (key, record, before) = self.change(change);
+                let (key, record, mut before) = self.change(change);
+                // A transaction may change a key twice; what was before is what was before it.
+                if before.is_some_and(|before| before.mod_revision == revision) {
+                    let mut all = changes.iter().map(|change| self.change(change));
+                    before = all.find(|(of, ..)| *of == key).and_then(|(.., before)| before);
+                }
                 let kind = if record.is_tombstone() { WatchEventKind::Delete } else { WatchEventKind::Put };
                 WatchEvent { kind, kv: record.key_value(key), prev_kv: before.map(|record| record.key_value(key)) }
             })

@@ -8,6 +8,9 @@ mod content;
 mod resumed;
 mod sequence;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use detcd_replica::api::{KeyRange, Revision, WatchBody, WatchEvent, WatchEventKind};
@@ -142,14 +145,16 @@ impl<'h> Seen<'h> {
         })
     }
 
-    /// The change of the log that an event tells of.
+    /// The change of the log that an event tells of, and what was there before its revision.
     fn change_of(&self, event: &WatchEvent) -> Option<Expected<'h>> {
         let revision = event.kv.mod_revision;
         let store = &self.truth.store;
         let changes = store.changes(revision, revision).iter().map(|change| store.change(change));
-        changes
-            .map(|(key, record, before)| Expected { key, record, before })
-            .find(|expected| *expected.key == event.kv.key)
+        let mut changes = changes.filter(|(key, ..)| **key == event.kv.key);
+        let (key, record, before) = changes.next()?;
+        let is_told = |record: &Record| record.is_tombstone() == (event.kind == WatchEventKind::Delete);
+        let record = if is_told(record) { record } else { changes.map(|change| change.1).find(|it| is_told(it))? };
+        Some(Expected { key, record, before })
     }
 
     fn doubtful(&self, event: &WatchEvent) -> bool {

@@ -183,8 +183,8 @@ section! {
     Workload {
         /// The mix of requests.
         name: Mix = Mix::EtcdPut, 0, 0,
-            "etcd-put, etcd-mix, kubernetes, kubernetes-nodes, lease-ttl, quota, lock, auth, watch-window, election, append \
-             or txn-nested";
+            "etcd-put, etcd-mix, kubernetes, kubernetes-nodes, lease-ttl, quota, lock, auth, watch-window, election, \
+             append, txn-nested";
         /// Keys in use at a time; nodes, locks, elections or lists, for the workloads kubernetes-nodes, lock, election and
         /// append.
         keys: u64 = 10, 1, 100_000, "keys";
@@ -202,8 +202,8 @@ section! {
         /// or changes users and roles (auth).
         administrator_period: Time = Time::millis(100), 1_000_000, HOUR, "time";
         /// A write under a lock, or of a leader, compares the creation of the key that gives the right to it (lock,
-        /// election), and who appends to a list compares its last change (append); if not, it may come when the right is
-        /// lost, and another's append may be.
+        /// election), and who appends to a list compares its last change (append); if not, it may come when the right
+        /// is lost, and another's append may be.
         fenced: bool = true, 0, 0, "true or false";
         /// Mean time between compactions by a client of its own; 0 is none. etcd's robustness tests: 200ms.
         compaction_period: Time = Time::millis(0), 0, HOUR, "time";

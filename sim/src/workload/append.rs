@@ -2,8 +2,8 @@
 //!
 //! A transaction of one to four operations, each an append or a read of one of a few lists. With appends it is done
 //! optimistically: its lists are read, all at one revision, sometimes stale; then one request puts them back longer, if
-//! none has changed since, else it reads them again for the next attempt. Without a compare (`fenced = false`) another's
-//! append may be lost. What only reads is one request.
+//! none has changed since, else it reads them again for the next attempt. Without a compare (`fenced = false`)
+//! another's append may be lost. What only reads is one request.
 //!
 //! A list is `[c1-1 c2-1|c3-4]`: what its writer had read, and what it appends. When an attempt has no answer the lists
 //! are read, and if it is not in there it is tried again, as `c3-4.2`: that both happen cannot be, as both compare and

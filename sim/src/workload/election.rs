@@ -1,11 +1,12 @@
-//! `election`: clients that campaign, lead, proclaim and resign, as etcd's `concurrency.Election` does it, and observers.
+//! `election`: clients that campaign, lead, proclaim and resign, as etcd's `concurrency.Election` does it, and
+//! observers.
 //!
 //! Who is first in an election's queue ([`super::queue`]) leads. A candidate's key says `runs c1-2`; a leader proclaims
-//! `leads c1-3` there, one to three times, looks who leads in between, and resigns by deleting its key, or by the end of
-//! its session. Fenced, as etcd does it, a proclamation compares the creation of the leader's key; unfenced it is a put,
-//! which may arrive when its client has resigned. One that has no answer makes its client resign; half of those who have
-//! resigned run again in the same session. Every fourth client only asks who leads. As in etcd, a candidate that has
-//! waited does not look whether its own key is still there.
+//! `leads c1-3` there, one to three times, looks who leads in between, and resigns by deleting its key, or by the end
+//! of its session. Fenced, as etcd does it, a proclamation compares the creation of the leader's key; unfenced it is a
+//! put, which may arrive when its client has resigned. One that has no answer makes its client resign; half of those
+//! who have resigned run again in the same session. Every fourth client only asks who leads. As in etcd, a candidate
+//! that has waited does not look whether its own key is still there.
 
 use bytes::Bytes;
 use detcd_replica::api::{

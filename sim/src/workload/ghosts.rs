@@ -1,4 +1,5 @@
-//! The membership client that makes a mistake: it adds voters that never start, as with a wrong URL, and takes them back.
+//! The membership client that makes a mistake: it adds voters that never start, as with a wrong URL, and takes them
+//! back.
 //!
 //! One cycle adds three, one after the other, and removes them, the last first. In a cluster of three etcd takes two:
 //! with the third, those that have started would be no quorum any more (etcd#11640). What has no answer, or is refused

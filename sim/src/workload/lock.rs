@@ -1,9 +1,9 @@
 //! `lock`: clients that take turns behind a lock, as etcd's `concurrency` package does it, and write what it guards.
 //!
-//! Who is first in the lock's queue ([`super::queue`]) owns it. Under the lock a client reads what is guarded and writes
-//! `mine<theirs`: its new name, and the one that it has read. Fenced, a write is a transaction that compares the creation
-//! of the client's key; unfenced it is a put, which may arrive when the lock has long been another's. After a write
-//! without an answer a client gives up its session. One waiter in three dozes, and keeps nothing alive.
+//! Who is first in the lock's queue ([`super::queue`]) owns it. Under the lock a client reads what is guarded and
+//! writes `mine<theirs`: its new name, and the one that it has read. Fenced, a write is a transaction that compares the
+//! creation of the client's key; unfenced it is a put, which may arrive when the lock has long been another's. After a
+//! write without an answer a client gives up its session. One waiter in three dozes, and keeps nothing alive.
 
 use bytes::Bytes;
 use detcd_replica::api::{Key, Request, RequestOp, Response, ResponseBody, TxnRequest};

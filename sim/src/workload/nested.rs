@@ -1,10 +1,10 @@
 //! `txn-nested`: transactions in transactions, up to three deep, with everything that may stand in one.
 //!
 //! Compares of every target and result, of one key or a range, half of them by what the client knows; reads with orders
-//! and limits, puts that attach leases or keep what is there, deletes of a key or a range, in both branches. Keys are few,
-//! so that a key is now and then written twice in one transaction, which etcd refuses; and one transaction in sixty has
-//! more operations than it may have. Out of 100 requests 76 are transactions, 8 lists, 4 puts, 4 deletes, 5 grants of
-//! leases that outlive the run, and 3 revocations.
+//! and limits, puts that attach leases or keep what is there, deletes of a key or a range, in both branches. Keys are
+//! few, so that a key is now and then written twice in one transaction, which etcd refuses; and one transaction in
+//! sixty has more operations than it may have. Out of 100 requests 76 are transactions, 8 lists, 4 puts, 4 deletes, 5
+//! grants of leases that outlive the run, and 3 revocations.
 
 use std::collections::BTreeMap;
 

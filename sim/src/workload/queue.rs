@@ -1,9 +1,9 @@
 //! A session in a queue, as etcd's `concurrency` package has it for its locks and its elections.
 //!
-//! A session is a lease. Who queues up creates a key of its own under a prefix, with the lease, and is first when no key
-//! there is older; else it waits until the next older one is gone. One that is awake keeps its session alive meanwhile.
-//! Who has waited may make sure that it is still there before it takes itself for the first. Whatever has no answer is
-//! undone by the end of the session. Knows nothing of what being first is good for.
+//! A session is a lease. Who queues up creates a key of its own under a prefix, with the lease, and is first when no
+//! key there is older; else it waits until the next older one is gone. One that is awake keeps its session alive
+//! meanwhile. Who has waited may make sure that it is still there before it takes itself for the first. Whatever has no
+//! answer is undone by the end of the session. Knows nothing of what being first is good for.
 
 use bytes::Bytes;
 use detcd_replica::api::{

@@ -84,7 +84,7 @@ impl Seen {
                             RequestOp::Range(range) => self.read(range, body),
                             RequestOp::Put(put) => self.put(&put.key, at),
                             RequestOp::DeleteRange(delete) => self.keys.retain(|key, _| !delete.range.contains(key)),
-                            // No workload nests transactions.
+                            // What is nested is not kept track of: the workload that nests does that itself.
                             RequestOp::Txn(_) => {}
                         }
                     }
