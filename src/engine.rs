@@ -314,6 +314,7 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
     checks.extend([detcd_model::effects::CHECK, "liveness"]);
     let count = |key: &str| outcome.tally.get(key).copied().unwrap_or(0);
     let inside = judge_inside(&outcome.history, &invariants.borrow());
+    let inside = inside.or_else(|| not_accused(&outcome, &invariants.borrow()));
     let (verdict, finding) = match (outcome.failure, judgement.findings.into_iter().next().or(inside)) {
         (Some(Failure::Panic(finding)), _) => (Verdict::Panic, Some(finding)),
         (Some(Failure::Finding(finding)), _) => (Verdict::Violation, Some(finding)),
@@ -393,6 +394,21 @@ fn judge_inside(history: &History, invariants: &Invariants) -> Option<Finding> {
     }
     let early = invariants.early_expiry(history);
     early.or_else(|| detcd_model::effects::check(history, &invariants.requests()))
+}
+
+/// A damaged value that nobody has found, though the scenario says that it must be.
+fn not_accused(outcome: &detcd_sim::Outcome, invariants: &Invariants) -> Option<Finding> {
+    let name = &outcome.scenario.checks.corrupt_alarm;
+    let (named, accused) = match fault::Target::parse(name)? {
+        fault::Target::Member(id) => (format!("alarm names {id}"), Some(id)),
+        _ => ("alarm stands".to_owned(), None),
+    };
+    let damaged = outcome.faults.iter().any(|(kind, count)| *kind == "value-damage" && *count > 0);
+    if !damaged || invariants.premise_lost() || invariants.holds_for_corrupt(accused) {
+        return None;
+    }
+    let summary = format!("a value was damaged, and no CORRUPT {named}");
+    Some(Finding { check: "Q1", side: Side::WhiteBox, at: outcome.events, summary, details: Vec::new() })
 }
 
 fn undecided(reason: String, at: Moment) -> Finding {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use detcd_replica::{Bug, Bugs, Config, MemberId, TokenKind};
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{EpisodeSpec, Kind};
+use crate::fault::{EpisodeSpec, Kind, Target};
 use field::{section, Amount};
 use span::Time;
 
@@ -320,6 +320,8 @@ section! {
     Checks {
         /// Each database after each commit, too.
         every_commit: bool = false, 0, 0, "true or false";
+        /// When the run ends and a value was damaged, a CORRUPT alarm stands that names this member, as `n3`, or `any`.
+        corrupt_alarm: String = String::new(), 0, 0, "member";
     }
 }
 
@@ -460,6 +462,14 @@ impl Scenario {
         for (place, episode) in self.faults.episodes.iter().enumerate() {
             let refuse = |reason| ScenarioError::new("faults", &format!("episodes[{place}]"), reason);
             episode.resolve(self.cluster.members).map_err(refuse)?;
+        }
+        let accused = &self.checks.corrupt_alarm;
+        if !accused.is_empty() && !matches!(Target::parse(accused), Some(Target::Member(_) | Target::Any)) {
+            return Err(ScenarioError::new(
+                "checks",
+                "corrupt_alarm",
+                format!("`{accused}` is no member like n3, nor any"),
+            ));
         }
         let member = MemberId(1);
         let refuse = |error: detcd_replica::ConfigError| ScenarioError::new("replica", error.field, error.reason);
