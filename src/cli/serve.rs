@@ -358,3 +358,45 @@ fn parse_token(text: &str) -> Result<TokenKind, String> {
         _ => Err(format!("{text}: a token is simple or jwt")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_gos() {
+        let parsed = |text| parse_span(text).map(|span| span.0).ok();
+        assert_eq!(parsed("1h30m"), Some(5_400_000_000_000));
+        assert_eq!((parsed("0s"), parsed("0"), parsed("250ms")), (Some(0), Some(0), Some(250_000_000)));
+        for wrong in ["", "5", "s", "1.5h", "-1s", "1d", "99999999999h"] {
+            assert_eq!(parsed(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn retention_is_hours_revisions_or_a_time() {
+        use AutoCompaction::{Off, Periodic, Revisions};
+        for (mode, text, kept) in [
+            ("periodic", "0", Off),
+            ("revision", "0", Off),
+            ("periodic", "2", Periodic(Span::secs(7200))),
+            ("periodic", "30m", Periodic(Span::secs(1800))),
+            ("periodic", "0s", Off),
+            ("revision", "1000", Revisions(1000)),
+        ] {
+            assert_eq!(parse_retention(mode, text), Ok(kept), "{mode} {text}");
+        }
+        for (mode, text) in [("periodic", "-1"), ("periodic", "x"), ("revision", "5m"), ("periodic", "9ns")] {
+            assert!(parse_retention(mode, text).is_err(), "{mode} {text}");
+        }
+    }
+
+    #[test]
+    fn gates_are_named() {
+        let gates = parse_gates("InitialCorruptCheck=true,CompactHashCheck=false").expect("two gates");
+        assert!(gates.initial_corrupt_check && !gates.compact_hash_check);
+        for wrong in ["InitialCorruptCheck", "InitialCorruptCheck=yes", "LeaseCheckpoint=true"] {
+            assert!(parse_gates(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -5,7 +5,9 @@
 //! whole database is in memory, and one thread does the work.
 
 mod calls;
+mod cert;
 mod disk;
+mod gateway;
 mod grpc;
 mod http;
 mod incoming;
@@ -269,6 +271,7 @@ fn configure(options: &Options, identity: &Identity) -> Config {
     config.auth.token = options.auth_token.clone();
     config.auth.bcrypt_cost = options.bcrypt_cost;
     config.auth.simple_token_ttl = options.auth_token_ttl;
+    config.auth.client_cert = options.client_tls.client_cert_auth;
     config.auto_compaction = options.auto_compaction;
     config.initial_corrupt_check = options.initial_corrupt_check;
     config.corrupt_check_time = options.corrupt_check_time;

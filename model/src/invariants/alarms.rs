@@ -82,8 +82,8 @@ impl Alarms {
 }
 
 impl Invariants {
-    /// Whether an alarm stands that this member's data are corrupt, or anybody's, as of the newest entry that anyone has
-    /// applied.
+    /// Whether an alarm stands that this member's data are corrupt, or anybody's, as of the newest entry that anyone
+    /// has applied.
     pub fn holds_for_corrupt(&self, member: Option<MemberId>) -> bool {
         self.alarms.accuse(member)
     }
