@@ -8,6 +8,7 @@ mod database;
 mod evidence;
 mod inspect;
 mod past;
+mod restart;
 mod restore;
 pub(crate) mod selftest;
 
@@ -22,7 +23,7 @@ use detcd_model::explore;
 use detcd_model::invariants::Invariants;
 use detcd_model::{jsonl, JudgeOptions, Judgement};
 use detcd_replica::history::{Finding, History, Moment, Side};
-use detcd_replica::time::Monotonic;
+use detcd_replica::time::{Monotonic, Span};
 use detcd_replica::{Bugs, DiskImage, FileName, MemberId, OpId, Output, View};
 use detcd_sim::decide::Label;
 use detcd_sim::{disk, fault, Failure, Observer, Unobserved};
@@ -294,9 +295,22 @@ impl Observer for WhiteBox {
 /// # Errors
 /// The scenario cannot be run. A panic of a replica is a verdict, not an error.
 pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) -> Result<RunReport, EngineError> {
+    let (report, history) = run_once(name, world, seed, options)?;
+    let at = world.restore.at.0;
+    if at == Span::ZERO || options.past.is_some() || report.verdict != Verdict::Pass {
+        return Ok(report);
+    }
+    restart::go_on(report, &history, world, options, at)
+}
+
+/// One cluster's run, and what its clients saw.
+fn run_once(name: &str, world: &World, seed: u64, options: &RunOptions) -> Result<(RunReport, History), EngineError> {
     let (scenario, asked) = settle(world, seed, options)?;
     let invariants = Rc::new(RefCell::new(Invariants::new(&[])));
     let mut outcome = detcd_sim::run(&scenario, &asked, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
+        if let Some(saved) = options.past.as_ref().and_then(|past| past.saved.clone()) {
+            return Box::new(restart::Verifier(saved));
+        }
         if options.judges == Judges::BlackBox || options.past.is_some() {
             return Box::new(Unobserved);
         }
@@ -329,7 +343,7 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
     if options.trace {
         jsonl::write(&outcome.history, &mut history).expect("memory can always be written to");
     }
-    Ok(RunReport {
+    let report = RunReport {
         scenario: name.to_owned(),
         seed,
         verdict,
@@ -356,7 +370,8 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
         measures: outcome.measures,
         trace: outcome.trace,
         history: String::from_utf8(history).expect("JSON is UTF-8"),
-    })
+    };
+    Ok((report, outcome.history))
 }
 
 /// The world's own form of what is to be run.
@@ -436,7 +451,7 @@ pub(crate) fn checks() -> Vec<&'static str> {
     let judgement = detcd_model::judge(&History::default(), &JudgeOptions::default());
     let mut checks = detcd_model::invariants::names().to_vec();
     checks.extend(judgement.checks);
-    checks.extend([detcd_model::effects::CHECK, "liveness", "panic", "boot"]);
+    checks.extend([detcd_model::effects::CHECK, "liveness", "panic", "boot", restart::CHECK]);
     let mut seen = BTreeSet::new();
     checks.retain(|check| seen.insert(*check));
     checks

@@ -298,6 +298,15 @@ section! {
 }
 
 section! {
+    /// `[restore]`: a new cluster from what was saved of this one. The scenario must compact nothing.
+    Restore {
+        /// A member's database is saved then, and when the run is over a new cluster is restored from it, and goes through
+        /// the scenario once more; 0 is never.
+        at: Time = Time::millis(0), 0, HOUR, "time";
+    }
+}
+
+section! {
     /// `[membership]`: members that come and go.
     Membership {
         /// Mean time between changes (add a learner, promote it, remove it) or transfers of leadership; 0 is none.
@@ -361,6 +370,8 @@ pub struct Scenario {
     pub faults: Faults,
     /// Members that come and go.
     pub membership: Membership,
+    /// What becomes of a snapshot.
+    pub restore: Restore,
     /// How long.
     pub acts: Acts,
     /// What the judge is shown.
@@ -372,7 +383,7 @@ pub struct Scenario {
 
 impl Scenario {
     /// The sections with their fields, in the order of the file; the first has no name.
-    pub fn sections() -> [(&'static str, &'static [Field]); 14] {
+    pub fn sections() -> [(&'static str, &'static [Field]); 15] {
         const TOP: &[Field] = &[
             Field { name: "name", low: 0, high: 0, unit: "text", about: " Its name.\n" },
             Field { name: "description", low: 0, high: 0, unit: "text", about: " What it shows, in a sentence.\n" },
@@ -411,6 +422,7 @@ impl Scenario {
             ("clock", Clock::FIELDS),
             ("faults", Faults::FIELDS),
             ("membership", Membership::FIELDS),
+            ("restore", Restore::FIELDS),
             ("acts", Acts::FIELDS),
             ("checks", Checks::FIELDS),
         ]
@@ -439,6 +451,7 @@ impl Scenario {
         self.clock.check("clock")?;
         self.faults.check("faults")?;
         self.membership.check("membership")?;
+        self.restore.check("restore")?;
         self.acts.check("acts")?;
         self.checks.check("checks")?;
         one_of("network", &self.network.profile, &NETWORK_PROFILES)?;
