@@ -65,8 +65,8 @@ pub(crate) struct ServeArgs {
     #[arg(help_heading = "Member")]
     watch_progress_notify_interval: u64,
 
-    /// What is compacted without being asked for: what is older than a time (`periodic`), or all but the newest revisions
-    /// (`revision`)
+    /// What is compacted without being asked for: what is older than a time (`periodic`), or all but the newest
+    /// revisions (`revision`)
     #[arg(long, env = "ETCD_AUTO_COMPACTION_MODE", value_name = "MODE", default_value = "periodic")]
     #[arg(value_parser = ["periodic", "revision"], help_heading = "Member")]
     auto_compaction_mode: String,

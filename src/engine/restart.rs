@@ -1,10 +1,11 @@
-//! The story of a scenario with `[restore]`: in the midst of a run a member's database is saved, as `snapshot save` does
-//! it; a new cluster is restored from it, as by `etcdutl snapshot restore`, and goes through the scenario again.
+//! The story of a scenario with `[restore]`: in the midst of a run a member's database is saved, as `snapshot save`
+//! does it; a new cluster is restored from it, as by `etcdutl snapshot restore`, and goes through the scenario again.
 //!
 //! That the restored state is what was saved is verified three times: when the file is made into a database, whenever a
 //! member of the new cluster shows its disk, and by HashKV of all of its members. That it holds every write which a
-//! client of the old cluster was told of is verified from what that client saw. Then the new cluster's clients are judged
-//! with everything that was saved as their past. Only keys are looked at: no compaction may be part of the scenario.
+//! client of the old cluster was told of is verified from what that client saw. Then the new cluster's clients are
+//! judged with everything that was saved as their past. Only keys are looked at: no compaction may be part of the
+//! scenario.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -115,8 +116,8 @@ impl RunReport {
     }
 }
 
-/// Saves the database of a member that runs at that time, the one at place `pick` or the next; and what a new cluster is
-/// restored from. `None` when the run is over by then, or nobody runs.
+/// Saves the database of a member that runs at that time, the one at place `pick` or the next; and what a new cluster
+/// is restored from. `None` when the run is over by then, or nobody runs.
 ///
 /// # Errors
 /// What was saved cannot be restored: a finding, in a sentence.
@@ -142,7 +143,12 @@ pub(super) fn save(
     };
     let database = replica.look_database();
     let file = Bytes::from([&database[..], &Sha256::digest(&database)].concat());
-    let mut subject = found(restored(&saved(&file, HashCheck::Demanded)?)?)?;
+    let founding = restored(&saved(&file, HashCheck::Demanded)?)?;
+    let parsed = Backend::parse(&founding, Bugs::NONE).map_err(|error| EngineError::Asked(error.to_string()))?;
+    if let Some(what) = saved_state.differs(&parsed) {
+        return Err(EngineError::Asked(what));
+    }
+    let mut subject = found(founding)?;
     let past = Past::of(&mut subject, None)?;
     Ok(Some((saved_state, past)))
 }

@@ -1,7 +1,7 @@
 //! etcd's messages as its API documents them, and their JSON.
 //!
-//! A table of its own, beside the encoding of the replica, which `conform` compares it with; the JSON gateway of `serve`
-//! speaks by it.
+//! A table of its own, beside the encoding of the replica, which `conform` compares it with; the JSON gateway of
+//! `serve` speaks by it.
 
 mod proto;
 mod schema;

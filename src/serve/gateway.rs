@@ -1,4 +1,5 @@
-//! etcd's API as JSON over HTTP, as its grpc-gateway serves it: each path of `/v3/` is a call, whose message is the body.
+//! etcd's API as JSON over HTTP, as its grpc-gateway serves it: each path of `/v3/` is a call, whose message is the
+//! body.
 //!
 //! The gateway is a client of the calls like any other: it puts the body into protobuf's form by the table of etcd's
 //! messages, makes the call, and says its answer in JSON. Names are protobuf's, 64-bit numbers are text, bytes are

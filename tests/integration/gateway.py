@@ -1,5 +1,5 @@
-"""What the Python client `etcd3gw`, which speaks JSON over HTTP, makes of a served member; the test that runs it gives the port.
-Ends with 0 when all is as with etcd."""
+"""What the Python client `etcd3gw`, which speaks JSON over HTTP, makes of a served member; the test that runs it gives the
+port. Ends with 0 when all is as with etcd."""
 
 import sys
 import threading

@@ -481,6 +481,48 @@ fn members_come_and_go_with_tls_between_all() {
 }
 
 #[test]
+fn a_member_whose_database_was_damaged_is_found() {
+    let test = "a_member_whose_database_was_damaged_is_found";
+    let Some(program) = Binaries::find(test).map(|binaries| binaries.etcdctl_path()) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut members = found(folder.path(), &["a", "b", "c"], false, &["--corrupt-check-time", "1s"]);
+    let (leads, last) = {
+        let all = Ctl::new(&program, &members.iter().collect::<Vec<_>>());
+        until("health", || all.is_healthy());
+        for number in 10..30 {
+            all.run(&["put", "k", &format!("value-{number}")]);
+        }
+        // Longer than the checks' period: nothing differs so far.
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(all.run(&["alarm", "list"]), "");
+        let status = all.json(&["endpoint", "status"]);
+        let leader = &status[0]["Status"]["leader"];
+        ((0..3).find(|place| &status[*place]["Status"]["header"]["member_id"] == leader), b"value-15")
+    };
+    let damaged = (leads.expect("one of them leads") + 1) % 3;
+    members[damaged].kill();
+    let path = folder.path().join(format!("{}.etcd/member/snap/db", members[damaged].name));
+    let mut database = std::fs::read(&path).expect("its database");
+    let places: Vec<usize> = (0..database.len()).filter(|place| database[*place..].starts_with(last)).collect();
+    assert!(!places.is_empty(), "the value is on disk");
+    places.iter().for_each(|place| database[place + last.len() - 1] ^= 1);
+    std::fs::write(&path, database).expect("it can be written");
+    // Who looks first sees it, and ends; who does not is found by the leader.
+    members[damaged].flags.push("--experimental-initial-corrupt-check".into());
+    members[damaged].start();
+    until("its own check ends it", || members[damaged].log().contains("data inconsistency"));
+    members[damaged].kill();
+    members[damaged].flags.pop();
+    members[damaged].start();
+    let all = Ctl::new(&program, &members.iter().collect::<Vec<_>>());
+    until("the alarm", || all.try_run(&["alarm", "list"]).is_ok_and(|listed| listed.contains("CORRUPT")));
+    let status = all.json(&["endpoint", "status"]);
+    let id = status[damaged]["Status"]["header"]["member_id"].as_u64().expect("an id");
+    assert_eq!(all.run(&["alarm", "list"]).trim(), format!("memberID:{id} alarm:CORRUPT"));
+    all.fails(&["put", "k", "more"], "corrupt cluster");
+}
+
+#[test]
 fn python_clients_work() {
     let test = "python_clients_work";
     let Some(python) = std::env::var_os("DETCD_PYTHON") else {

@@ -300,8 +300,8 @@ section! {
 section! {
     /// `[restore]`: a new cluster from what was saved of this one. The scenario must compact nothing.
     Restore {
-        /// A member's database is saved then, and when the run is over a new cluster is restored from it, and goes through
-        /// the scenario once more; 0 is never.
+        /// A member's database is saved then, and when the run is over a new cluster is restored from it, and goes
+        /// through the scenario once more; 0 is never.
         at: Time = Time::millis(0), 0, HOUR, "time";
     }
 }

@@ -184,8 +184,8 @@ fn damage_record(disk: &mut Disk, nth: u64, how: RecordDamage) -> bool {
     true
 }
 
-/// Changes the last byte of the value with the `nth` newest revision in a database that nobody has open. False when there is
-/// none.
+/// Changes the last byte of the value with the `nth` newest revision in a database that nobody has open. False when
+/// there is none.
 fn damage_value(disk: &mut Disk, nth: u64) -> bool {
     let image = disk.image();
     let Some(data) = image.files.get(&FileName::Db) else { return false };
