@@ -574,7 +574,8 @@ fn a_small_check_of_performance_passes() {
     let members = found(folder.path(), &["a"], false, &[]);
     let ctl = Ctl::new(&program, &[&members[0]]);
     until("health", || ctl.is_healthy());
-    // It takes a minute; a machine that does other things meanwhile makes writes slow, and says nothing of their number.
+    // It takes a minute. A machine that does other things meanwhile makes writes slow, which says nothing of their
+    // number.
     let begun = Instant::now();
     let output = ctl.command(&["check", "perf", "--load", "s", "--auto-compact"]).output().expect("it runs");
     let said = text(&output.stdout);

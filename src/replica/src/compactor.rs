@@ -104,8 +104,8 @@ impl Compactor {
 mod tests {
     use super::*;
 
-    /// Looks as long as `time` goes on, in a member that writes `per_pause` revisions between looks. What was compacted,
-    /// and after how many looks.
+    /// So many looks, in a member that writes `per_pause` revisions between them. What was compacted, and after how
+    /// many looks.
     fn compacted(
         mode: AutoCompaction,
         looks: u64,

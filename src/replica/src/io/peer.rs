@@ -6,8 +6,8 @@ use crate::api::{Error, Key, LeaseId, Revision};
 use crate::membership::Version;
 use crate::{raftpb, MemberId};
 
-/// A message on its way between two members: Raft's, or one about leases or hashes. `MsgSnapshot` goes over a stream of its own,
-/// once with each chunk of the database; the chunks of a stream must arrive in order, and each at most once.
+/// A message on its way between two members: Raft's, or one about leases or hashes. `MsgSnapshot` goes over a stream of
+/// its own, once with each chunk of the database; the chunks of a stream must arrive in order, and each at most once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerMessage {
     /// Sender.
@@ -83,7 +83,8 @@ pub enum HashMessage {
     Answer {
         /// The asking member's name for the question.
         call: u64,
-        /// The answer; or that the revision is compacted there or does not exist yet, or that the member does not serve.
+        /// The answer; or that the revision is compacted there or does not exist yet, or that the member does not
+        /// serve.
         result: Result<HashAnswer, Error>,
     },
 }

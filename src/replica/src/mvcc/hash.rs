@@ -1,4 +1,5 @@
-//! Hashes of the key space, which members compare: of everything up to a revision, and of what each compaction has read.
+//! Hashes of the key space, which members compare: of everything up to a revision, and of what each compaction has
+//! read.
 //!
 //! Members that applied the same entries agree on a hash at the same revision and the same compaction revision, however
 //! far their compactions have come (unless no key lives at the revision: then etcd, and this, hash what is there).

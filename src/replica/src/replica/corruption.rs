@@ -1,9 +1,10 @@
 //! Whether all members hold the same data: etcd's `corruptionChecker`, in its three forms.
 //!
-//! The *initial* check is made by a member that has been one before, before it does anything else: if another member has
-//! another hash at the same revision, it ends. The *periodic* one is the leader's: all members at its own newest revision,
-//! then once more its own. The one by *compactions* is the leader's, too: the hashes that a compaction has left on every
-//! member, of which a majority is right. What the leader finds out becomes a CORRUPT alarm, through the log.
+//! The *initial* check is made by a member that has been one before, before it does anything else: if another member
+//! has another hash at the same revision, it ends. The *periodic* one is the leader's: all members at its own newest
+//! revision, then once more its own. The one by *compactions* is the leader's, too: the hashes that a compaction has
+//! left on every member, of which a majority is right. What the leader finds out becomes a CORRUPT alarm, through the
+//! log.
 //!
 //! etcd's members ask each other over HTTP, one after the other; here a question goes to all at once, beside Raft's
 //! messages, and who has not answered within the time of a request has not answered.
