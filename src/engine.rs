@@ -8,6 +8,7 @@ mod database;
 mod evidence;
 mod inspect;
 mod past;
+mod restart;
 mod restore;
 pub(crate) mod selftest;
 
@@ -22,7 +23,7 @@ use detcd_model::explore;
 use detcd_model::invariants::Invariants;
 use detcd_model::{jsonl, JudgeOptions, Judgement};
 use detcd_replica::history::{Finding, History, Moment, Side};
-use detcd_replica::time::Monotonic;
+use detcd_replica::time::{Monotonic, Span};
 use detcd_replica::{Address, Bugs, DiskImage, FileName, MemberId, OpId, Output, Release, View};
 use detcd_sim::decide::Label;
 use detcd_sim::{disk, fault, Failure, Observer, Unobserved};
@@ -296,9 +297,22 @@ impl Observer for WhiteBox {
 /// # Errors
 /// The scenario cannot be run. A panic of a replica is a verdict, not an error.
 pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) -> Result<RunReport, EngineError> {
+    let (report, history) = run_once(name, world, seed, options)?;
+    let at = world.restore.at.0;
+    if at == Span::ZERO || options.past.is_some() || report.verdict != Verdict::Pass {
+        return Ok(report);
+    }
+    restart::go_on(report, &history, world, options, at)
+}
+
+/// One cluster's run, and what its clients saw.
+fn run_once(name: &str, world: &World, seed: u64, options: &RunOptions) -> Result<(RunReport, History), EngineError> {
     let (scenario, asked) = settle(world, seed, options)?;
     let invariants = Rc::new(RefCell::new(Invariants::new(&[])));
     let mut outcome = detcd_sim::run(&scenario, &asked, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
+        if let Some(saved) = options.past.as_ref().and_then(|past| past.saved.clone()) {
+            return Box::new(restart::Verifier(saved));
+        }
         if options.judges == Judges::BlackBox || options.past.is_some() {
             return Box::new(Unobserved);
         }
@@ -317,6 +331,7 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
     let count = |key: &str| outcome.tally.get(key).copied().unwrap_or(0);
     let inside = judge_inside(&outcome.history, &invariants.borrow());
     let mut others: Vec<Finding> = Vec::new();
+    let inside = inside.or_else(|| not_accused(&outcome, &invariants.borrow()));
     let mut found = judgement.findings.into_iter().chain(inside);
     let (verdict, finding) = match (outcome.failure, found.next()) {
         (Some(Failure::Panic(finding)), _) => (Verdict::Panic, Some(finding)),
@@ -335,7 +350,7 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
     if options.trace {
         jsonl::write(&outcome.history, &mut history).expect("memory can always be written to");
     }
-    Ok(RunReport {
+    let report = RunReport {
         scenario: name.to_owned(),
         seed,
         verdict,
@@ -363,7 +378,8 @@ pub(crate) fn run(name: &str, world: &World, seed: u64, options: &RunOptions) ->
         measures: outcome.measures,
         trace: outcome.trace,
         history: String::from_utf8(history).expect("JSON is UTF-8"),
-    })
+    };
+    Ok((report, outcome.history))
 }
 
 /// The world's own form of what is to be run.
@@ -406,6 +422,21 @@ fn judge_inside(history: &History, invariants: &Invariants) -> Option<Finding> {
     early.or_else(|| detcd_model::effects::check(history, &invariants.requests()))
 }
 
+/// A damaged value that nobody has found, though the scenario says that it must be.
+fn not_accused(outcome: &detcd_sim::Outcome, invariants: &Invariants) -> Option<Finding> {
+    let name = &outcome.scenario.checks.corrupt_alarm;
+    let (named, accused) = match fault::Target::parse(name)? {
+        fault::Target::Member(id) => (format!("alarm names {id}"), Some(id)),
+        _ => ("alarm stands".to_owned(), None),
+    };
+    let damaged = outcome.faults.iter().any(|(kind, count)| *kind == "value-damage" && *count > 0);
+    if !damaged || invariants.premise_lost() || invariants.holds_for_corrupt(accused) {
+        return None;
+    }
+    let summary = format!("a value was damaged, and no CORRUPT {named}");
+    Some(Finding { check: "Q1", side: Side::WhiteBox, at: outcome.events, summary, details: Vec::new() })
+}
+
 fn undecided(reason: String, at: Moment) -> Finding {
     Finding { check: "linearizability", side: Side::BlackBox, at, summary: reason, details: Vec::new() }
 }
@@ -431,7 +462,7 @@ pub(crate) fn checks() -> Vec<&'static str> {
     let judgement = detcd_model::judge(&History::default(), &OURS);
     let mut checks = detcd_model::invariants::names().to_vec();
     checks.extend(judgement.checks);
-    checks.extend([detcd_model::effects::CHECK, "liveness", "panic", "boot"]);
+    checks.extend([detcd_model::effects::CHECK, "liveness", "panic", "boot", restart::CHECK]);
     let mut seen = BTreeSet::new();
     checks.retain(|check| seen.insert(*check));
     checks

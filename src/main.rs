@@ -11,6 +11,7 @@ mod cpu;
 mod datadir;
 mod dice;
 mod engine;
+mod etcdpb;
 mod exit;
 mod grpc;
 mod identity;

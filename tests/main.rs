@@ -14,6 +14,8 @@ mod etcd;
 mod http;
 #[path = "integration/load.rs"]
 mod load;
+#[path = "integration/recipes.rs"]
+mod recipes;
 #[path = "integration/serve.rs"]
 mod serve;
 #[path = "integration/storage.rs"]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use detcd_replica::time::Span;
-use detcd_replica::{Release, TokenKind};
+use detcd_replica::{AutoCompaction, Release, TokenKind};
 
 use crate::exit::Failure;
 use crate::serve::{Founder, Options, TlsFiles, Url};
@@ -64,6 +64,47 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL", value_name = "S", default_value = "600")]
     #[arg(help_heading = "Member")]
     watch_progress_notify_interval: u64,
+
+    /// What is compacted without being asked for: what is older than a time (`periodic`), or all but the newest
+    /// revisions (`revision`)
+    #[arg(long, env = "ETCD_AUTO_COMPACTION_MODE", value_name = "MODE", default_value = "periodic")]
+    #[arg(value_parser = ["periodic", "revision"], help_heading = "Member")]
+    auto_compaction_mode: String,
+
+    /// How much history is kept then: a time like 30m, hours, or a number of revisions; 0 is all
+    #[arg(
+        long,
+        env = "ETCD_AUTO_COMPACTION_RETENTION",
+        value_name = "N",
+        default_value = "0",
+        help_heading = "Member"
+    )]
+    auto_compaction_retention: String,
+
+    /// Time between the leader's looks whether all members have the same data, like 4h; 0s is never
+    #[arg(long, alias = "experimental-corrupt-check-time", env = "ETCD_CORRUPT_CHECK_TIME", value_name = "TIME")]
+    #[arg(default_value = "0s", value_parser = parse_span, help_heading = "Member")]
+    corrupt_check_time: Span,
+
+    /// Time between the leader's comparisons of what compactions have come to
+    #[arg(long, alias = "experimental-compact-hash-check-time", env = "ETCD_COMPACT_HASH_CHECK_TIME")]
+    #[arg(value_name = "TIME", default_value = "1m", value_parser = parse_span, help_heading = "Member")]
+    compact_hash_check_time: Span,
+
+    /// What is on beside the usual: InitialCorruptCheck=true, CompactHashCheck=true
+    #[arg(long, env = "ETCD_FEATURE_GATES", value_name = "GATES", value_parser = parse_gates, default_value = "")]
+    #[arg(help_heading = "Member")]
+    feature_gates: Gates,
+
+    /// 3.5's name of the gate InitialCorruptCheck
+    #[arg(long, hide = true, env = "ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK", default_value = "false")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    experimental_initial_corrupt_check: bool,
+
+    /// 3.5's name of the gate CompactHashCheck
+    #[arg(long, hide = true, env = "ETCD_EXPERIMENTAL_COMPACT_HASH_CHECK_ENABLED", default_value = "false")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    experimental_compact_hash_check_enabled: bool,
 
     /// Whose ways it follows: 3.4, 3.5, 3.6 or main
     #[arg(long, value_name = "RELEASE", value_parser = parse_release, default_value = "3.6", help_heading = "Member")]
@@ -141,6 +182,78 @@ pub(crate) struct ServeArgs {
     bcrypt_cost: u32,
 }
 
+/// Feature gates that it knows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gates {
+    initial_corrupt_check: bool,
+    compact_hash_check: bool,
+}
+
+fn parse_gates(text: &str) -> Result<Gates, String> {
+    let mut gates = Gates::default();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (name, value) = part.split_once('=').ok_or_else(|| format!("{part}: a gate is NAME=true or NAME=false"))?;
+        let value = value.parse().map_err(|_| format!("{part}: a gate is true or false"))?;
+        match name {
+            "InitialCorruptCheck" => gates.initial_corrupt_check = value,
+            "CompactHashCheck" => gates.compact_hash_check = value,
+            _ => return Err(format!("{name}: the gates here are InitialCorruptCheck and CompactHashCheck")),
+        }
+    }
+    Ok(gates)
+}
+
+/// A time as Go writes it, in whole units: `1h30m`, `250ms`.
+fn parse_span(text: &str) -> Result<Span, String> {
+    let wrong = || format!("{text}: a time is like 1h30m, 90s or 250ms");
+    let (mut rest, mut sum) = (text, 0_u64);
+    if rest == "0" {
+        return Ok(Span::ZERO);
+    }
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = match &rest[..letters] {
+            "h" => 3_600_000_000_000,
+            "m" => 60_000_000_000,
+            "s" => 1_000_000_000,
+            "ms" => 1_000_000,
+            "us" | "\u{b5}s" => 1_000,
+            "ns" => 1,
+            _ => return Err(wrong()),
+        };
+        sum = number.checked_mul(unit).and_then(|more| sum.checked_add(more)).ok_or_else(wrong)?;
+        rest = &rest[letters..];
+    }
+    Ok(Span(sum))
+}
+
+/// `parseCompactionRetention`: a number is hours or revisions, anything else a time.
+fn parse_retention(mode: &str, text: &str) -> Result<AutoCompaction, String> {
+    let too_long = || format!("{text}: that is too long");
+    let kept = match (mode, text.parse::<i64>()) {
+        (_, Ok(0)) => AutoCompaction::Off,
+        (_, Ok(number)) if number < 0 => return Err(format!("{text}: must be 0 or more")),
+        ("revision", Ok(revisions)) => AutoCompaction::Revisions(revisions),
+        (_, Ok(hours)) => {
+            let nanos = u64::try_from(hours).ok().and_then(|hours| hours.checked_mul(3_600_000_000_000));
+            AutoCompaction::Periodic(Span(nanos.ok_or_else(too_long)?))
+        }
+        ("revision", Err(_)) => return Err(format!("{text}: revisions are a number")),
+        (_, Err(_)) => match parse_span(text)? {
+            Span::ZERO => AutoCompaction::Off,
+            Span(0..10) => return Err(format!("{text}: must be 10ns or more")),
+            span => AutoCompaction::Periodic(span),
+        },
+    };
+    Ok(kept)
+}
+
 fn parse_release(text: &str) -> Result<Release, String> {
     Release::parse(text).ok_or_else(|| "a release is 3.4, 3.5, 3.6 or main".to_owned())
 }
@@ -199,6 +312,12 @@ impl ServeArgs {
             strict_reconfig_check: self.strict_reconfig_check,
             pre_vote: self.pre_vote,
             watch_progress_interval: Span::secs(self.watch_progress_notify_interval),
+            auto_compaction: parse_retention(&self.auto_compaction_mode, &self.auto_compaction_retention)
+                .map_err(flag("auto-compaction-retention"))?,
+            initial_corrupt_check: self.feature_gates.initial_corrupt_check || self.experimental_initial_corrupt_check,
+            corrupt_check_time: self.corrupt_check_time,
+            compact_hash_check: self.feature_gates.compact_hash_check || self.experimental_compact_hash_check_enabled,
+            compact_hash_check_time: self.compact_hash_check_time,
             auth_token: parse_token(&self.auth_token).map_err(flag("auth-token"))?,
             auth_token_ttl: Span::secs(self.auth_token_ttl),
             bcrypt_cost: self.bcrypt_cost,
@@ -237,5 +356,47 @@ fn parse_token(text: &str) -> Result<TokenKind, String> {
             Ok(TokenKind::Jwt { key, ttl: Span::secs(ttl) })
         }
         _ => Err(format!("{text}: a token is simple or jwt")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_gos() {
+        let parsed = |text| parse_span(text).map(|span| span.0).ok();
+        assert_eq!(parsed("1h30m"), Some(5_400_000_000_000));
+        assert_eq!((parsed("0s"), parsed("0"), parsed("250ms")), (Some(0), Some(0), Some(250_000_000)));
+        for wrong in ["", "5", "s", "1.5h", "-1s", "1d", "99999999999h"] {
+            assert_eq!(parsed(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn retention_is_hours_revisions_or_a_time() {
+        use AutoCompaction::{Off, Periodic, Revisions};
+        for (mode, text, kept) in [
+            ("periodic", "0", Off),
+            ("revision", "0", Off),
+            ("periodic", "2", Periodic(Span::secs(7200))),
+            ("periodic", "30m", Periodic(Span::secs(1800))),
+            ("periodic", "0s", Off),
+            ("revision", "1000", Revisions(1000)),
+        ] {
+            assert_eq!(parse_retention(mode, text), Ok(kept), "{mode} {text}");
+        }
+        for (mode, text) in [("periodic", "-1"), ("periodic", "x"), ("revision", "5m"), ("periodic", "9ns")] {
+            assert!(parse_retention(mode, text).is_err(), "{mode} {text}");
+        }
+    }
+
+    #[test]
+    fn gates_are_named() {
+        let gates = parse_gates("InitialCorruptCheck=true,CompactHashCheck=false").expect("two gates");
+        assert!(gates.initial_corrupt_check && !gates.compact_hash_check);
+        for wrong in ["InitialCorruptCheck", "InitialCorruptCheck=yes", "LeaseCheckpoint=true"] {
+            assert!(parse_gates(wrong).is_err(), "{wrong}");
+        }
     }
 }

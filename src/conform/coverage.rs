@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use detcd_replica::wire::rpc::Method;
 use serde_json::Value;
 
-use super::schema::{fields, messages, Kind};
+use crate::etcdpb::{fields, messages, Kind};
 
 /// What the stream of watches is called among the methods.
 pub(super) const WATCH: &str = "Watch/Watch";

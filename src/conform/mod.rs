@@ -11,8 +11,6 @@ mod coverage;
 mod generate;
 mod known;
 mod pair;
-mod proto;
-mod schema;
 mod server;
 mod users;
 

@@ -14,11 +14,10 @@ use serde_json::{json, Map, Value};
 
 use super::answer::{self, Ids};
 use super::generate::{Asked, Step, Who};
-use super::proto::{decode, encode};
-use super::schema::messages;
 use super::server::{Server, Stream};
 use super::{known, MEMBER, PEER};
 use crate::engine::{self, Alone};
+use crate::etcdpb::{decode, encode, messages};
 use crate::panics::{caught, Panic};
 
 /// How long the messages of a stream may take that the other side has already.

@@ -18,9 +18,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Status;
 
-use super::proto::{decode, encode};
-use super::schema::messages;
 use super::PEER;
+use crate::etcdpb::{decode, encode, messages};
 use crate::grpc::Client;
 
 /// How often a server is started before it is given up.

@@ -5,6 +5,7 @@
 //! come out of it with their revisions and versions: how they really came, nobody can read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use detcd_replica::api::{
@@ -16,6 +17,7 @@ use detcd_replica::mvcc::{Bucket, KeyRecord};
 use detcd_replica::{Address, FileName, MemberId};
 use detcd_sim::beginning::{Beginning, Disks, Former};
 
+use super::restart::Saved;
 use super::{restored, EngineError, Subject};
 
 /// Who has done all that was before; no client of a scenario has this number.
@@ -31,6 +33,8 @@ pub(crate) struct Past {
     pub(crate) beginning: Beginning,
     /// What made it, all before the first event of the run.
     pub(crate) operations: Vec<Operation>,
+    /// What every member must hold of it for ever, where that is known.
+    pub(crate) saved: Option<Arc<Saved>>,
 }
 
 impl Past {
@@ -65,7 +69,7 @@ impl Past {
         });
         let writes = changes.into_iter().map(|(revision, operations)| transaction(revision, operations));
         let beginning = Beginning { disks, user: user.map(str::to_owned) };
-        Ok(Self { beginning, operations: grants.chain(writes).chain(compact).collect() })
+        Ok(Self { beginning, operations: grants.chain(writes).chain(compact).collect(), saved: None })
     }
 }
 

@@ -12,20 +12,20 @@ use bytes::Bytes;
 use detcd_replica::api::{self, Credential};
 use detcd_replica::wire::rpc::{Method, Refusal};
 use hyper::body::Incoming;
+use hyper::header::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::codec::Streaming;
-use tonic::metadata::MetadataMap;
 use tonic::server::{Grpc, ServerStreamingService, StreamingService, UnaryService};
 use tonic::{Request, Response, Status};
 
 use super::net::{Tls, Url};
-use super::{calls, http, recipes, streams, State};
+use super::{calls, gateway, http, recipes, streams, State};
 use crate::grpc::Raw;
 
 /// What a message may be longer than the largest request, for what is around it.
-const OVERHEAD: usize = 512 << 10;
+pub(super) const OVERHEAD: usize = 512 << 10;
 
 /// Messages on their way to a client.
 pub(super) type Outgoing = tokio_stream::wrappers::ReceiverStream<Result<Bytes, Status>>;
@@ -40,8 +40,8 @@ pub(super) async fn serve(state: Arc<State>, tls: Tls, url: Url, listener: TcpLi
         };
         let (state, tls, url) = (state.clone(), tls.clone(), url.clone());
         tokio::spawn(async move {
-            let Ok(connection) = tls.accepted(&url, tcp).await else { return };
-            let service = hyper::service::service_fn(|request| answer(state.clone(), request));
+            let Ok((connection, name)) = tls.accepted_from(&url, tcp).await else { return };
+            let service = hyper::service::service_fn(|request| answer(state.clone(), name.clone(), request));
             let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
             // It ends with the connection, however that ends.
             let _ = builder.serve_connection(TokioIo::new(connection), service).await;
@@ -49,11 +49,24 @@ pub(super) async fn serve(state: Arc<State>, tls: Tls, url: Url, listener: TcpLi
     }
 }
 
-async fn answer(state: Arc<State>, request: hyper::Request<Incoming>) -> Result<hyper::Response<Body>, Infallible> {
+/// Answers a request of somebody whose certificate has this name.
+async fn answer(
+    state: Arc<State>,
+    name: Option<Arc<str>>,
+    request: hyper::Request<Incoming>,
+) -> Result<hyper::Response<Body>, Infallible> {
+    if let Some(route) = gateway::route(request.uri().path()) {
+        return Ok(gateway::answer(state, route, request).await);
+    }
+    let caller = Caller::of(request.headers(), name.as_deref());
+    Ok(call(state, caller, request.map(Body::new)).await)
+}
+
+/// A call, or something else that is asked by its path.
+pub(super) async fn call(state: Arc<State>, caller: Caller, request: hyper::Request<Body>) -> hyper::Response<Body> {
     let path = request.uri().path().to_owned();
     let mut grpc = Grpc::new(Raw).max_decoding_message_size(state.max_request_bytes + OVERHEAD);
-    let caller = Caller::of(&MetadataMap::from_headers(request.headers().clone()));
-    Ok(match &path[..] {
+    match &path[..] {
         "/etcdserverpb.Watch/Watch" => {
             grpc.streaming(Both(move |asked| streams::watch(state, caller, asked)), request).await
         }
@@ -92,7 +105,7 @@ async fn answer(state: Arc<State>, request: hyper::Request<Incoming>) -> Result<
             }
             None => http::answer(&state, path).await,
         },
-    })
+    }
 }
 
 /// Who calls, and what the call is to be done with.
@@ -104,11 +117,13 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    fn of(metadata: &MetadataMap) -> Self {
-        let word = |name: &str| metadata.get(name).and_then(|value| value.to_str().ok());
-        let token = word("token").or(word("authorization"));
+    /// By what it says, or else by the name in its certificate.
+    pub(super) fn of(headers: &HeaderMap, name: Option<&str>) -> Self {
+        let word = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let token = word("token").or(word("authorization")).map(|token| Credential::Token(token.to_owned()));
+        let named = || name.map(|name| Credential::CommonName(name.to_owned()));
         Self {
-            credential: token.map_or(Credential::None, |token| Credential::Token(token.to_owned())),
+            credential: token.or_else(named).unwrap_or(Credential::None),
             needs_leader: word("hasleader") == Some("true"),
         }
     }

@@ -5,7 +5,9 @@
 //! whole database is in memory, and one thread does the work.
 
 mod calls;
+mod cert;
 mod disk;
+mod gateway;
 mod grpc;
 mod http;
 mod incoming;
@@ -269,6 +271,12 @@ fn configure(options: &Options, identity: &Identity) -> Config {
     config.auth.token = options.auth_token.clone();
     config.auth.bcrypt_cost = options.bcrypt_cost;
     config.auth.simple_token_ttl = options.auth_token_ttl;
+    config.auth.client_cert = options.client_tls.client_cert_auth;
+    config.auto_compaction = options.auto_compaction;
+    config.initial_corrupt_check = options.initial_corrupt_check;
+    config.corrupt_check_time = options.corrupt_check_time;
+    config.compact_hash_check = options.compact_hash_check;
+    config.compact_hash_check_time = options.compact_hash_check_time;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     config.auth.unix_time_at_zero = Span(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
     getrandom::getrandom(&mut config.auth.entropy).expect("the system has entropy");

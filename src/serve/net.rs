@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::cert;
+
 /// `http://host:port` or `https://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Url {
@@ -53,6 +55,9 @@ pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
+/// The name in the certificate of a client, when it has one.
+pub(super) type Name = Option<Arc<str>>;
+
 /// What is needed to speak TLS, on either side.
 #[derive(Clone, Default)]
 pub(super) struct Tls {
@@ -75,6 +80,22 @@ impl Tls {
         let host = rustls_pki_types::ServerName::try_from(url.host().trim_matches(['[', ']']).to_owned());
         let stream = connector.connect(host.map_err(io::Error::other)?, tcp).await?;
         Ok(Box::new(stream))
+    }
+
+    /// The same, with the common name in the certificate of the other end, where that is asked for one.
+    ///
+    /// # Errors
+    /// As [`Tls::accepted`].
+    pub(super) async fn accepted_from(&self, url: &Url, tcp: TcpStream) -> io::Result<(Box<dyn Connection>, Name)> {
+        let acceptor = match &self.accept {
+            Some(acceptor) if url.tls => acceptor,
+            _ => return Ok((self.accepted(url, tcp).await?, None)),
+        };
+        tcp.set_nodelay(true)?;
+        let stream = acceptor.accept(tcp).await?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let name = certificate.and_then(|certificate| cert::common_name(certificate)).map(Arc::from);
+        Ok((Box::new(stream), name))
     }
 
     /// Goes on with a connection that was made to `url`.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use detcd_replica::time::Span;
-use detcd_replica::{Release, TokenKind};
+use detcd_replica::{AutoCompaction, Release, TokenKind};
 
 use super::net::{TlsFiles, Url};
 
@@ -59,6 +59,11 @@ pub(crate) struct Options {
     pub(crate) strict_reconfig_check: bool,
     pub(crate) pre_vote: bool,
     pub(crate) watch_progress_interval: Span,
+    pub(crate) auto_compaction: AutoCompaction,
+    pub(crate) initial_corrupt_check: bool,
+    pub(crate) corrupt_check_time: Span,
+    pub(crate) compact_hash_check: bool,
+    pub(crate) compact_hash_check_time: Span,
     pub(crate) auth_token: TokenKind,
     pub(crate) auth_token_ttl: Span,
     pub(crate) bcrypt_cost: u32,

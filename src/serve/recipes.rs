@@ -1,20 +1,21 @@
 //! The lock and election services: etcd's recipes over keys and leases, done by the server for clients that have none.
 //!
 //! Both are one idea: whoever wants its turn puts a key below the name, attached to its lease, and it has it when no
-//! key there is older.
+//! key there is older. Who brings no lease is given one of a minute. Who goes while it waits is taken out of the queue.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use detcd_replica::api::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, Header, KeyRange, KeyValue, LeaseId, PutRequest,
-    RangeRequest, Request, RequestOp, Response, ResponseBody, Revision, SortOrder, SortTarget, TxnRequest,
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, Header, KeyRange, KeyValue, LeaseGrantRequest, LeaseId,
+    PutRequest, RangeRequest, Request, RequestOp, Response, ResponseBody, Revision, SortOrder, SortTarget, TxnRequest,
 };
 use detcd_replica::wire::rpc::{self, LeaderKey};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
-use super::grpc::{refused, status, Caller, Outgoing};
+use super::grpc::{status, Caller, Outgoing};
+use super::member::Event;
 use super::streams::Watch;
 use super::State;
 
@@ -27,6 +28,9 @@ struct Turn {
     header: Header,
 }
 
+/// Seconds of a lease for those who bring none.
+const SESSION_TTL: i64 = 60;
+
 /// Somebody who asks a member.
 struct Asker<'a> {
     state: &'a State,
@@ -36,7 +40,8 @@ struct Asker<'a> {
 impl Asker<'_> {
     async fn ask(&self, request: Request) -> Result<Response, Status> {
         let asked = self.state.asking.ask(self.caller.credential.clone(), request, self.caller.needs_leader);
-        asked.await.map_err(refused)
+        // The services of etcd are clients: what they are refused they tell by its words alone.
+        asked.await.map_err(|error| Status::unknown(error.message()))
     }
 
     async fn range(&self, range: RangeRequest) -> Result<(Header, Vec<KeyValue>), Status> {
@@ -66,9 +71,23 @@ impl Asker<'_> {
         }
     }
 
+    /// The lease of a session: what was brought, or a new one.
+    async fn session(&self, lease: LeaseId) -> Result<LeaseId, Status> {
+        if lease != 0 {
+            return Ok(lease);
+        }
+        let grant = LeaseGrantRequest { id: 0, ttl: SESSION_TTL };
+        match self.ask(Request::LeaseGrant(grant)).await?.body {
+            ResponseBody::LeaseGrant { id, .. } => Ok(id),
+            _ => Err(Status::internal("a grant was answered with something else")),
+        }
+    }
+
     /// Puts the key of a lease below the name, unless it is there.
     async fn queue(&self, name: &Bytes, lease: LeaseId, value: Bytes) -> Result<Turn, Status> {
-        let key = Bytes::from([&name[..], format!("/{lease:x}").as_bytes()].concat());
+        // Go writes what is below zero with a sign.
+        let sign = if lease < 0 { "-" } else { "" };
+        let key = Bytes::from([&name[..], format!("/{sign}{:x}", lease.unsigned_abs()).as_bytes()].concat());
         let put = PutRequest { lease, ..PutRequest::of(key.clone(), value) };
         let mine = RequestOp::Range(RangeRequest::of(KeyRange::single(key.clone())));
         let (header, _, kvs) = self.txn(created(&key, 0), RequestOp::Put(put), Some(mine)).await?;
@@ -79,10 +98,10 @@ impl Asker<'_> {
         Ok(Turn { key, created, value, header })
     }
 
-    /// Waits until no key below the name is older; gives the header of the moment.
-    async fn wait(&self, name: &Bytes, turn: &Turn) -> Result<Header, Status> {
+    /// Waits until no key below the name is older. Says whether there was anything to wait for.
+    async fn wait(&self, name: &Bytes, turn: &Turn) -> Result<bool, Status> {
         let prefix = Bytes::from([&name[..], b"/"].concat());
-        let mut header = turn.header;
+        let mut has_waited = false;
         loop {
             let older = RangeRequest {
                 limit: 1,
@@ -91,19 +110,35 @@ impl Asker<'_> {
                 max_create_revision: turn.created - 1,
                 ..RangeRequest::of(KeyRange::prefix(prefix.clone()))
             };
-            let (_, kvs) = self.range(older).await?;
-            let Some(before) = kvs.first() else { return Ok(header) };
+            let (header, kvs) = self.range(older).await?;
+            let Some(before) = kvs.first() else { return Ok(has_waited) };
+            has_waited = true;
             let watch = Watch { range: KeyRange::single(before.key.clone()), from: header.revision, no_put: true };
             let mut watch = watch.open(self.state, self.caller).await?;
             watch.next().await?;
-            // The lease may have ended meanwhile, and the key with it.
-            let (now, mine) = self.range(RangeRequest::of(KeyRange::single(turn.key.clone()))).await?;
-            if mine.is_empty() {
-                return Err(Status::unknown("mutex: session is expired"));
-            }
-            header = now;
         }
     }
+}
+
+/// Takes somebody out of the queue who has gone while it waited: nobody would give its turn back.
+struct Withdrawal<'a> {
+    asker: &'a Asker<'a>,
+    request: Option<Request>,
+}
+
+impl Drop for Withdrawal<'_> {
+    fn drop(&mut self) {
+        if let Some(request) = self.request.take() {
+            let credential = self.asker.caller.credential.clone();
+            // Nobody waits for the answer.
+            let (reply, _) = oneshot::channel();
+            self.asker.state.asking.tell(Event::Request { credential, request, needs_leader: false, reply });
+        }
+    }
+}
+
+fn delete(key: &Bytes) -> DeleteRangeRequest {
+    DeleteRangeRequest { range: KeyRange::single(key.clone()), prev_kv: false }
 }
 
 /// The key was created at that revision; 0: it is not there.
@@ -119,8 +154,20 @@ fn created(key: &Bytes, revision: Revision) -> Compare {
 pub(super) async fn lock(state: Arc<State>, caller: Caller, body: Bytes) -> Result<Bytes, Status> {
     let (name, lease) = rpc::lock_request(body).map_err(status)?;
     let asker = Asker { state: &state, caller: &caller };
+    let lease = asker.session(lease).await?;
     let turn = asker.queue(&name, lease, Bytes::new()).await?;
-    let header = asker.wait(&name, &turn).await?;
+    let mut withdrawal = Withdrawal { asker: &asker, request: Some(Request::DeleteRange(delete(&turn.key))) };
+    let mut header = turn.header;
+    if asker.wait(&name, &turn).await? {
+        // The lease may have ended meanwhile, and the key with it.
+        let (now, mine) = asker.range(RangeRequest::of(KeyRange::single(turn.key.clone()))).await?;
+        if mine.is_empty() {
+            withdrawal.request = None;
+            return Err(Status::unknown("mutex: session is expired"));
+        }
+        header = now;
+    }
+    withdrawal.request = None;
     Ok(rpc::lock_response(state.asking.cluster, header, turn.key))
 }
 
@@ -130,8 +177,7 @@ pub(super) async fn lock(state: Arc<State>, caller: Caller, body: Bytes) -> Resu
 /// Its gRPC status.
 pub(super) async fn unlock(state: Arc<State>, caller: Caller, body: Bytes) -> Result<Bytes, Status> {
     let key = rpc::unlock_request(body).map_err(status)?;
-    let delete = DeleteRangeRequest { range: KeyRange::single(key), prev_kv: false };
-    let answer = Asker { state: &state, caller: &caller }.ask(Request::DeleteRange(delete)).await?;
+    let answer = Asker { state: &state, caller: &caller }.ask(Request::DeleteRange(delete(&key))).await?;
     Ok(rpc::header(state.asking.cluster, answer.header, None))
 }
 
@@ -142,13 +188,21 @@ pub(super) async fn unlock(state: Arc<State>, caller: Caller, body: Bytes) -> Re
 pub(super) async fn campaign(state: Arc<State>, caller: Caller, body: Bytes) -> Result<Bytes, Status> {
     let (name, lease, value) = rpc::campaign_request(body).map_err(status)?;
     let asker = Asker { state: &state, caller: &caller };
+    let lease = asker.session(lease).await?;
     let turn = asker.queue(&name, lease, value.clone()).await?;
     let leader = LeaderKey { name: name.clone(), key: turn.key.clone(), revision: turn.created, lease };
     if turn.value.as_ref().is_some_and(|there| *there != value) {
-        change(&asker, &leader, Some(value)).await?;
+        if let Err(refusal) = change(&asker, &leader, Some(value)).await {
+            // etcd's answer is the first refusal, whatever becomes of this.
+            let _ = change(&asker, &leader, None).await;
+            return Err(refusal);
+        }
     }
-    let header = asker.wait(&name, &turn).await?;
-    Ok(rpc::campaign_response(state.asking.cluster, header, &leader))
+    let mut withdrawal = Withdrawal { asker: &asker, request: Some(Request::Txn(changing(&leader, None))) };
+    let waited = asker.wait(&name, &turn).await;
+    withdrawal.request = None;
+    waited?;
+    Ok(rpc::campaign_response(state.asking.cluster, turn.header, &leader))
 }
 
 /// `v3electionpb.Election/Proclaim`: another value, without another election.
@@ -156,8 +210,10 @@ pub(super) async fn campaign(state: Arc<State>, caller: Caller, body: Bytes) -> 
 /// # Errors
 /// Its gRPC status.
 pub(super) async fn proclaim(state: Arc<State>, caller: Caller, body: Bytes) -> Result<Bytes, Status> {
-    let (leader, value) = rpc::leader_request(body).map_err(status)?;
-    let header = change(&Asker { state: &state, caller: &caller }, &leader, Some(value)).await?;
+    let (mut leader, value) = rpc::leader_request(body).map_err(status)?;
+    let asker = Asker { state: &state, caller: &caller };
+    leader.lease = asker.session(leader.lease).await?;
+    let header = change(&asker, &leader, Some(value)).await?;
     Ok(rpc::header(state.asking.cluster, header, None))
 }
 
@@ -166,26 +222,29 @@ pub(super) async fn proclaim(state: Arc<State>, caller: Caller, body: Bytes) -> 
 /// # Errors
 /// Its gRPC status.
 pub(super) async fn resign(state: Arc<State>, caller: Caller, body: Bytes) -> Result<Bytes, Status> {
-    let (leader, _) = rpc::leader_request(body).map_err(status)?;
-    let header = change(&Asker { state: &state, caller: &caller }, &leader, None).await?;
+    let (mut leader, _) = rpc::leader_request(body).map_err(status)?;
+    let asker = Asker { state: &state, caller: &caller };
+    leader.lease = asker.session(leader.lease).await?;
+    let header = change(&asker, &leader, None).await?;
     Ok(rpc::header(state.asking.cluster, header, None))
 }
 
 /// Puts or deletes the leader's key, if it is still the one that was elected.
 async fn change(asker: &Asker<'_>, leader: &LeaderKey, value: Option<Bytes>) -> Result<Header, Status> {
     let proclaims = value.is_some();
+    let answer = asker.ask(Request::Txn(changing(leader, value))).await?;
+    match answer.body {
+        ResponseBody::Txn { succeeded: false, .. } if proclaims => Err(Status::unknown("election: not leader")),
+        _ => Ok(answer.header),
+    }
+}
+
+fn changing(leader: &LeaderKey, value: Option<Bytes>) -> TxnRequest {
     let op = match value {
         Some(value) => RequestOp::Put(PutRequest { lease: leader.lease, ..PutRequest::of(leader.key.clone(), value) }),
-        None => {
-            let range = KeyRange::single(leader.key.clone());
-            RequestOp::DeleteRange(DeleteRangeRequest { range, prev_kv: false })
-        }
+        None => RequestOp::DeleteRange(delete(&leader.key)),
     };
-    let (header, held, _) = asker.txn(created(&leader.key, leader.revision), op, None).await?;
-    match held || !proclaims {
-        true => Ok(header),
-        false => Err(Status::unknown("election: not leader")),
-    }
+    TxnRequest { compare: vec![created(&leader.key, leader.revision)], success: vec![op], failure: Vec::new() }
 }
 
 /// The oldest key below a name.
@@ -238,35 +297,47 @@ async fn tell_leaders(
 ) -> Result<(), Status> {
     let asker = Asker { state, caller };
     let prefix = Bytes::from([&name[..], b"/"].concat());
+    let say = async |header, leader: &KeyValue| {
+        let answer = rpc::leader_response(state.asking.cluster, header, leader);
+        to.send(Ok(answer)).await.is_ok()
+    };
     loop {
-        let (header, leader) = oldest(&asker, name).await?;
-        let Some(mut leader) = leader else {
-            let watch = Watch { range: KeyRange::prefix(prefix.clone()), from: header.revision + 1, no_put: false };
-            let mut watch = watch.open(state, caller).await?;
-            tokio::select! {
-                next = watch.next() => next?,
-                () = to.closed() => return Ok(()),
-            };
-            continue;
-        };
-        let key = leader.key.clone();
-        let watch = Watch { range: KeyRange::single(key), from: header.revision + 1, no_put: false };
-        let mut watch = watch.open(state, caller).await?;
-        let mut header = header;
-        'leads: loop {
-            if to.send(Ok(rpc::leader_response(state.asking.cluster, header, &leader))).await.is_err() {
-                return Ok(());
+        let (mut header, leader) = oldest(&asker, name).await?;
+        let leader = match leader {
+            Some(leader) => leader,
+            None => {
+                // The first that is put below the name, which the answer is as of.
+                let watch = Watch { range: KeyRange::prefix(prefix.clone()), from: header.revision, no_put: false };
+                let mut watch = watch.open(state, caller).await?;
+                loop {
+                    let (now, events) = tokio::select! {
+                        next = watch.next() => next?,
+                        () = to.closed() => return Ok(()),
+                    };
+                    if let Some(put) = events.into_iter().find(|event| event.kv.create_revision > 0) {
+                        header = Header { revision: put.kv.mod_revision, ..now };
+                        break put.kv;
+                    }
+                }
             }
+        };
+        let key = KeyRange::single(leader.key.clone());
+        let mut watch = Watch { range: key, from: header.revision + 1, no_put: false }.open(state, caller).await?;
+        if !say(header, &leader).await {
+            return Ok(());
+        }
+        'leads: loop {
             let (now, events) = tokio::select! {
                 next = watch.next() => next?,
                 () = to.closed() => return Ok(()),
             };
-            header = now;
             for event in events {
                 if event.kv.create_revision == 0 {
                     break 'leads;
                 }
-                leader = event.kv;
+                if !say(now, &event.kv).await {
+                    return Ok(());
+                }
             }
         }
     }

@@ -66,16 +66,22 @@ pub(super) async fn watch(state: Arc<State>, caller: Caller, mut asked: Streamin
         let mut watching = Watching::default();
         let cluster = state.asking.cluster;
         let mut leaderless = tokio::time::interval(LEADER_CHECK);
+        // A client that says no more goes on listening.
+        let mut is_asking = true;
         loop {
             let sent = tokio::select! {
-                message = asked.message() => match message {
+                () = to.closed() => return,
+                message = asked.message(), if is_asking => match message {
                     Ok(Some(body)) => match ask_watch(&state, &stream, &mut watching, body).await {
                         Ok(None) => Ok(()),
                         Ok(Some(answer)) => to.send(Ok(answer)).await,
                         Err(refusal) => to.send(Err(refusal)).await,
                     },
-                    // The client is done.
-                    Ok(None) | Err(_) => return,
+                    Ok(None) => {
+                        is_asking = false;
+                        Ok(())
+                    }
+                    Err(_) => return,
                 },
                 response = stream.responses.recv() => match response {
                     Some(response) => {

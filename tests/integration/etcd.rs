@@ -207,6 +207,23 @@ impl Etcd {
 }
 
 impl Client {
+    /// Who asks what listens there, as nobody.
+    pub(crate) fn at(port: u16) -> Self {
+        Self { port, token: None }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Status and body of a call.
+    ///
+    /// # Panics
+    /// The connection breaks.
+    pub(crate) fn tell(&self, path: &str, body: &str) -> (u16, String) {
+        self.post(path, body).unwrap_or_else(|error| panic!("{path} {body}: {error}"))
+    }
+
     /// One call of the JSON API.
     ///
     /// # Errors

@@ -21,12 +21,12 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
 
 /// A member that is served. It is killed when it goes.
-struct Served {
+pub(crate) struct Served {
     child: Option<Child>,
     folder: PathBuf,
     flags: Vec<String>,
     name: String,
-    client: u16,
+    pub(crate) client: u16,
     peer: u16,
     tls: bool,
 }
@@ -88,7 +88,7 @@ impl Served {
     }
 
     /// What it answers over HTTP, when it does.
-    fn http(&self, path: &str) -> Option<(u16, String)> {
+    pub(crate) fn http(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.client)).ok()?;
         stream.set_read_timeout(Some(WAIT_MAX)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: detcd\r\nConnection: close\r\n\r\n").ok()?;
@@ -98,7 +98,7 @@ impl Served {
 
 /// Waits until it holds.
 #[track_caller]
-fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + WAIT_MAX;
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not in {WAIT_MAX:?}");
@@ -233,7 +233,7 @@ fn with_each_etcdctl(test: &str, run: impl Fn(&Path, &Path)) {
 }
 
 /// Members that found a cluster together, started.
-fn found(folder: &Path, names: &[&str], tls: bool, flags: &[&str]) -> Vec<Served> {
+pub(crate) fn found(folder: &Path, names: &[&str], tls: bool, flags: &[&str]) -> Vec<Served> {
     let mut members: Vec<Served> = names.iter().map(|name| Served::new(folder, name, tls)).collect();
     let founders: Vec<String> = members.iter().map(Served::founder).collect();
     for member in &mut members {
@@ -481,18 +481,108 @@ fn members_come_and_go_with_tls_between_all() {
 }
 
 #[test]
-fn a_python_client_works() {
-    let test = "a_python_client_works";
+fn a_member_whose_database_was_damaged_is_found() {
+    let test = "a_member_whose_database_was_damaged_is_found";
+    let Some(program) = Binaries::find(test).map(|binaries| binaries.etcdctl_path()) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut members = found(folder.path(), &["a", "b", "c"], false, &["--corrupt-check-time", "1s"]);
+    let (leads, last) = {
+        let all = Ctl::new(&program, &members.iter().collect::<Vec<_>>());
+        until("health", || all.is_healthy());
+        for number in 10..30 {
+            all.run(&["put", "k", &format!("value-{number}")]);
+        }
+        // Longer than the checks' period: nothing differs so far.
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(all.run(&["alarm", "list"]), "");
+        let status = all.json(&["endpoint", "status"]);
+        let leader = &status[0]["Status"]["leader"];
+        ((0..3).find(|place| &status[*place]["Status"]["header"]["member_id"] == leader), b"value-15")
+    };
+    let damaged = (leads.expect("one of them leads") + 1) % 3;
+    members[damaged].kill();
+    let path = folder.path().join(format!("{}.etcd/member/snap/db", members[damaged].name));
+    let mut database = std::fs::read(&path).expect("its database");
+    let places: Vec<usize> = (0..database.len()).filter(|place| database[*place..].starts_with(last)).collect();
+    assert!(!places.is_empty(), "the value is on disk");
+    places.iter().for_each(|place| database[place + last.len() - 1] ^= 1);
+    std::fs::write(&path, database).expect("it can be written");
+    // Who looks first sees it, and ends; who does not is found by the leader.
+    members[damaged].flags.push("--experimental-initial-corrupt-check".into());
+    members[damaged].start();
+    until("its own check ends it", || members[damaged].log().contains("data inconsistency"));
+    members[damaged].kill();
+    members[damaged].flags.pop();
+    members[damaged].start();
+    let all = Ctl::new(&program, &members.iter().collect::<Vec<_>>());
+    until("the alarm", || all.try_run(&["alarm", "list"]).is_ok_and(|listed| listed.contains("CORRUPT")));
+    let status = all.json(&["endpoint", "status"]);
+    let id = status[damaged]["Status"]["header"]["member_id"].as_u64().expect("an id");
+    assert_eq!(all.run(&["alarm", "list"]).trim(), format!("memberID:{id} alarm:CORRUPT"));
+    all.fails(&["put", "k", "more"], "corrupt cluster");
+}
+
+#[test]
+fn python_clients_work() {
+    let test = "python_clients_work";
     let Some(python) = std::env::var_os("DETCD_PYTHON") else {
-        println!("skipped {test}: DETCD_PYTHON names no Python with the package etcd3");
+        println!("skipped {test}: DETCD_PYTHON names no Python with the packages etcd3 and etcd3gw");
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
-    let members = found(folder.path(), &["a"], false, &[]);
+    let members = found(folder.path(), &["a"], false, &["--bcrypt-cost", "4"]);
     until("health", || members[0].http("/health").is_some_and(|(status, _)| status == 200));
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/client.py");
-    let output = Command::new(python).args([script, &members[0].client.to_string()]).output().expect("it runs");
-    assert_eq!(text(&output.stdout), "ok\n", "{}", text(&output.stderr));
+    for script in ["client.py", "gateway.py"] {
+        let script = format!("{}/tests/integration/{script}", env!("CARGO_MANIFEST_DIR"));
+        let output = Command::new(&python).args([&script, &members[0].client.to_string()]).output().expect("it runs");
+        assert_eq!(text(&output.stdout), "ok\n", "{script}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn the_name_in_a_certificate_is_its_user() {
+    with_each_etcdctl("the_name_in_a_certificate_is_its_user", |program, folder| {
+        let flags = ["--client-cert-auth", "--bcrypt-cost", "4"];
+        let members = found(folder, &["a"], true, &flags);
+        let mut named = Ctl::new(program, &[&members[0]]);
+        let nobody = Ctl::new(program, &[&members[0]]);
+        named.flags.extend([format!("--cert={TLS}/member.pem"), format!("--key={TLS}/member.key")]);
+        until("health", || named.is_healthy());
+        named.run(&["user", "add", "root:secret"]);
+        named.run(&["user", "grant-role", "root", "root"]);
+        named.run(&["user", "add", "ann:word"]);
+        named.run(&["auth", "enable"]);
+        // The certificate is root's, who brings no password.
+        assert_eq!(named.run(&["put", "k", "v"]), "OK\n");
+        assert_eq!(named.run(&["user", "list"]), "ann\nroot\n");
+        // A token comes first.
+        let mut ann =
+            Ctl { program: program.to_owned(), endpoints: named.endpoints.clone(), flags: named.flags.clone() };
+        ann.flags.push("--user=ann:word".into());
+        ann.fails(&["put", "k", "v"], "permission denied");
+        // Without a certificate there is no connection.
+        assert!(nobody.try_run(&["get", "k", "--dial-timeout", "2s", "--command-timeout", "2s"]).is_err());
+        named.run(&["auth", "disable"]);
+    });
+}
+
+#[test]
+fn a_small_check_of_performance_passes() {
+    let test = "a_small_check_of_performance_passes";
+    let Some(program) = Binaries::find(test).map(|binaries| binaries.etcdctl_path()) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let members = found(folder.path(), &["a"], false, &[]);
+    let ctl = Ctl::new(&program, &[&members[0]]);
+    until("health", || ctl.is_healthy());
+    // It takes a minute. A machine that does other things meanwhile makes writes slow, which says nothing of their
+    // number.
+    let begun = Instant::now();
+    let output = ctl.command(&["check", "perf", "--load", "s", "--auto-compact"]).output().expect("it runs");
+    let said = text(&output.stdout);
+    assert!(begun.elapsed() < Duration::from_secs(150), "{:?}: {said}", begun.elapsed());
+    let number = |line: &str| line.split(' ').filter_map(|word| word.parse::<u64>().ok()).next();
+    let writes = said.lines().find(|line| line.contains("hroughput")).and_then(number);
+    assert!(writes.is_some_and(|writes| writes >= 75), "{said}{}", text(&output.stderr));
 }
 
 fn move_leader(all: &Ctl, program: &Path, members: &[Served]) {

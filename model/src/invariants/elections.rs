@@ -14,6 +14,11 @@ const TERMS_MAX: usize = 4096;
 pub(super) struct Leaders(BTreeMap<u64, MemberId>);
 
 impl Leaders {
+    /// Whether this member has led in one of the last terms.
+    pub(super) fn include(&self, member: MemberId) -> bool {
+        self.0.values().any(|leader| *leader == member)
+    }
+
     /// `member` leads in `term`; gives the other one that did.
     pub(super) fn note(&mut self, term: u64, member: MemberId) -> Result<(), MemberId> {
         let known = *self.0.entry(term).or_insert(member);

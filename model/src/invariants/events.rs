@@ -118,7 +118,8 @@ impl Invariants {
                         let kind = entry.entry_type as i32;
                         self.leases.applied(at, kind, &entry.data);
                         self.cluster.applied(kind, &entry.data);
-                        if let Some(what) = self.alarms.applied(kind, &entry.data, (*state_hash, *revision)) {
+                        let state = (*state_hash, *revision);
+                        if let Some(what) = self.alarms.applied(kind, &entry.data, state, &self.leaders) {
                             if !self.premise_lost && !self.members[place].tainted {
                                 return Err(finding("Q1", at, what, vec![format!("applied at index {index}")]));
                             }

@@ -318,6 +318,7 @@ impl Invariants {
         let place = self.place(member);
         self.members[place].damaged = true;
         self.members[place].tainted = true;
+        self.alarms.harmed(member);
     }
 
     /// M3: `member` was read at `revision`; whoever reads it there must get what the reference got.

@@ -87,6 +87,9 @@ pub enum Kind {
     /// A durable record in the last segment of the targets' WAL is damaged as `record` says. Magnitude: which, counted
     /// from the last, which is 1. Promises break.
     RecordDamage,
+    /// One byte of a durable value in the targets' databases is another one: nothing on a page tells. Magnitude: whose,
+    /// counted from the newest revision, which is 1. Promises break.
+    ValueDamage,
     /// The targets' disks fail for good at `from`, with all that was on them. At `until` the operator begins to remove
     /// each from the cluster and to add a new member with an empty disk in its place.
     DiskFailure,
@@ -94,7 +97,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Crash,
         Self::PowerLoss,
         Self::Pause,
@@ -124,6 +127,7 @@ impl Kind {
         Self::BitRot,
         Self::SectorLoss,
         Self::RecordDamage,
+        Self::ValueDamage,
         Self::DiskFailure,
     ];
 
@@ -159,6 +163,7 @@ impl Kind {
             Self::BitRot => "bit-rot",
             Self::SectorLoss => "sector-loss",
             Self::RecordDamage => "record-damage",
+            Self::ValueDamage => "value-damage",
             Self::DiskFailure => "disk-failure",
         }
     }
@@ -190,11 +195,12 @@ impl Kind {
                 | Self::BitRot
                 | Self::SectorLoss
                 | Self::RecordDamage
+                | Self::ValueDamage
                 | Self::DiskFailure
         )
     }
 
-    /// Whether its magnitude counts: commands, messages, records, bits or sectors, from 1.
+    /// Whether its magnitude counts: commands, messages, records, values, bits or sectors, from 1.
     fn counts(self) -> bool {
         matches!(
             self,
@@ -208,6 +214,7 @@ impl Kind {
                 | Self::BitRot
                 | Self::SectorLoss
                 | Self::RecordDamage
+                | Self::ValueDamage
         )
     }
 

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use detcd_replica::{Bug, Bugs, Config, MemberId, TokenKind};
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{EpisodeSpec, Kind};
+use crate::fault::{EpisodeSpec, Kind, Target};
 use field::{section, Amount};
 use span::Time;
 
@@ -320,6 +320,15 @@ section! {
 }
 
 section! {
+    /// `[restore]`: a new cluster from what was saved of this one. The scenario must compact nothing.
+    Restore {
+        /// A member's database is saved then, and when the run is over a new cluster is restored from it, and goes
+        /// through the scenario once more; 0 is never.
+        at: Time = Time::millis(0), 0, HOUR, "time";
+    }
+}
+
+section! {
     /// `[membership]`: members that come and go.
     Membership {
         /// Mean time between changes (add a learner, promote it, remove it) or transfers of leadership; 0 is none.
@@ -344,6 +353,8 @@ section! {
     Checks {
         /// Each database after each commit, too.
         every_commit: bool = false, 0, 0, "true or false";
+        /// When the run ends and a value was damaged, a CORRUPT alarm stands that names this member, as `n3`, or `any`.
+        corrupt_alarm: String = String::new(), 0, 0, "member";
     }
 }
 
@@ -383,6 +394,8 @@ pub struct Scenario {
     pub faults: Faults,
     /// Members that come and go.
     pub membership: Membership,
+    /// What becomes of a snapshot.
+    pub restore: Restore,
     /// How long.
     pub acts: Acts,
     /// What the judge is shown.
@@ -394,7 +407,7 @@ pub struct Scenario {
 
 impl Scenario {
     /// The sections with their fields, in the order of the file; the first has no name.
-    pub fn sections() -> [(&'static str, &'static [Field]); 14] {
+    pub fn sections() -> [(&'static str, &'static [Field]); 15] {
         const TOP: &[Field] = &[
             Field { name: "name", low: 0, high: 0, unit: "text", about: " Its name.\n" },
             Field { name: "description", low: 0, high: 0, unit: "text", about: " What it shows, in a sentence.\n" },
@@ -433,6 +446,7 @@ impl Scenario {
             ("clock", Clock::FIELDS),
             ("faults", Faults::FIELDS),
             ("membership", Membership::FIELDS),
+            ("restore", Restore::FIELDS),
             ("acts", Acts::FIELDS),
             ("checks", Checks::FIELDS),
         ]
@@ -461,6 +475,7 @@ impl Scenario {
         self.clock.check("clock")?;
         self.faults.check("faults")?;
         self.membership.check("membership")?;
+        self.restore.check("restore")?;
         self.acts.check("acts")?;
         self.checks.check("checks")?;
         if self.cluster.forced && self.cluster.members + self.cluster.learners > 1 {
@@ -487,6 +502,14 @@ impl Scenario {
         for (place, episode) in self.faults.episodes.iter().enumerate() {
             let refuse = |reason| ScenarioError::new("faults", &format!("episodes[{place}]"), reason);
             episode.resolve(self.cluster.members).map_err(refuse)?;
+        }
+        let accused = &self.checks.corrupt_alarm;
+        if !accused.is_empty() && !matches!(Target::parse(accused), Some(Target::Member(_) | Target::Any)) {
+            return Err(ScenarioError::new(
+                "checks",
+                "corrupt_alarm",
+                format!("`{accused}` is no member like n3, nor any"),
+            ));
         }
         let member = MemberId(1);
         let refuse = |error: detcd_replica::ConfigError| ScenarioError::new("replica", error.field, error.reason);

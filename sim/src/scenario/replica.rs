@@ -2,7 +2,7 @@
 //!
 //! What is left out keeps etcd's default, so that a scenario states only what it is about.
 
-use detcd_replica::{Config, Release};
+use detcd_replica::{AutoCompaction, Config, Release};
 use serde::{Deserialize, Serialize};
 
 use super::field::{section, Amount};
@@ -124,6 +124,20 @@ section! {
         lease_apply_timeout: Option<Time> = None, 1_000_000, HOUR, "time";
         /// How long a member must have been there to count as healthy when the cluster is changed. etcd: 5s.
         health_interval: Option<Time> = None, 0, HOUR, "time";
+        /// A member that starts again compares its data with the others' first, and ends if they differ. etcd: false.
+        initial_corrupt_check: Option<bool> = None, 0, 0, "true or false";
+        /// Time between the leader's looks whether all members have the same data; 0 is never. etcd: 0.
+        corrupt_check_time: Option<Time> = None, 0, HOUR, "time";
+        /// The leader compares what compactions have come to on all members. etcd: false.
+        compact_hash_check: Option<bool> = None, 0, 0, "true or false";
+        /// From the end of such a comparison to the next one. etcd: 1m.
+        compact_hash_check_time: Option<Time> = None, 1_000_000, HOUR, "time";
+        /// The leader compacts by itself what is older than this. etcd: never.
+        auto_compaction_period: Option<Time> = None, 10_000_000, HOUR, "time";
+        /// The leader compacts by itself what is older than the newest so many revisions. etcd: never.
+        auto_compaction_revisions: Option<u64> = None, 1, MANY, "revisions";
+        /// Time between compactions that keep so many revisions. etcd: 5m.
+        auto_compaction_interval: Option<Time> = None, 1_000_000, HOUR, "time";
         /// Time between runs of the purge task. etcd: 30s.
         purge_interval: Option<Time> = None, 1_000_000, HOUR, "time";
         /// WAL segments and snapshots that the purge task keeps. etcd: 5.
@@ -181,8 +195,19 @@ impl Constants {
             lease_checkpoint_persist: std::convert::identity,
             lease_apply_timeout: span,
             health_interval: span,
+            initial_corrupt_check: std::convert::identity,
+            corrupt_check_time: span,
+            compact_hash_check: std::convert::identity,
+            compact_hash_check_time: span,
+            auto_compaction_interval: span,
             purge_interval: span,
             purge_keep: count,
+        }
+        if let Some(period) = self.auto_compaction_period {
+            config.auto_compaction = AutoCompaction::Periodic(period.0);
+        }
+        if let Some(kept) = self.auto_compaction_revisions {
+            config.auto_compaction = AutoCompaction::Revisions(i64::try_from(kept).unwrap_or(i64::MAX));
         }
     }
 }

@@ -268,6 +268,7 @@ impl World<'_> {
             | Kind::BitRot
             | Kind::SectorLoss
             | Kind::RecordDamage
+            | Kind::ValueDamage
             | Kind::DiskFailure => self.disk_episode(place, episode, nodes),
         }
     }

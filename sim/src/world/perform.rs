@@ -69,7 +69,12 @@ impl World<'_> {
                 Output::Exit { reason } => {
                     let removed = reason.contains("removed");
                     *self.tally.entry("exits").or_default() += 1;
+                    // Its initial check has found that its data are not the others': what a harmed disk led to.
+                    let refuses = reason.contains("data inconsistency") && self.any_harm();
                     self.exit(node, if removed { Down::Removed } else { Down::Exited(reason) });
+                    if refuses {
+                        self.refuses(node, reason.to_owned());
+                    }
                     return;
                 }
             }
@@ -202,6 +207,11 @@ impl World<'_> {
                 "entries_applied"
             }
             Event::BackendCommitted { .. } => "backend_commits",
+            Event::CompactionProposed { revision } => {
+                let member = self.nodes[node].config.member;
+                self.traffic.compacted_by(member, self.moment, *revision);
+                "automatic_compactions"
+            }
             Event::ConfigurationChanged { .. } => {
                 self.trace_event(node, event);
                 return self.configured(node);
@@ -247,12 +257,16 @@ pub(super) fn fold_message(digest: &mut Digest, peer: &PeerMessage) {
     if let Some(lease) = &peer.lease {
         digest.bytes(format!("{lease:?}").as_bytes());
     }
+    if let Some(hash) = &peer.hash {
+        digest.bytes(format!("{hash:?}").as_bytes());
+    }
 }
 
 /// One input as a trace shows it.
 pub(super) fn describe_input(input: &Input) -> String {
     match input {
         Input::Message(PeerMessage { from, lease: Some(lease), .. }) => format!("{from} {lease:?}"),
+        Input::Message(PeerMessage { from, hash: Some(hash), .. }) => format!("{from} {hash:?}"),
         Input::Message(peer) => {
             let message = &peer.message;
             format!(

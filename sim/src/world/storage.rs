@@ -4,8 +4,9 @@
 //! which was harmed, or panics after some disk was, stays down: that is what the fault led to, and no finding. The
 //! refusal is kept for the result, and the operator may put a new member in its place.
 
+use detcd_replica::backend::{Backend, Bucket};
 use detcd_replica::time::Span;
-use detcd_replica::{BootError, FileName, MemberId};
+use detcd_replica::{BootError, Bugs, FileName, MemberId};
 
 use crate::disk::{Disk, DiskTally, Failure, FileKind, Honesty, Layer, Reading};
 use crate::fault::{Episode, Kind, RecordDamage};
@@ -50,6 +51,11 @@ impl World<'_> {
                 Kind::RecordDamage => {
                     let how = episode.aim.record.expect("a damaged record says how");
                     if damage_record(disk, nth, how) {
+                        self.fired(episode.kind);
+                    }
+                }
+                Kind::ValueDamage => {
+                    if damage_value(disk, nth) {
                         self.fired(episode.kind);
                     }
                 }
@@ -177,6 +183,31 @@ fn damage_record(disk: &mut Disk, nth: u64, how: RecordDamage) -> bool {
     }
     true
 }
+
+/// Changes the last byte of the value with the `nth` newest revision in a database that nobody has open. False when
+/// there is none.
+fn damage_value(disk: &mut Disk, nth: u64) -> bool {
+    let image = disk.image();
+    let Some(data) = image.files.get(&FileName::Db) else { return false };
+    let Ok(database) = Backend::open(&image, Bugs::NONE) else { return false };
+    // What is read of a database that was just opened lies in the file: that is where it is.
+    let file = data.as_ptr_range();
+    let mut ends = Vec::new();
+    database.for_each(Bucket::Key, b"", None, &mut |revision, value| {
+        let end = value.as_ptr_range().end;
+        if revision.len() == PUT && !value.is_empty() && file.start < end && end <= file.end {
+            ends.push(end as usize - file.start as usize);
+        }
+        true
+    });
+    let Some(end) = ends.len().checked_sub(nth as usize).and_then(|place| ends.get(place)) else { return false };
+    let last = end - 1;
+    disk.overwrite(FileName::Db, last as u64, &[data[last] ^ 1]);
+    true
+}
+
+/// Bytes of a revision in the key bucket; a delete's is longer.
+const PUT: usize = 17;
 
 /// Bytes of a record's length field: 56 bits of length, and a byte that says whether and how much padding follows.
 const FRAME: usize = 8;

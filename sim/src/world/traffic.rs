@@ -3,7 +3,7 @@
 //! The way between a client and a member is a connection of its own: partitions cut members from each other, not from
 //! their clients. When a member dies, everybody connected to it finds out.
 
-use detcd_replica::api::{Credential, Error, Request, Response, WatchRequest, WatchResponse};
+use detcd_replica::api::{CompactRequest, Credential, Error, Request, Response, Revision, WatchRequest, WatchResponse};
 use detcd_replica::history::{History, Moment};
 use detcd_replica::time::Span;
 use detcd_replica::{Input, MemberId, RequestId, StreamId};
@@ -131,6 +131,13 @@ impl Traffic {
             finished_workers: 0,
             actions: Vec::new(),
         }
+    }
+
+    /// A member compacts of its own accord. To those who see only what clients do it is one more client, which hears
+    /// nothing.
+    pub(super) fn compacted_by(&mut self, member: MemberId, at: Moment, revision: Revision) {
+        let (client, compact) = (self.actors.len() as u32, CompactRequest { revision, physical: false });
+        self.recorder.call(client, member, String::new(), at, Request::Compact(compact));
     }
 
     /// Whether every worker has done its operations.

@@ -6,7 +6,7 @@ use crate::api::Member;
 use crate::auth::AuthConfig;
 use crate::membership::Version;
 use crate::time::Span;
-use crate::{Bugs, MemberId, Release};
+use crate::{AutoCompaction, Bugs, MemberId, Release};
 
 /// The configuration of one member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,6 +113,20 @@ pub struct Config {
     pub lease_checkpoint_persist: bool,
     /// How long keep-alives wait for the leader to apply what is committed. etcd: 1 s.
     pub lease_apply_timeout: Span,
+    /// Before it does anything, a member that has been one before compares its data with the others'. etcd: off
+    /// (feature gate `InitialCorruptCheck`).
+    pub initial_corrupt_check: bool,
+    /// Time between the leader's looks whether all members have the same data. 0: never; etcd's default
+    /// (`--corrupt-check-time`).
+    pub corrupt_check_time: Span,
+    /// The leader compares what compactions have come to on all members. etcd: off (feature gate `CompactHashCheck`).
+    pub compact_hash_check: bool,
+    /// From the end of such a comparison to the next one. etcd: 1 min (`--compact-hash-check-time`).
+    pub compact_hash_check_time: Span,
+    /// Compaction that nobody asks for. etcd: off (`--auto-compaction-mode`, `--auto-compaction-retention`).
+    pub auto_compaction: AutoCompaction,
+    /// Time between compactions that keep so many revisions. etcd: 5 min.
+    pub auto_compaction_interval: Span,
     /// Time between runs of the purge task. etcd: 30 s.
     pub purge_interval: Span,
     /// WAL segments and snapshots that the purge task keeps. etcd: 5.
@@ -206,6 +220,12 @@ impl Config {
             lease_checkpoint_interval: Span::secs(300),
             lease_checkpoint_persist: true,
             lease_apply_timeout: Span::secs(1),
+            initial_corrupt_check: false,
+            corrupt_check_time: Span::ZERO,
+            compact_hash_check: false,
+            compact_hash_check_time: Span::secs(60),
+            auto_compaction: AutoCompaction::Off,
+            auto_compaction_interval: Span::secs(300),
             purge_interval: Span::secs(30),
             purge_keep: 5,
             bugs: Bugs::NONE,
@@ -266,6 +286,19 @@ impl Config {
         }
         if self.lease_expiry_interval == Span::ZERO {
             return refuse("lease_expiry_interval", "must be more than 0");
+        }
+        for (field, value) in [
+            ("compact_hash_check_time", self.compact_hash_check_time),
+            ("auto_compaction_interval", self.auto_compaction_interval),
+        ] {
+            if value == Span::ZERO {
+                return refuse(field, "must be more than 0");
+            }
+        }
+        match self.auto_compaction {
+            AutoCompaction::Periodic(Span(0..10)) => return refuse("auto_compaction", "must keep 10ns or more"),
+            AutoCompaction::Revisions(..1) => return refuse("auto_compaction", "must keep 1 revision or more"),
+            _ => {}
         }
         if self.snapshot_count == 0 {
             return refuse("snapshot_count", "must be 1 or more");

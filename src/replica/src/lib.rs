@@ -25,6 +25,7 @@ pub mod api;
 mod auth;
 pub mod backend;
 mod bug;
+mod compactor;
 mod config;
 pub mod history;
 mod ids;
@@ -45,11 +46,12 @@ pub mod wire;
 
 pub use auth::{AuthConfig, TokenKind};
 pub use bug::{Bug, Bugs};
+pub use compactor::AutoCompaction;
 pub use config::{Address, Config, ConfigError};
 pub use ids::{MemberId, OpId, RequestId, StreamId, WatchId};
 pub use io::{
-    BootError, Chance, Chunk, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, Input, LeaseAnswer,
-    LeaseAsk, LeaseMessage, Output, PeerMessage, Question, Task,
+    BootError, Chance, Chunk, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, HashAnswer,
+    HashMessage, Input, LeaseAnswer, LeaseAsk, LeaseMessage, Output, PeerMessage, Question, Task,
 };
 pub use lease::Lease;
 pub use release::Release;

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::commit::Flight;
 use super::Backend;
 use crate::pager::{Progress, Snapshot};
 use crate::wal::Commands;
@@ -61,10 +62,17 @@ impl Backend {
         }
     }
 
-    /// The whole state as a file, as if the batch had just been committed.
+    /// The whole state as a file, as if the batch had just been committed. The one of a commit under way belongs to it:
+    /// clients have been told of what is in it.
     pub fn snapshot(&self) -> Bytes {
         let mut whole = self.clone();
-        if whole.flight.is_none() {
+        // What a defragmentation begins with is all there is, and its own end is nothing new.
+        whole.defragmenting = false;
+        if matches!(whole.flight, Some(Flight::Create { .. } | Flight::Name { .. } | Flight::Commit { .. })) {
+            while let Some(op) = whole.awaiting() {
+                whole.on_disk(op, &mut Nowhere);
+            }
+        } else if whole.flight.is_none() {
             whole.uncreated = None;
             let mut op = whole.begin_commit(&mut Nowhere);
             while whole.pager.on_disk(op, &mut Nowhere) == Progress::Pending {
@@ -77,5 +85,41 @@ impl Backend {
             file.extend_from_slice(&chunk);
         }
         file.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Bucket;
+    use crate::Bugs;
+
+    #[test]
+    fn a_snapshot_has_what_is_written_and_what_a_commit_under_way_holds() {
+        let put = |backend: &mut Backend, key: &'static [u8]| {
+            backend.put(Bucket::Key, Bytes::from_static(key), Bytes::from_static(b"v"));
+            backend.unlock(&mut Nowhere);
+        };
+        let keys = |file: &Bytes| {
+            let (mut keys, found) = (Vec::new(), Backend::parse(file, Bugs::NONE).expect("sound"));
+            found.for_each(Bucket::Key, b"", None, &mut |key, _| {
+                keys.push(key.clone());
+                true
+            });
+            keys
+        };
+        let mut backend = Backend::create(Bugs::NONE);
+        put(&mut backend, b"a");
+        assert_eq!(keys(&backend.snapshot()), ["a"]);
+        // The first makes the file as well; the second is a plain commit.
+        for (key, all) in [(&b"b"[..], &["a", "b"][..]), (b"c", &["a", "b", "c"])] {
+            put(&mut backend, key);
+            backend.begin_commit(&mut Nowhere);
+            while let Some(op) = backend.awaiting() {
+                assert_eq!(keys(&backend.snapshot()), all);
+                backend.on_disk(op, &mut Nowhere);
+            }
+            assert_eq!(keys(&backend.snapshot()), all);
+        }
     }
 }

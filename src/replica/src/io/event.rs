@@ -88,6 +88,11 @@ pub enum Event {
         /// The consistent index in it.
         consistent_index: u64,
     },
+    /// The member proposes a compaction that nobody has asked for.
+    CompactionProposed {
+        /// At this revision.
+        revision: i64,
+    },
     /// A compaction of the key space ended.
     CompactionFinished {
         /// At this revision.

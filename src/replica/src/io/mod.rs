@@ -8,7 +8,7 @@ mod peer;
 pub use disk::{BootError, Dir, DiskCommand, DiskError, DiskImage, FileName};
 pub use event::Event;
 pub use failpoint::Failpoint;
-pub use peer::{Chunk, LeaseAnswer, LeaseAsk, LeaseMessage, PeerMessage};
+pub use peer::{Chunk, HashAnswer, HashMessage, LeaseAnswer, LeaseAsk, LeaseMessage, PeerMessage};
 
 use crate::api::{Credential, Error, Request, Response, WatchRequest, WatchResponse};
 use crate::time::Span;
@@ -202,11 +202,15 @@ pub enum Task {
     LeaseCheckpoint,
     /// A defragmentation that was asked for (`backend.Defrag`).
     Defrag,
+    /// Comparing the data of all members, and answering those that do (`monitorKVHash`, `monitorCompactHash`).
+    CorruptionCheck,
+    /// Automatic compaction (`v3compactor`). Periodic.
+    AutoCompaction,
 }
 
 impl Task {
     /// Every task there is.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Tick,
         Self::RaftLoop,
         Self::Apply,
@@ -229,6 +233,8 @@ impl Task {
         Self::LeaseExpiry,
         Self::LeaseCheckpoint,
         Self::Defrag,
+        Self::CorruptionCheck,
+        Self::AutoCompaction,
     ];
 
     /// A small number, dense from 0.

@@ -13,6 +13,7 @@
 
 mod apply;
 mod check;
+mod hash;
 mod key_index;
 mod proto;
 mod range;
@@ -27,6 +28,7 @@ mod write;
 
 pub use apply::{is_read_only, is_serializable, Applied, Parts, Reads};
 pub use check::check_request;
+pub use hash::KeyValueHash;
 pub use range::RangeResult;
 pub use record::KeyRecord;
 pub use store::{CompactionStep, Store};

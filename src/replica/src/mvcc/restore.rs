@@ -2,7 +2,7 @@
 
 use super::key_index::KeyIndex;
 use super::revision::RevisionKey;
-use super::store::{FINISHED_COMPACT, SCHEDULED_COMPACT};
+use super::store::{ScheduledCompaction, FINISHED_COMPACT, SCHEDULED_COMPACT};
 use super::{proto, Batch, Bucket, Store};
 use crate::api::{Key, LeaseId, Revision};
 use crate::lease::Lessor;
@@ -44,8 +44,9 @@ impl Store {
         }
         // Above the revision it would be refused, as etcd refuses it: that only happens with the bug.
         if scheduled > store.compact_revision && scheduled <= store.revision && scheduled > 0 {
-            store.compact_revision = scheduled;
-            store.scheduled.push_back(scheduled);
+            let previous = std::mem::replace(&mut store.compact_revision, scheduled);
+            let cut = ScheduledCompaction { revision: scheduled, previous, follows_done: false };
+            store.scheduled.push_back(cut);
         }
         Ok(store)
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::hash::{Hasher, KeyValueHash};
 use super::key_index::KeyIndex;
 use super::revision::RevisionKey;
 use super::{Batch, Bucket};
@@ -30,9 +31,21 @@ pub struct Store {
     /// Wrapping sum of the hashes of the live keys.
     pub(super) state_hash: u64,
     /// Compactions that wait for the one that runs, oldest first.
-    pub(super) scheduled: VecDeque<Revision>,
+    pub(super) scheduled: VecDeque<ScheduledCompaction>,
     pub(super) running: Option<RunningCompaction>,
+    /// What the last compactions have come to, by revision. Not on disk.
+    pub(super) hashes: Vec<KeyValueHash>,
     pub(super) bugs: Bugs,
+}
+
+/// A compaction that has not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ScheduledCompaction {
+    pub(super) revision: Revision,
+    /// The compaction revision before it.
+    pub(super) previous: Revision,
+    /// The one before it was done when this one was asked for: only then is its hash kept (etcd#15919).
+    pub(super) follows_done: bool,
 }
 
 /// A compaction between two of its batches.
@@ -43,6 +56,9 @@ pub(super) struct RunningCompaction {
     keep: Arc<BTreeSet<RevisionKey>>,
     /// Where the next batch begins.
     cursor: RevisionKey,
+    /// What it has read so far.
+    hasher: Hasher,
+    follows_done: bool,
 }
 
 /// What one batch of a compaction did.
@@ -66,6 +82,7 @@ impl Store {
             state_hash: 0,
             scheduled: VecDeque::new(),
             running: None,
+            hashes: Vec::new(),
             bugs,
         }
     }
@@ -108,8 +125,9 @@ impl Store {
         if revision > self.revision {
             return Err(Error::FutureRevision);
         }
-        self.compact_revision = revision;
-        self.scheduled.push_back(revision);
+        let done = [SCHEDULED_COMPACT, FINISHED_COMPACT].map(|key| batch.get(Bucket::Meta, key));
+        let previous = std::mem::replace(&mut self.compact_revision, revision);
+        self.scheduled.push_back(ScheduledCompaction { revision, previous, follows_done: done[0] == done[1] });
         put_meta_revision(batch, SCHEDULED_COMPACT, revision);
         Ok(())
     }
@@ -121,15 +139,16 @@ impl Store {
         let mut running = match self.running.take() {
             Some(running) => running,
             None => match self.scheduled.pop_front() {
-                Some(revision) => self.begin_compaction(revision),
+                Some(scheduled) => self.begin_compaction(scheduled),
                 None => return CompactionStep::Idle,
             },
         };
         let from = running.cursor.encode();
         let to = (running.revision + 1).to_be_bytes();
         let (mut seen, mut doomed) = (0, Vec::new());
-        batch.for_each(Bucket::Key, &from, Some(&to), &mut |key, _| {
+        batch.for_each(Bucket::Key, &from, Some(&to), &mut |key, value| {
             let (revision, _) = RevisionKey::decode(key).expect("restore has checked every revision");
+            running.hasher.write(&running.keep, key, value);
             if !running.keep.contains(&revision) {
                 doomed.push(key.clone());
             }
@@ -142,6 +161,9 @@ impl Store {
         }
         if seen < limit {
             put_meta_revision(batch, FINISHED_COMPACT, running.revision);
+            if running.follows_done {
+                self.store_hash(running.hasher.end());
+            }
             return CompactionStep::Finished(running.revision);
         }
         self.running = Some(running);
@@ -149,7 +171,8 @@ impl Store {
     }
 
     /// Compacts the index, which says what must stay in the backend.
-    fn begin_compaction(&mut self, revision: Revision) -> RunningCompaction {
+    fn begin_compaction(&mut self, scheduled: ScheduledCompaction) -> RunningCompaction {
+        let ScheduledCompaction { revision, previous, follows_done } = scheduled;
         let mut keep = BTreeSet::new();
         // The releases with the first two bugs dropped a tombstone at the compaction revision too (before etcd#18089).
         // Without that the newest revision always survives its compaction, and the bugs could not show.
@@ -167,35 +190,8 @@ impl Store {
             }
             !key.is_empty()
         });
-        RunningCompaction { revision, keep: Arc::new(keep), cursor: RevisionKey::default() }
-    }
-
-    /// etcd's `HashKV`: CRC-32C over every revision up to `revision` (0: the newest) that a compaction would
-    /// leave, and the compaction revision it was taken at. Members that applied the same entries agree on it,
-    /// however far their compactions have come (unless no key lives at `revision`: then etcd, and this, hash
-    /// what is there).
-    ///
-    /// # Errors
-    /// `Compacted`, `FutureRevision`.
-    pub fn hash_kv(&self, batch: &dyn Batch, revision: Revision) -> Result<(u32, Revision), Error> {
-        let revision = self.readable(revision, self.revision)?;
-        let before_18089 = self.bugs.has(Bug::CompactDropsTombstoneAtRev);
-        let keep = self.index.values().filter_map(|key| key.keep(revision, before_18089));
-        let keep: BTreeSet<RevisionKey> = keep.collect();
-        let mut hash = crc32c::crc32c(Bucket::Key.name().as_bytes());
-        let to = (revision + 1).to_be_bytes();
-        batch.for_each(Bucket::Key, &[], Some(&to), &mut |key, value| {
-            let (at, tombstone) = RevisionKey::decode(key).expect("restore has checked every revision");
-            let compacted = at.main <= self.compact_revision;
-            let doomed = compacted && !keep.is_empty() && !keep.contains(&at);
-            // Old versions removed a tombstone at the compaction revision, and must come to the same hash.
-            let disputed = tombstone && at.main == self.compact_revision;
-            if !doomed && !disputed {
-                hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, key), value);
-            }
-            true
-        });
-        Ok((hash, self.compact_revision))
+        let hasher = Hasher::new(previous, revision);
+        RunningCompaction { revision, keep: Arc::new(keep), cursor: RevisionKey::default(), hasher, follows_done }
     }
 
     /// The revision that a request for `revision` reads when `current` is the newest.

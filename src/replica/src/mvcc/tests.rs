@@ -1,5 +1,6 @@
 //! The store and the watches against a naive reference: a list of all events ever, and maps replayed from it.
 
+mod hashes;
 mod history;
 mod model;
 mod watches;

@@ -365,7 +365,7 @@ impl Replica {
             true => &mut self.lessor,
             false => &mut lessor,
         };
-        let Ok(store) = Store::restore(&self.backend, attach_to, self.config.bugs) else {
+        let Ok(mut store) = Store::restore(&self.backend, attach_to, self.config.bugs) else {
             self.exit("failed to restore mvcc store");
             return false;
         };
@@ -373,6 +373,7 @@ impl Replica {
             self.exit("failed to restore alarms");
             return false;
         };
+        store.keep_hashes(self.store.hashes().to_vec());
         (self.lessor, self.store, self.alarms) = (lessor, store, alarms);
         true
     }

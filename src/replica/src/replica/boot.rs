@@ -5,6 +5,7 @@ use raft::{RawNode, StateRole};
 use crate::alarm::Alarms;
 use crate::auth::AuthStore;
 use crate::backend::Backend;
+use crate::compactor::Compactor;
 use crate::lease::Lessor;
 use crate::log::LogStorage;
 use crate::membership::{Change, Cluster, Members};
@@ -17,6 +18,7 @@ use crate::{BootError, Config, DiskImage, Event, FileName, MemberId, OpId, Outpu
 
 use super::apply::Applying;
 use super::auth::Callers;
+use super::corruption::Corruption;
 use super::election::ElectionTimer;
 use super::lease::Leasing;
 use super::maintenance::Maintenance;
@@ -57,7 +59,8 @@ impl Replica {
         config.validate().map_err(|error| BootError::Config { reason: format!("{} {}", error.field, error.reason) })?;
         let mut outputs = Outputs::default();
         outputs.start(out);
-        let recovered = match wal::exists(image) {
+        let was_there = wal::exists(image);
+        let recovered = match was_there {
             true => recover::recover(&config, image, &mut outputs),
             false => bootstrap(&config, image, &mut outputs),
         };
@@ -75,13 +78,28 @@ impl Replica {
                 replica.applying.keep_database(*index, database.clone());
             }
         }
-        replica.start();
+        replica.start(was_there);
         replica.out.finish(out);
         Ok(replica)
     }
 
+    /// Begin; a member that `was_there` before may have to see first that its data are those of the others.
+    fn start(&mut self, was_there: bool) {
+        let must_check = was_there && self.config.initial_corrupt_check;
+        if !must_check || !self.begin_initial_check() {
+            self.start_tasks();
+        }
+        self.event(Event::ConfigurationChanged {
+            voters: self.membership.voters().to_vec(),
+            learners: self.membership.learners().to_vec(),
+        });
+        // Entries that are not in the log yet are saved at once: nobody else would wake the Raft loop.
+        self.go_on_saving();
+        self.after_step();
+    }
+
     /// Set every periodic task going.
-    fn start(&mut self) {
+    pub(super) fn start_tasks(&mut self) {
         for (task, after) in [
             (Task::Tick, self.config.heartbeat_interval),
             (Task::BackendCommit, self.config.backend_batch_interval),
@@ -103,13 +121,8 @@ impl Replica {
         if self.store.compaction_pending() {
             self.out.wake_now(Task::Compaction);
         }
-        self.event(Event::ConfigurationChanged {
-            voters: self.membership.voters().to_vec(),
-            learners: self.membership.learners().to_vec(),
-        });
-        // Entries that are not in the log yet are saved at once: nobody else would wake the Raft loop.
-        self.go_on_saving();
-        self.after_step();
+        self.schedule_checks();
+        self.start_compactor();
     }
 }
 
@@ -180,6 +193,8 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
     let auth = AuthStore::boot(&config.auth, config.bugs, now, &mut backend).map_err(refuse)?;
     let election = ElectionTimer::new(&mut raft.raft);
     let watchers = Watchers::new(config.watch_channel, config.watch_batch_revisions).with_bugs(config.bugs);
+    let (mode, interval) = (config.auto_compaction, config.auto_compaction_interval);
+    let compacting_alone = Compactor::new(mode, interval, now, store.revision());
     let mut disk = std::collections::BTreeMap::new();
     for sync in &syncs {
         disk.insert(*sync, Waiting::RaftSave);
@@ -209,6 +224,8 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         snapshotting: Snapshotting::at(applied),
         leasing: Leasing::new(now),
         maintenance: Maintenance::default(),
+        corruption: Corruption::default(),
+        compacting_alone,
         snap_dir,
         receiving: Receiving::default(),
         saving,

@@ -88,6 +88,7 @@ impl PeerMessage {
         message(&mut hasher, &self.message);
         self.chunk.hash(&mut hasher);
         self.lease.hash(&mut hasher);
+        self.hash.hash(&mut hasher);
         hasher.digest128()
     }
 }
@@ -114,6 +115,8 @@ impl Replica {
         say(h, &self.applying);
         say(h, &self.snapshotting);
         say(h, &self.maintenance);
+        say(h, &self.corruption.say());
+        self.compacting_alone.hash(h);
         self.snap_dir.hash(h);
         say(h, &self.receiving);
         say(h, &self.unled);

@@ -30,6 +30,8 @@ impl Replica {
             applying: self.applying.clone(),
             snapshotting: self.snapshotting.clone(),
             maintenance: self.maintenance.clone(),
+            corruption: self.corruption.clone(),
+            compacting_alone: self.compacting_alone.clone(),
             leasing: self.leasing.clone(),
             snap_dir: self.snap_dir.clone(),
             receiving: self.receiving.clone(),

@@ -100,6 +100,8 @@ pub(super) enum LeadershipCheck {
     Call(u64),
     Look(u64),
     Checkpoint,
+    /// Nobody's leadership: the checker of hashes must have all that the others had.
+    Corruption,
 }
 
 impl Leasing {
@@ -189,7 +191,10 @@ impl Replica {
 
     pub(super) fn lease_calls(&mut self, now: Monotonic) {
         for (check, read) in std::mem::take(&mut self.leasing.checked) {
-            self.continue_checked(now, check, read && self.leads());
+            match check {
+                LeadershipCheck::Corruption => self.corruption_read(read),
+                check => self.continue_checked(now, check, read && self.leads()),
+            }
         }
         let numbers: Vec<u64> = self.leasing.calls.keys().copied().collect();
         for number in numbers {
@@ -387,6 +392,7 @@ impl Replica {
             LeadershipCheck::Look(number) => {
                 self.leasing.looks.remove(&number);
             }
+            LeadershipCheck::Corruption => unreachable!("it was told a moment ago"),
             LeadershipCheck::Checkpoint => {
                 self.leasing.checkpointing = false;
                 if leads {
@@ -538,8 +544,8 @@ impl Replica {
                     self.out.wake_now(Task::LeaseCalls);
                 }
             }
-            Internal::Full { .. } | Internal::AppliedFull { .. } => {
-                unreachable!("the alarms' entries are not for leases")
+            Internal::Full { .. } | Internal::AppliedFull { .. } | Internal::Corrupt | Internal::Compacted { .. } => {
+                unreachable!("it is not for leases")
             }
         }
     }

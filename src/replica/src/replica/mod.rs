@@ -6,7 +6,9 @@
 mod apply;
 mod auth;
 mod boot;
+mod compaction;
 mod conf_change;
+mod corruption;
 mod election;
 mod fingerprint;
 mod fork;
@@ -35,6 +37,7 @@ use crate::alarm::Alarms;
 use crate::api::{self, Credential, Error, Request};
 use crate::auth::AuthStore;
 use crate::backend::Backend;
+use crate::compactor::Compactor;
 use crate::lease::Lessor;
 use crate::log::LogStorage;
 use crate::membership::Cluster;
@@ -46,6 +49,7 @@ use crate::{Config, DiskError, Event, Input, LeaseAsk, LogView, MemberId, OpId, 
 
 use apply::Applying;
 use auth::Callers;
+use corruption::Corruption;
 use election::ElectionTimer;
 use lease::Leasing;
 use maintenance::Maintenance;
@@ -77,6 +81,8 @@ pub struct Replica {
     snapshotting: Snapshotting,
     leasing: Leasing,
     maintenance: Maintenance,
+    corruption: Corruption,
+    compacting_alone: Compactor,
     snap_dir: SnapDir,
     receiving: Receiving,
     /// The Ready that is being saved; the Raft loop waits for it.
@@ -177,6 +183,15 @@ impl Replica {
         self.now = now;
         self.out.start(out);
         self.log_changed_from = u64::MAX;
+        if let Some(input) = self.hold_until_checked(input) {
+            self.take(input);
+        }
+        self.after_step();
+        self.out.finish(out);
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = self.now;
         match input {
             Input::Run(task) => self.run(now, task),
             Input::Chance(chance) => self.election.drawn(chance, &mut self.raft.raft),
@@ -185,6 +200,7 @@ impl Replica {
                 self.peers.activity.broken(now, member);
                 self.raft.report_unreachable(member.0);
                 self.lease_unreachable(now, member);
+                self.hash_unreachable(member);
             }
             Input::SnapshotSent { member, stream, delivered } => self.snapshot_sent(now, member, stream, delivered),
             Input::Request { id, credential, request } => self.request(id, credential, request),
@@ -194,8 +210,6 @@ impl Replica {
             Input::StreamClosed { stream } => self.stream_closed(stream),
             Input::Disk { op, result } => self.disk_done(op, result),
         }
-        self.after_step();
-        self.out.finish(out);
     }
 
     fn run(&mut self, now: Monotonic, task: Task) {
@@ -222,6 +236,8 @@ impl Replica {
             Task::Downgrade => self.downgrade_run(),
             Task::Stop => self.exit("the member has been permanently removed from the cluster"),
             Task::Defrag => self.defrag_run(),
+            Task::CorruptionCheck => self.corruption_run(now),
+            Task::AutoCompaction => self.auto_compaction_run(now),
         }
     }
 
@@ -234,7 +250,8 @@ impl Replica {
         if self.election.must_draw(&self.raft.raft) {
             self.out.push(Output::Ask(crate::Question::ElectionTimeout));
         }
-        if self.saving.is_none() && self.wal.awaiting().is_none() && self.raft.has_ready() {
+        let may_run = self.saving.is_none() && self.wal.awaiting().is_none() && !self.corruption.is_initial();
+        if may_run && self.raft.has_ready() {
             self.out.wake_now(Task::RaftLoop);
         }
         self.wake_committer();

@@ -22,6 +22,9 @@ impl Replica {
         if let Some(lease) = peer.lease {
             return self.receive_lease(self.now, peer.from, *lease);
         }
+        if let Some(hash) = peer.hash {
+            return self.receive_hash(peer.from, *hash);
+        }
         if peer.message.msg_type == MessageType::MsgSnapshot {
             return self.receive_database(peer);
         }
@@ -125,7 +128,7 @@ impl Replica {
         given_up.is_some()
     }
 
-    fn answer_sender(&mut self, from: MemberId, stream: u64, saved: bool) {
+    pub(super) fn answer_sender(&mut self, from: MemberId, stream: u64, saved: bool) {
         self.out.push(Output::SnapshotReceived { from, stream, saved });
     }
 

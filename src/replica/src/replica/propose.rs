@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use crate::api::{Alarm, AlarmAction, AlarmRequest, Credential, Error, LeaseCheckpoint, Request, ResponseBody};
+use crate::api::{
+    Alarm, AlarmAction, AlarmRequest, Credential, Error, LeaseCheckpoint, Request, ResponseBody, Revision,
+};
 use crate::auth::AuthInfo;
 use crate::raftpb::{Entry, EntryType, Message, MessageType};
 use crate::time::Monotonic;
@@ -25,6 +27,10 @@ pub(super) enum Internal {
     Checkpointed { more: bool },
     /// The end of a checkpoint, for a lease that is kept alive.
     Cleared { call: u64 },
+    /// The alarm about data. Nobody waits.
+    Corrupt,
+    /// An automatic compaction.
+    Compacted { revision: Revision },
 }
 
 /// Proposals that may wait for a leader (`maxPendingProposals` of rafthttp).
@@ -111,6 +117,8 @@ impl Replica {
                     self.reply(id, Err(Error::NoSpace));
                 }
             }
+            Internal::Corrupt => {}
+            Internal::Compacted { revision } => self.compacted_alone(now, revision),
             internal => self.lease_entry_done(now, internal),
         }
     }

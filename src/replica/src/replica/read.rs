@@ -8,7 +8,7 @@ use crate::auth::{AuthInfo, AuthStore};
 use crate::backend::Backend;
 use crate::raftpb::{Entry, Message, MessageType};
 use crate::time::Monotonic;
-use crate::{Bug, Event, RequestId, Task};
+use crate::{Bug, Event, Release, RequestId, Task};
 
 use super::lease::LeadershipCheck;
 use super::Replica;
@@ -229,7 +229,13 @@ impl Replica {
     }
 
     pub(super) fn serve_hash_kv(&mut self, id: RequestId, revision: Revision) {
-        match self.store.hash_kv(&self.backend, revision) {
+        // 3.5 does so since 3.5.5, and `conform` knows an older one.
+        let knows_compactions = self.config.release >= Release::V3_6;
+        let found = match knows_compactions {
+            true => self.store.hash_by_rev(&self.backend, revision).map(|found| (found.hash, found.compact_revision)),
+            false => self.store.hash_kv(&self.backend, revision),
+        };
+        match found {
             Ok((hash, compact_revision)) => self.reply_body(id, ResponseBody::HashKv { hash, compact_revision }),
             Err(error) => self.reply(id, Err(error)),
         }

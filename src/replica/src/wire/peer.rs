@@ -9,7 +9,7 @@ use protobuf::Message as _;
 
 use crate::api::Error;
 use crate::membership::Version;
-use crate::{raftpb, Chunk, LeaseAnswer, LeaseAsk, LeaseMessage, MemberId, PeerMessage};
+use crate::{raftpb, Chunk, HashAnswer, HashMessage, LeaseAnswer, LeaseAsk, LeaseMessage, MemberId, PeerMessage};
 
 #[derive(Clone, PartialEq, Message)]
 struct Frame {
@@ -27,6 +27,8 @@ struct Frame {
     chunk: Option<ChunkFrame>,
     #[prost(message, optional, tag = "6")]
     lease: Option<LeaseFrame>,
+    #[prost(message, optional, tag = "7")]
+    hash: Option<HashFrame>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -69,6 +71,37 @@ enum LeaseWord {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct HashFrame {
+    #[prost(uint64, tag = "1")]
+    call: u64,
+    #[prost(oneof = "HashWord", tags = "2, 3, 4")]
+    word: Option<HashWord>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum HashWord {
+    /// What is the hash at this revision?
+    #[prost(sint64, tag = "2")]
+    At(i64),
+    /// This.
+    #[prost(message, tag = "3")]
+    Is(HashAt),
+    /// There is none, for a reason in etcd's words.
+    #[prost(string, tag = "4")]
+    Refused(String),
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct HashAt {
+    #[prost(uint32, tag = "1")]
+    hash: u32,
+    #[prost(sint64, tag = "2")]
+    revision: i64,
+    #[prost(sint64, tag = "3")]
+    compact_revision: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct Times {
     /// The lease in a question, what it has left in an answer.
     #[prost(sint64, tag = "1")]
@@ -96,6 +129,7 @@ pub fn encode(message: &PeerMessage) -> Vec<u8> {
             data: chunk.data.clone(),
         }),
         lease: message.lease.as_deref().map(lease_frame),
+        hash: message.hash.as_deref().map(hash_frame),
     }
     .encode_to_vec()
 }
@@ -126,6 +160,7 @@ pub fn decode(bytes: Bytes) -> Result<PeerMessage, String> {
         message: Box::new(raft),
         chunk: chunk.transpose()?,
         lease: frame.lease.map(lease_message).transpose()?.map(Box::new),
+        hash: frame.hash.map(hash_message).transpose()?.map(Box::new),
     })
 }
 
@@ -183,6 +218,33 @@ fn lease_message(frame: LeaseFrame) -> Result<LeaseMessage, String> {
     })
 }
 
+fn hash_frame(message: &HashMessage) -> HashFrame {
+    let (call, word) = match message {
+        HashMessage::Ask { call, revision } => (*call, HashWord::At(*revision)),
+        HashMessage::Answer { call, result: Ok(HashAnswer { hash, revision, compact_revision }) } => {
+            let (hash, revision, compact_revision) = (*hash, *revision, *compact_revision);
+            (*call, HashWord::Is(HashAt { hash, revision, compact_revision }))
+        }
+        HashMessage::Answer { call, result: Err(error) } => (*call, HashWord::Refused(error.message().into())),
+    };
+    HashFrame { call, word: Some(word) }
+}
+
+fn hash_message(frame: HashFrame) -> Result<HashMessage, String> {
+    let call = frame.call;
+    Ok(match frame.word.ok_or("a message about hashes says nothing")? {
+        HashWord::At(revision) => HashMessage::Ask { call, revision },
+        HashWord::Is(HashAt { hash, revision, compact_revision }) => {
+            HashMessage::Answer { call, result: Ok(HashAnswer { hash, revision, compact_revision }) }
+        }
+        HashWord::Refused(words) => {
+            let known = [Error::Compacted, Error::FutureRevision, Error::Stopped];
+            let error = known.into_iter().find(|error| error.message() == words);
+            HashMessage::Answer { call, result: Err(error.ok_or_else(|| format!("no member says \"{words}\""))?) }
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +273,14 @@ mod tests {
             LeaseMessage::Answer { call: 5, result: Err(Error::LeaseNotFound) },
         ] {
             all.push(PeerMessage::of_lease(MemberId(1), MemberId(2), lease));
+        }
+        let answer = HashAnswer { hash: 7, revision: 9, compact_revision: -1 };
+        for hash in [
+            HashMessage::Ask { call: 1, revision: 5 },
+            HashMessage::Answer { call: 2, result: Ok(answer) },
+            HashMessage::Answer { call: 3, result: Err(Error::FutureRevision) },
+        ] {
+            all.push(PeerMessage::of_hash(MemberId(1), MemberId(2), hash));
         }
         for message in all {
             let bytes = encode(&message);

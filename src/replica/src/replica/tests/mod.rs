@@ -1,6 +1,7 @@
 //! Whole members, a few of them, with a network that loses nothing unless it is told to.
 
 mod auth;
+mod corruption;
 mod membership;
 mod snapshots;
 
@@ -37,11 +38,17 @@ struct World {
     responses: Vec<WatchResponse>,
     bugs: Bugs,
     founders: u64,
+    /// What is unusual in every member's configuration.
+    tune: fn(&mut Config),
 }
 
 impl World {
     /// `founders` members that have a leader, have published themselves, and have been connected for long.
     fn new(founders: u64, bugs: Bugs) -> Self {
+        Self::tuned(founders, bugs, |_| {})
+    }
+
+    fn tuned(founders: u64, bugs: Bugs, tune: fn(&mut Config)) -> Self {
         let mut world = Self {
             nodes: BTreeMap::new(),
             inputs: VecDeque::new(),
@@ -52,6 +59,7 @@ impl World {
             responses: Vec::new(),
             bugs,
             founders,
+            tune,
         };
         for id in 1..=founders {
             world.boot(id);
@@ -65,6 +73,7 @@ impl World {
         config.wal_segment_bytes = 1 << 16;
         config.auth.bcrypt_cost = 4;
         config.bugs = self.bugs;
+        (self.tune)(&mut config);
         config
     }
 

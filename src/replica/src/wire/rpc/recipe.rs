@@ -60,7 +60,7 @@ pub fn campaign_request(body: Bytes) -> Result<(Bytes, LeaseId, Bytes), Refusal>
 pub fn leader_request(body: Bytes) -> Result<(LeaderKey, Bytes), Refusal> {
     let recipe::ProclaimRequest { leader, value } = parse(body)?;
     let Some(recipe::LeaderKey { name, key, rev, lease }) = leader else {
-        return Err(Refusal { code: 3, message: "\"leader\" field must be provided".into() });
+        return Err(Refusal { code: 2, message: "\"leader\" field must be provided".into() });
     };
     Ok((LeaderKey { name, key, revision: rev, lease }, value))
 }

@@ -9,7 +9,7 @@ use Kind::{Bool, Bytes, Enum, Message, Short, Signed, Text, Unsigned};
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// `int64`
     Signed,
     /// `uint64`
@@ -27,11 +27,11 @@ pub(super) enum Kind {
 
 /// A field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Field {
-    pub(super) number: u32,
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) repeated: bool,
+pub(crate) struct Field {
+    pub(crate) number: u32,
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) repeated: bool,
 }
 
 const fn field(number: u32, name: &'static str, kind: Kind) -> Field {
@@ -44,6 +44,8 @@ const fn many(number: u32, name: &'static str, kind: Kind) -> Field {
 
 const HEADER: Field = field(1, "header", Message("ResponseHeader"));
 const NAME: Field = field(1, "name", Text);
+/// Of a lock or an election.
+const QUEUE: Field = field(1, "name", Bytes);
 const ID: Field = field(1, "ID", Unsigned);
 const LEASE: Field = field(1, "ID", Signed);
 
@@ -51,7 +53,7 @@ const LEASE: Field = field(1, "ID", Signed);
 ///
 /// # Panics
 /// There is no such message.
-pub(super) fn fields(message: &str) -> &'static [Field] {
+pub(crate) fn fields(message: &str) -> &'static [Field] {
     let found = MESSAGES.iter().find(|(name, _)| *name == message);
     found.map_or_else(|| panic!("{message} is no message of the table"), |(_, fields)| fields)
 }
@@ -229,6 +231,11 @@ static MESSAGES: &[(&str, &[Field])] = &[
         "HashKVResponse",
         &[HEADER, field(2, "hash", Short), field(3, "compact_revision", Signed), field(4, "hash_revision", Signed)],
     ),
+    ("HashResponse", &[HEADER, field(2, "hash", Short)]),
+    (
+        "SnapshotResponse",
+        &[HEADER, field(2, "remaining_bytes", Unsigned), field(3, "blob", Bytes), field(4, "version", Text)],
+    ),
     ("MoveLeaderRequest", &[field(1, "targetID", Unsigned)]),
     ("DowngradeRequest", &[field(1, "action", Enum(&["VALIDATE", "ENABLE", "CANCEL"])), field(2, "version", Text)]),
     ("DowngradeResponse", &[HEADER, field(2, "version", Text)]),
@@ -292,12 +299,22 @@ static MESSAGES: &[(&str, &[Field])] = &[
             many(11, "events", Message("Event")),
         ],
     ),
+    ("LockRequest", &[QUEUE, field(2, "lease", Signed)]),
+    ("LockResponse", &[HEADER, field(2, "key", Bytes)]),
+    ("UnlockRequest", &[field(1, "key", Bytes)]),
+    ("CampaignRequest", &[QUEUE, field(2, "lease", Signed), field(3, "value", Bytes)]),
+    ("CampaignResponse", &[HEADER, field(2, "leader", Message("LeaderKey"))]),
+    ("LeaderKey", &[QUEUE, field(2, "key", Bytes), field(3, "rev", Signed), field(4, "lease", Signed)]),
+    ("ElectionRequest", &[QUEUE]),
+    ("LeaderResponse", &[HEADER, field(2, "kv", Message("KeyValue"))]),
+    ("ProclaimRequest", &[field(1, "leader", Message("LeaderKey")), field(2, "value", Bytes)]),
+    ("ResignRequest", &[field(1, "leader", Message("LeaderKey"))]),
 ];
 
 const ALARMS: &[&str] = &["NONE", "NOSPACE", "CORRUPT"];
 
 /// The messages that a method takes and gives.
-pub(super) fn messages(method: Method) -> (&'static str, &'static str) {
+pub(crate) fn messages(method: Method) -> (&'static str, &'static str) {
     match method {
         Method::Range => ("RangeRequest", "RangeResponse"),
         Method::Put => ("PutRequest", "PutResponse"),

@@ -11,32 +11,51 @@ use crate::output::bytes::{base64, from_base64};
 /// How many messages may lie in each other.
 const DEPTH_MAX: u32 = 100;
 
-/// The bytes of a message.
+/// The bytes of a message of ours.
 ///
 /// # Panics
 /// A field is not of the message, or its value not of its kind: a request of ours is wrong.
-pub(super) fn encode(message: &str, value: &Value) -> Vec<u8> {
-    let mut out = Vec::new();
-    let Value::Object(object) = value else { panic!("{message}: {value} is no message") };
-    let known = fields(message);
-    for name in object.keys() {
-        assert!(known.iter().any(|field| field.name == name), "{message} has no field {name}");
+pub(crate) fn encode(message: &str, value: &Value) -> Vec<u8> {
+    for name in value.as_object().into_iter().flat_map(Map::keys) {
+        assert!(fields(message).iter().any(|field| field.name == name), "{message} has no field {name}");
     }
-    for field in known {
-        match object.get(field.name) {
-            None => {}
-            Some(Value::Array(values)) if field.repeated => {
-                values.iter().for_each(|value| encode_field(field, value, &mut out));
-            }
-            Some(value) => encode_field(field, value, &mut out),
-        }
-    }
-    out
+    try_encode(message, value).unwrap_or_else(|wrong| panic!("{message}: {wrong}"))
 }
 
-fn encode_field(field: &Field, value: &Value, out: &mut Vec<u8>) {
-    let wrong = || -> ! { panic!("{}: {value} is no {:?}", field.name, field.kind) };
-    let text = || value.as_str().unwrap_or_else(|| wrong());
+/// The bytes of a message that somebody else has written: fields that it does not have are passed over, names may be
+/// protobuf's or those of JSON, numbers may be text or numbers, and `null` is what is left out.
+///
+/// # Errors
+/// A value is not of its field's kind.
+pub(crate) fn try_encode(message: &str, value: &Value) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    let Value::Object(object) = value else { return Err(format!("{value} is no {message}")) };
+    for field in fields(message) {
+        match object.get(field.name).or_else(|| object.get(&camel(field.name))) {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(values)) if field.repeated => {
+                values.iter().try_for_each(|value| encode_field(field, value, &mut out))?;
+            }
+            Some(value) => encode_field(field, value, &mut out)?,
+        }
+    }
+    Ok(out)
+}
+
+/// JSON's name of a field: `range_end` is `rangeEnd`.
+fn camel(name: &str) -> String {
+    let mut parts = name.split('_');
+    let mut camel = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (first, rest) = part.split_at(part.len().min(1));
+        camel.push_str(&first.to_ascii_uppercase());
+        camel.push_str(rest);
+    }
+    camel
+}
+
+fn encode_field(field: &Field, value: &Value, out: &mut Vec<u8>) -> Result<(), String> {
+    let wrong = || format!("{}: {value} is no {:?}", field.name, field.kind);
     let scalar = |number: u64, out: &mut Vec<u8>| {
         varint(u64::from(field.number) << 3, out);
         varint(number, out);
@@ -47,19 +66,25 @@ fn encode_field(field: &Field, value: &Value, out: &mut Vec<u8>) {
         out.extend_from_slice(bytes);
     };
     match field.kind {
-        Kind::Signed => scalar(text().parse::<i64>().unwrap_or_else(|_| wrong()) as u64, out),
-        Kind::Unsigned => scalar(text().parse::<u64>().unwrap_or_else(|_| wrong()), out),
-        Kind::Short => scalar(value.as_u64().unwrap_or_else(|| wrong()), out),
-        Kind::Bool => scalar(u64::from(value.as_bool().unwrap_or_else(|| wrong())), out),
-        Kind::Text => bytes(text().as_bytes(), out),
-        Kind::Bytes => bytes(&from_base64(text()).unwrap_or_else(|| wrong()), out),
+        Kind::Signed => {
+            let number = value.as_str().map_or(value.as_i64(), |text| text.parse().ok());
+            scalar(number.ok_or_else(wrong)? as u64, out);
+        }
+        Kind::Unsigned | Kind::Short => {
+            let number = value.as_str().map_or(value.as_u64(), |text| text.parse().ok());
+            scalar(number.ok_or_else(wrong)?, out);
+        }
+        Kind::Bool => scalar(u64::from(value.as_bool().ok_or_else(wrong)?), out),
+        Kind::Text => bytes(value.as_str().ok_or_else(wrong)?.as_bytes(), out),
+        Kind::Bytes => bytes(&value.as_str().and_then(from_base64).ok_or_else(wrong)?, out),
         Kind::Enum(names) => {
             let named = |name| names.iter().position(|other| *other == name);
             let number = value.as_str().map_or(value.as_u64(), |name| named(name).map(|place| place as u64));
-            scalar(number.unwrap_or_else(|| wrong()), out);
+            scalar(number.ok_or_else(wrong)?, out);
         }
-        Kind::Message(message) => bytes(&encode(message, value), out),
+        Kind::Message(message) => bytes(&try_encode(message, value)?, out),
     }
+    Ok(())
 }
 
 fn varint(mut number: u64, out: &mut Vec<u8>) {
@@ -74,7 +99,7 @@ fn varint(mut number: u64, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// They are none, or have a field that the table does not know.
-pub(super) fn decode(message: &str, bytes: &[u8]) -> Result<Value, String> {
+pub(crate) fn decode(message: &str, bytes: &[u8]) -> Result<Value, String> {
     object(message, bytes, 0)
 }
 
@@ -186,6 +211,16 @@ mod tests {
         // A value that its enum does not have, and one that is zero.
         let range = json!({ "sort_order": 7, "limit": "0" });
         assert_eq!(decode("RangeRequest", &encode("RangeRequest", &range)), Ok(json!({ "sort_order": 7 })));
+    }
+
+    #[test]
+    fn what_others_write_may_differ_in_form() {
+        let ours = encode("RangeRequest", &json!({ "key": "YQ==", "range_end": "Yg==", "limit": "3" }));
+        let theirs = json!({ "key": "YQ==", "rangeEnd": "Yg==", "limit": 3, "revision": null, "unknown": [] });
+        assert_eq!(try_encode("RangeRequest", &theirs), Ok(ours));
+        for wrong in [json!([]), json!({ "key": 7 }), json!({ "limit": "x" }), json!({ "sort_order": "UP" })] {
+            assert!(try_encode("RangeRequest", &wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
