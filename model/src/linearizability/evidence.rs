@@ -1,8 +1,8 @@
 //! Evidence of writes that were never answered: a value at a revision that nobody claims was written by one of them.
 //!
 //! Values in detcd's workloads are unique to a write, so that one sight of a value usually settles its place. Where two
-//! writes could have written what was seen, the evidence only narrows the search. A put that keeps the value that is there
-//! may show any.
+//! writes could have written what was seen, the evidence only narrows the search. A put that keeps the value that is
+//! there may show any.
 
 use std::collections::{BTreeMap, BTreeSet};
 
