@@ -1,8 +1,8 @@
 //! Evidence of writes that were never answered: a value at a revision that nobody claims was written by one of them.
 //!
 //! Values in detcd's workloads are unique to a write, so that one sight of a value usually settles its place. Where two
-//! writes could have written what was seen, the evidence only narrows the search. A put that keeps the value that is there
-//! may show any.
+//! writes could have written what was seen, the evidence only narrows the search. A put that keeps the value that is
+//! there may show any.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,14 +156,18 @@ impl<'h> Puts<'h> {
         }
     }
 
-    /// The writes that could show this.
+    /// The writes that could show this. A range of keys only shows no values, so that an empty one may be any.
     fn of(&self, kv: &KeyValue) -> Vec<u32> {
-        let mut writers: Vec<u32> = [Some(&kv.value), None]
-            .into_iter()
-            .filter_map(|value| self.0.get(&(&kv.key, value)))
-            .flatten()
-            .copied()
-            .collect();
+        let mut writers: Vec<u32> = match kv.value.is_empty() {
+            true => {
+                let all = self.0.range((&kv.key, None)..).take_while(|((key, _), _)| **key == kv.key);
+                all.flat_map(|(_, writers)| writers).copied().collect()
+            }
+            false => {
+                let could = [None, Some(&kv.value)].map(|value| self.0.get(&(&kv.key, value)));
+                could.into_iter().flatten().flatten().copied().collect()
+            }
+        };
         writers.sort_unstable();
         writers.dedup();
         writers

@@ -1,8 +1,8 @@
 //! Right histories are right, and each way of corrupting one is refused by the check named for it.
 
 use detcd_replica::api::{
-    DeleteRangeRequest, Header, KeyRange, KeyValue, PutRequest, RangeEnd, Request, WatchBody, WatchCreate, WatchEvent,
-    WatchEventKind, WatchResponse,
+    DeleteRangeRequest, Header, KeyRange, KeyValue, PutRequest, RangeEnd, RangeRequest, Request, Response,
+    ResponseBody, WatchBody, WatchCreate, WatchEvent, WatchEventKind, WatchResponse,
 };
 use detcd_replica::history::{History, Operation, Outcome, Watch};
 use detcd_replica::{MemberId, WatchId};
@@ -116,4 +116,36 @@ fn what_only_watches_saw_is_put_in_order_by_trying() {
     assert_eq!(judged(event(gone, "b", "", 5)), []);
     let found = judged(event(gone, "c", "", 5));
     assert_eq!(found.iter().map(|finding| finding.check).collect::<Vec<_>>(), ["watch-reliable"]);
+}
+
+#[test]
+fn a_put_that_keeps_the_value_may_show_any() {
+    let operation = |client, call, request, outcome| {
+        let (member, user) = (MemberId(1), String::new());
+        Operation { client, member, user, call, request, outcome }
+    };
+    let ok = |at, revision, body| {
+        let header = Header { member: MemberId(1), revision, raft_term: 1 };
+        Outcome::Ok { at, response: Response { header, body } }
+    };
+    let read = |call, mod_revision, version, value: &'static str| {
+        let range = RangeRequest { keys_only: value.is_empty(), ..RangeRequest::of(KeyRange::single("a")) };
+        let (key, value) = ("a".into(), value.into());
+        let kv = KeyValue { key, create_revision: 2, mod_revision, version, value, lease: 0 };
+        let body = ResponseBody::Range { kvs: vec![kv], more: false, count: 1 };
+        operation(1, call, Request::Range(range), ok(call + 1, mod_revision, body))
+    };
+    let keeps = PutRequest { ignore_value: true, ..PutRequest::of("a", "") };
+    let open = || Outcome::Unknown { at: Some(20) };
+    let operations = vec![
+        operation(1, 1, Request::Put(PutRequest::of("a", "1")), ok(2, 2, ResponseBody::Put { prev_kv: None })),
+        operation(2, 3, Request::Put(keeps), open()),
+        operation(3, 4, Request::Put(PutRequest::of("a", "2")), open()),
+        // The first read shows no value. What was written first is the new value, and then it was kept.
+        read(5, 3, 2, ""),
+        read(7, 3, 2, "2"),
+        read(9, 4, 3, "2"),
+    ];
+    let judgement = judge(&History { operations, watches: Vec::new() }, &JudgeOptions::default());
+    assert_eq!((judgement.findings, judgement.undecided), (Vec::new(), None));
 }

@@ -35,8 +35,8 @@ pub(super) fn ordered(seen: &Seen<'_>) -> Option<Finding> {
     seen.finding("watch-ordered", pair[1].0, summary, vec![event_words(first), event_words(second)])
 }
 
-/// No change is told twice. One revision changes a key once, but for transactions inside of one: of those etcd lets one put
-/// what a later one deletes.
+/// No change is told twice. One revision changes a key once, but for transactions inside of one: of those etcd lets one
+/// put what a later one deletes.
 pub(super) fn unique(seen: &Seen<'_>) -> Option<Finding> {
     let mut told = BTreeSet::new();
     let change =
