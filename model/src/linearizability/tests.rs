@@ -62,9 +62,9 @@ fn what_is_undecided_is_held_against_nobody() {
     assert!(undecided > 100, "{undecided} were undecided");
 }
 
-/// No answer names a revision; a watch saw five. One of two deletes made the second of them, and only the other can have
-/// made the fourth, so that the likelier choice for the second must be taken back. Else nobody seems to have made the
-/// fifth, though that is certain.
+/// No answer names a revision; a watch saw five. One of two deletes made the second of them, and only the other can
+/// have made the fourth, so that the likelier choice for the second must be taken back. Else nobody seems to have
+/// made the fifth, though that is certain.
 #[test]
 fn what_only_watches_saw_is_put_in_order_by_trying() {
     let wide = KeyRange { start: "a".into(), end: RangeEnd::Before("c".into()) };

@@ -1,6 +1,6 @@
 //! Transactions: three steps, as etcd's documentation of `Txn` has it. A transaction is checked (an error leaves no
-//! trace), its path is chosen (every compare, nested ones too, is decided on the state before the transaction), and it
-//! runs.
+//! trace), its path is chosen (every compare, nested ones too, is decided on the state before the transaction), and
+//! it runs.
 
 use std::collections::BTreeSet;
 
@@ -64,13 +64,13 @@ fn check_txn(txn: &TxnRequest) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a list of operations may put and delete. No key may be put twice, or put and deleted, save in branches of which
-/// only one runs. Deleting twice is allowed.
+/// What a list of operations may put and delete. No key may be put twice, or put and deleted, save in branches of
+/// which only one runs. Deleting twice is allowed.
 ///
-/// etcd's documentation says only that a key must not be changed twice; which pairs it finds is a fact of its checker.
-/// It collects the deletes of the list, then goes through the transactions inside, in order, then through the puts of
-/// the list. So a put in one inner transaction before a delete of the same key in a later one passes; and so does any
-/// put beside a delete without an end, which it takes for an empty range.
+/// etcd's documentation says only that a key must not be changed twice; which pairs it finds is a fact of its
+/// checker. It collects the deletes of the list, then goes through the transactions inside, in order, then through
+/// the puts of the list. So a put in one inner transaction before a delete of the same key in a later one passes; and
+/// so does any put beside a delete without an end, which it takes for an empty range.
 fn writes_of(ops: &[RequestOp]) -> Result<Writes, Error> {
     let mut writes = Writes::default();
     for op in ops {
@@ -144,9 +144,9 @@ fn choose(space: &impl Keyspace, txn: &TxnRequest) -> Path {
     Path { succeeded, inner }
 }
 
-/// Every operation on the path must be possible: what is read must be there, what is to be kept of a key, too, and leases
-/// must be alive. Gives whether something is to be kept of a key that an operation before deletes, which cannot be either.
-/// `deleted` are the ranges deleted so far.
+/// Every operation on the path must be possible: what is read must be there, what is to be kept of a key, too, and
+/// leases must be alive. Gives whether something is to be kept of a key that an operation before deletes, which
+/// cannot be either. `deleted` are the ranges deleted so far.
 fn check_path<'t>(
     space: &impl Keyspace,
     txn: &'t TxnRequest,
@@ -200,8 +200,8 @@ fn run(
     ResponseBody::Txn { succeeded: path.succeeded, responses }
 }
 
-/// A compare over a range holds when it does for every key in it; where there is no key it is put to a zero one, which
-/// has no value to compare.
+/// A compare over a range holds when it does for every key in it; where there is no key it is put to a zero one,
+/// which has no value to compare.
 fn holds(space: &impl Keyspace, compare: &Compare) -> bool {
     let mut any = false;
     let mut all = true;

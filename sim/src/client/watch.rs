@@ -6,8 +6,8 @@
 //! slowly as it is told to (the member may not send more than it granted), asks for progress now and then,
 //! and may start afresh at some other revision, past or future. Each try is a watch of its own in the history.
 //!
-//! Where a client is a user it says its password before it opens a stream, whenever it has no token or is told that its
-//! token is no good (`clientv3` does so too). A watch that its user may not have is given up for another.
+//! Where a client is a user it says its password before it opens a stream, whenever it has no token or is told that
+//! its token is no good (`clientv3` does so too). A watch that its user may not have is given up for another.
 
 use detcd_replica::api::{
     Credential, Effect, Error, KeyRange, Response, Revision, WatchBody, WatchCreate, WatchRequest, WatchResponse,
@@ -417,8 +417,8 @@ impl WatchClient {
         turn.out.push(Action::SetTimer { timer: self.timers.reopen, after: BACKOFF + Span(jitter) });
     }
 
-    /// One response more is consumed: it is granted with others, when a quarter of the window is (as grpc-go updates the
-    /// windows of HTTP/2), or later.
+    /// One response more is consumed: it is granted with others, when a quarter of the window is (as grpc-go updates
+    /// the windows of HTTP/2), or later.
     fn consumed(&mut self, stream_no: u64, turn: &mut Turn<'_>) {
         self.owed += 1;
         if self.settings.consume_delay == Span::ZERO {

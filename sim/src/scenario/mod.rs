@@ -185,8 +185,8 @@ section! {
         name: Mix = Mix::EtcdPut, 0, 0,
             "etcd-put, etcd-mix, kubernetes, kubernetes-nodes, lease-ttl, quota, lock, auth, watch-window, election, \
              append, txn-nested";
-        /// Keys in use at a time; nodes, locks, elections or lists, for the workloads kubernetes-nodes, lock, election and
-        /// append.
+        /// Keys in use at a time; nodes, locks, elections or lists, for the workloads kubernetes-nodes, lock,
+        /// election and append.
         keys: u64 = 10, 1, 100_000, "keys";
         /// Size of each value; a smaller number still leaves room for its unique name.
         value_bytes: u64 = 0, 0, 1 << 20, "bytes";
@@ -196,7 +196,8 @@ section! {
         history_revisions: u64 = 20, 1, 1_000_000, "revisions";
         /// Objects in one page of a list (kubernetes, kubernetes-nodes).
         page: u64 = 10, 1, 100_000, "keys";
-        /// Leases are granted for between one and so many seconds (lease-ttl); sessions live so long (lock, election).
+        /// Leases are granted for between one and so many seconds (lease-ttl); sessions live so long (lock,
+        /// election).
         ttl_seconds: u64 = 4, 1, 3_600, "seconds";
         /// Mean time between the steps of the administrator: who makes room when there is an alarm (quota),
         /// or changes users and roles (auth).
@@ -353,7 +354,8 @@ section! {
     Checks {
         /// Each database after each commit, too.
         every_commit: bool = false, 0, 0, "true or false";
-        /// When the run ends and a value was damaged, a CORRUPT alarm stands that names this member, as `n3`, or `any`.
+        /// When the run ends and a value was damaged, a CORRUPT alarm stands that names this member, as `n3`, or
+        /// `any`.
         corrupt_alarm: String = String::new(), 0, 0, "member";
     }
 }

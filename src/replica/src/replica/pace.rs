@@ -1,7 +1,7 @@
 //! The pace of a loop that looks every so often whether there is something to do.
 //!
-//! etcd's loops tick all the time. A tick that finds nothing changes nothing, so here such a loop sleeps; when something
-//! comes, it ticks at the time at which it would have ticked anyway.
+//! etcd's loops tick all the time. A tick that finds nothing changes nothing, so here such a loop sleeps; when
+//! something comes, it ticks at the time at which it would have ticked anyway.
 
 use crate::time::{Monotonic, Span};
 

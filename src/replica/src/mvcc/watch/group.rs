@@ -1,5 +1,5 @@
-//! Watchers by what they watch: a map for single keys, a sorted list for ranges. Most watch one key, so finding those of
-//! an event is one lookup; of ranges only those are looked at that begin before the key and may reach it.
+//! Watchers by what they watch: a map for single keys, a sorted list for ranges. Most watch one key, so finding those
+//! of an event is one lookup; of ranges only those are looked at that begin before the key and may reach it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
