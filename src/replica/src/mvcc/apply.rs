@@ -152,7 +152,7 @@ impl Store {
     fn check_txn(&self, parts: &Parts<'_>, request: &TxnRequest, path: &[bool], reads: Reads) -> Result<(), Error> {
         // Members where nobody waited once left the reads of a transaction out, checks and all (etcd#18667).
         let stripped = reads == Reads::Checked && self.bugs.has(Bug::TxnRangeStrippedUnlessWaiter);
-        // etcd looks at the state before the transaction only. What is put must still be there when it is its turn; where
+        // etcd looks at the state before the transaction only. What is put must still be there when it is its turn; if
         // it is not, that is refused when there is nothing else to refuse.
         let (mut deleted, mut kept_gone): (Vec<&KeyRange>, bool) = (Vec::new(), false);
         for_each_op(request, &mut path.iter().copied(), 0, &mut |op, level| match op {
