@@ -147,6 +147,7 @@ sites! {
     NestedLong, "nested.long", "Whether a transaction has more operations than it may have.";
     NestedOp, "nested.op", "What an operation of a transaction is.";
     NestedOrder, "nested.order", "In which order, by what and how many of its keys a read wants.";
+    NestedPast, "nested.past", "Whether a read in a transaction is of the past or the future, and of which revision.";
     NestedRange, "nested.range", "Whether a compare or an operation is about a range of keys.";
     NestedResult, "nested.result", "How a compare compares.";
     NestedTarget, "nested.target", "What a compare compares.";

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use detcd_replica::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Key, KeyRange, KeyValue, LeaseGrantRequest, LeaseId,
-    PutRequest, RangeEnd, RangeRequest, Request, RequestOp, ResponseBody, SortOrder, SortTarget, TxnRequest,
+    PutRequest, RangeEnd, RangeRequest, Request, RequestOp, ResponseBody, Revision, SortOrder, SortTarget, TxnRequest,
 };
+use detcd_replica::time::Span;
 
 use super::{choose, get, put, Ended, Names, Seen, Workload};
 use crate::scenario::{self, Chance};
@@ -50,6 +51,7 @@ const SHARES: [(Op, u64); 6] =
 pub struct Nested {
     names: Names,
     keys: u64,
+    history: u64,
     /// What each client has read last of each key.
     known: Vec<BTreeMap<Key, KeyValue>>,
 }
@@ -57,7 +59,9 @@ pub struct Nested {
 impl Nested {
     /// With the parameters of a scenario.
     pub fn new(parameters: &scenario::Workload) -> Self {
-        Self { names: Names::values(parameters), keys: parameters.keys, known: Vec::new() }
+        // Without compaction all of the past is there.
+        let history = if parameters.compaction_period.0 == Span::ZERO { 0 } else { parameters.history_revisions };
+        Self { names: Names::values(parameters), keys: parameters.keys, history, known: Vec::new() }
     }
 
     fn known(&mut self, client: u32) -> &mut BTreeMap<Key, KeyValue> {
@@ -80,6 +84,9 @@ struct Draft<'a> {
     subject: u64,
     client: u32,
     keys: u64,
+    /// Reads go back by less than so many revisions from the newest that was seen; 0 is never.
+    history: u64,
+    newest: Revision,
     names: &'a mut Names,
     known: &'a BTreeMap<Key, KeyValue>,
     chance: &'a mut dyn Chance,
@@ -163,6 +170,11 @@ impl Draft<'_> {
             6 => range.limit = 1,
             _ => {}
         }
+        if self.history > 0 && self.ratio("nested.past", 1, 6) {
+            // A few are of a revision that is not there yet.
+            let back = self.below("nested.past", self.history + 3) as i64;
+            range.revision = (self.newest + 3 - back).max(1);
+        }
         range
     }
 
@@ -229,13 +241,14 @@ impl Draft<'_> {
 }
 
 impl Workload for Nested {
-    fn next(&mut self, client: u32, _: &Seen, chance: &mut dyn Chance) -> Request {
-        let (subject, keys) = (u64::from(client), self.keys);
+    fn next(&mut self, client: u32, seen: &Seen, chance: &mut dyn Chance) -> Request {
+        let (subject, keys, history, newest) = (u64::from(client), self.keys, self.history, seen.revision);
         self.known(client);
         let op = choose(&SHARES, chance.below("workload.op", subject, 100));
         let another = chance.ratio("nested.another", subject, 1, 12);
         let (names, known) = (&mut self.names, &self.known[client as usize]);
-        let mut draft = Draft { subject, client, keys, names, known, chance, written: Vec::new(), another };
+        let mut draft =
+            Draft { subject, client, keys, history, newest, names, known, chance, written: Vec::new(), another };
         let list = || Request::Range(RangeRequest::of(KeyRange::prefix(PREFIX)));
         match op {
             Op::Txn => Request::Txn(draft.txn(1)),

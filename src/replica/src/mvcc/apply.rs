@@ -84,10 +84,16 @@ impl Store {
     /// operation on its path that cannot be; nothing was written then.
     pub fn apply_txn(&mut self, parts: Parts<'_>, request: &TxnRequest, reads: Reads) -> Applied {
         let path = self.path(parts.batch, request);
-        if !self.bugs.has(Bug::TxnPartialOnError) {
-            if let Err(error) = self.check_txn(&parts, request, &path, reads) {
-                return Applied::refused(error);
-            }
+        let checked = match self.bugs.has(Bug::TxnPartialOnError) {
+            // Only what the lessor would not stand is looked at before.
+            true => for_each_op(request, &mut path.iter().copied(), 0, &mut |op, _| match op {
+                RequestOp::Put(put) => check_lease(&parts, put.lease),
+                _ => Ok(()),
+            }),
+            false => self.check_txn(&parts, request, &path, reads),
+        };
+        if let Err(error) = checked {
+            return Applied::refused(error);
         }
         let mut txn = self.txn(parts.batch, parts.lessor);
         let result = run(request, &mut path.into_iter(), &mut |op| match op {
