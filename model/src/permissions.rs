@@ -256,7 +256,12 @@ impl<'h> Facts<'h> {
         let asked = words::request(&operation.request);
         match &operation.outcome {
             Outcome::Ok { response, .. } => {
-                let fresh = if local { self.fresh(response.header.revision) } else { operation.call };
+                let fresh = match local {
+                    // It was allowed before it was done, by what the member knew then, however old that was.
+                    true if is_allowed_before(&operation.request) => 0,
+                    true => self.fresh(response.header.revision),
+                    false => operation.call,
+                };
                 let problem = self.wrongly_answered(operation, token, fresh, to)?;
                 let summary = format!("`{asked}` of {who} was answered, {problem}");
                 Some(finding(CHECK, operation, summary, [].into_iter()))
@@ -389,6 +394,22 @@ fn is_local(request: &Request) -> bool {
         Request::Put(_) | Request::DeleteRange(_) | Request::Auth(_) => false,
         _ => true,
     }
+}
+
+/// Whether a member allows it by what it knows itself, and its answer comes later, from the log or after some work: the
+/// answer's revision says nothing of what the member knew.
+fn is_allowed_before(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Compact(_)
+            | Request::Defragment
+            | Request::MoveLeader { .. }
+            | Request::Downgrade(_)
+            | Request::MemberAdd { .. }
+            | Request::MemberRemove { .. }
+            | Request::MemberPromote { .. }
+            | Request::MemberUpdate { .. }
+    )
 }
 
 /// Whether only the root role may ask for it; users may look at themselves and at the roles that they have.
