@@ -17,6 +17,7 @@ use detcd_replica::api::{
     WatchBody, WatchResponse,
 };
 use detcd_replica::history::{Finding, History, Moment, Operation, Outcome, Side, Watch};
+use detcd_replica::MemberId;
 
 use crate::linearizability::{end, finding, role, words, Role};
 use crate::rights::{needs, together, Access, Need};
@@ -77,6 +78,8 @@ struct Facts<'h> {
     revoked: Vec<(&'h Operation, Option<&'h str>)>,
     /// By revision, a moment before which it was not there yet.
     since: BTreeMap<Revision, Moment>,
+    /// By member, its answers in order of time: when, and the newest revision that it had shown by then.
+    shown: BTreeMap<MemberId, Vec<(Moment, Revision)>>,
 }
 
 /// Holds every operation and watch against the rights of its user.
@@ -178,7 +181,16 @@ impl<'h> Facts<'h> {
             }
         }
         facts.since = since(history);
+        facts.shown = shown(history);
         Some(facts)
+    }
+
+    /// A moment before which a member could not be, when it was asked at `call`: it had shown more already. What it has
+    /// applied it may lose in a crash, but not what users and roles are: that is committed at once.
+    fn known(&self, member: MemberId, call: Moment) -> Moment {
+        let answers = self.shown.get(&member).map_or(&[][..], |answers| answers);
+        let before = answers.partition_point(|(at, _)| *at < call);
+        before.checked_sub(1).map_or(0, |last| self.fresh(answers[last].1))
     }
 
     /// A moment before which a member could not answer as of this revision.
@@ -257,8 +269,7 @@ impl<'h> Facts<'h> {
         match &operation.outcome {
             Outcome::Ok { response, .. } => {
                 let fresh = match local {
-                    // It was allowed before it was done, by what the member knew then, however old that was.
-                    true if is_allowed_before(&operation.request) => 0,
+                    true if is_allowed_before(&operation.request) => self.known(operation.member, operation.call),
                     true => self.fresh(response.header.revision),
                     false => operation.call,
                 };
@@ -371,6 +382,25 @@ fn since(history: &History) -> BTreeMap<Revision, Moment> {
         *moment = latest;
     }
     since
+}
+
+/// By member, when it answered, and the newest revision in its answers until then.
+fn shown(history: &History) -> BTreeMap<MemberId, Vec<(Moment, Revision)>> {
+    let mut shown: BTreeMap<MemberId, Vec<(Moment, Revision)>> = BTreeMap::new();
+    for operation in &history.operations {
+        if let Outcome::Ok { at, response } = &operation.outcome {
+            shown.entry(operation.member).or_default().push((*at, response.header.revision));
+        }
+    }
+    for answers in shown.values_mut() {
+        answers.sort_unstable();
+        let mut newest = 0;
+        for (_, revision) in answers {
+            newest = newest.max(*revision);
+            *revision = newest;
+        }
+    }
+    shown
 }
 
 /// The range of a permission.

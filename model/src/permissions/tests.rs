@@ -1,7 +1,7 @@
 //! Stories of users, told operation by operation.
 
 use detcd_replica::api::{
-    Header, Permission, PutRequest, RangeRequest, Response, TxnRequest, WatchCreate, WatchResponse,
+    CompactRequest, Header, Permission, PutRequest, RangeRequest, Response, TxnRequest, WatchCreate, WatchResponse,
 };
 use detcd_replica::{MemberId, WatchId};
 
@@ -202,6 +202,19 @@ fn only_root_administers() {
     Story::new().auth("u", request()).is(Some("which only root may do"));
     Story::new().auth(ROOT, request()).auth("u", AuthRequest::UserGet { name: "u".to_owned() }).is(None);
     Story::new().auth("u", AuthRequest::UserGet { name: ROOT.to_owned() }).is(Some("which only root may do"));
+}
+
+/// What a member allows by what it knows, and answers when that is done, it may have allowed before auth was on; but not
+/// when it had shown what came after.
+#[test]
+fn what_is_allowed_before_it_is_done_is_judged_by_what_was_known() {
+    let compact = |story: Story, user| {
+        let compact = Request::Compact(CompactRequest { revision: 2, physical: false });
+        story.at(9).ok(user, compact, ResponseBody::Compact)
+    };
+    compact(Story::new(), "u").is(None);
+    compact(Story::new().write(7), "u").is(Some("which only root may do"));
+    compact(Story::new().write(7), ROOT).is(None);
 }
 
 #[test]
