@@ -15,8 +15,8 @@ use detcd_replica::api::{Request, ResponseBody, Revision};
 use detcd_replica::backend::Backend;
 use detcd_replica::history::{Finding, History, Moment, Outcome, Side};
 use detcd_replica::mvcc::{Bucket, KeyRecord};
-use detcd_replica::time::{Monotonic, Span};
-use detcd_replica::{Bugs, DiskImage, FileName, MemberId, OpId, Output, View};
+use detcd_replica::time::Span;
+use detcd_replica::{Bugs, DiskImage, MemberId};
 use detcd_sim::{halt, Observer, Options, Unobserved, Until};
 use sha2::{Digest, Sha256};
 
@@ -219,20 +219,6 @@ fn revision_of(key: &[u8]) -> String {
 pub(super) struct Verifier(pub(super) Arc<Saved>);
 
 impl Observer for Verifier {
-    fn clock(&mut self, _: u64, _: Monotonic, _: i64) {}
-
-    fn stepped(&mut self, _: Moment, _: &View<'_>, _: &[Output]) -> Option<Finding> {
-        None
-    }
-
-    fn synced(&mut self, _: Moment, _: MemberId, _: FileName, _: OpId) -> Option<Finding> {
-        None
-    }
-
-    fn crashed(&mut self, _: Moment, _: MemberId) -> Option<Finding> {
-        None
-    }
-
     fn disk(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding> {
         let what = match Backend::open(image, Bugs::NONE) {
             Ok(database) => self.0.differs(&database).map(|what| format!("on {member}'s disk {what}")),
@@ -240,16 +226,6 @@ impl Observer for Verifier {
         };
         what.map(|what| self.0.finding(moment, &what))
     }
-
-    fn committed(&mut self, _: Moment, _: MemberId, _: &Bytes) -> Option<Finding> {
-        None
-    }
-
-    fn booted(&mut self, _: Moment, _: &View<'_>, _: &[Output]) -> Option<Finding> {
-        None
-    }
-
-    fn damaged(&mut self, _: Moment, _: MemberId) {}
 }
 
 #[cfg(test)]
@@ -258,8 +234,8 @@ mod tests {
 
     use super::*;
 
-    /// Half a second of a quiet cluster.
-    fn saved_at_half_a_second() -> (Saved, Past) {
+    /// Two seconds of a quiet cluster.
+    fn saved_after_two_seconds() -> (Saved, Past) {
         let scenario = crate::engine::load("etcd-put", &[]).expect("it is built in").world;
         let asked = Options { seed: 1, host: Host::Bare, traced: false, overrides: BTreeMap::new(), beginning: None };
         save(&scenario, &asked, Span::secs(2), 0).expect("it can be restored").expect("somebody runs")
@@ -272,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_was_restored_is_what_was_saved_and_nothing_else() {
-        let (saved, past) = saved_at_half_a_second();
+        let (saved, past) = saved_after_two_seconds();
         assert!(saved.pairs.len() > 10 && saved.revision > 10, "something was written");
         assert_eq!(saved.differs(&database(&past)), None);
 
@@ -296,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_a_client_was_told_of_must_be_in_it() {
-        let (mut saved, past) = saved_at_half_a_second();
+        let (mut saved, past) = saved_after_two_seconds();
         let put = past.operations.iter().find_map(|operation| match (&operation.request, &operation.outcome) {
             (Request::Txn(txn), Outcome::Ok { response, .. }) => match &txn.success[..] {
                 [detcd_replica::api::RequestOp::Put(put)] => Some((put.clone(), response.header)),

@@ -17,7 +17,7 @@ use detcd_replica::api::{
     ResponseBody, Revision, TxnRequest,
 };
 
-use super::{get, put, Ended, Names, Seen, Workload};
+use super::{get, of_client, put, Ended, Names, Seen, Workload};
 use crate::scenario::{self, Chance};
 
 pub(super) const PREFIX: &[u8] = b"append/";
@@ -113,11 +113,7 @@ impl Append {
     }
 
     fn party(&mut self, client: u32) -> &mut Party {
-        let place = client as usize;
-        if self.parties.len() <= place {
-            self.parties.resize(place + 1, Party::default());
-        }
-        &mut self.parties[place]
+        of_client(&mut self.parties, client)
     }
 
     /// A new transaction.
@@ -263,10 +259,7 @@ impl Workload for Append {
     }
 
     fn ended(&mut self, client: u32, request: &Request, ended: Ended<'_>) {
-        let answer = match ended {
-            Ended::Answered(response) => Some(response),
-            Ended::Refused(_) | Ended::Unknown => None,
-        };
+        let answer = ended.answer();
         if matches!(request, Request::Range(_)) {
             self.closed |= answer.is_some();
             return;
@@ -288,15 +281,6 @@ impl Workload for Append {
     fn closing(&mut self, client: u32) -> Option<Request> {
         let all = || Request::Range(RangeRequest::of(KeyRange::prefix(PREFIX)));
         (client == 0 && !self.closed).then(all)
-    }
-
-    fn after_failed_write(&self) -> Option<Request> {
-        // It looks by itself.
-        None
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
     }
 }
 

@@ -317,14 +317,6 @@ impl Workload for Auth {
         let look = || RangeRequest { count_only: true, ..RangeRequest::of(KeyRange::prefix(realm::PREFIX)) };
         Some(login.request().unwrap_or_else(|| Request::Range(look())))
     }
-
-    fn after_failed_write(&self) -> Option<Request> {
-        None
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]

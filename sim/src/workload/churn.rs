@@ -89,14 +89,6 @@ impl Workload for Churn {
             self.go_on();
         }
     }
-
-    fn after_failed_write(&self) -> Option<Request> {
-        None
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]

@@ -29,14 +29,6 @@ impl Workload for Compaction {
         self.last = self.last.max(revision.min(seen.revision));
         Request::Compact(CompactRequest { revision, physical: chance.ratio("compaction.physical", subject, 1, 4) })
     }
-
-    fn after_failed_write(&self) -> Option<Request> {
-        None
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]

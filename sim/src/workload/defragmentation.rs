@@ -13,12 +13,4 @@ impl Workload for Defragmentation {
     fn next(&mut self, _: u32, _: &Seen, _: &mut dyn Chance) -> Request {
         Request::Defragment
     }
-
-    fn after_failed_write(&self) -> Option<Request> {
-        None
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
-    }
 }

@@ -14,7 +14,7 @@ use detcd_replica::api::{
 };
 
 use super::queue::{oldest, Session};
-use super::{put, Ended, Names, Seen, Workload};
+use super::{of_client, put, Ended, Names, Seen, Workload};
 use crate::scenario::{self, Chance};
 
 pub(super) const PREFIX: &[u8] = b"election/";
@@ -57,14 +57,6 @@ impl Election {
     pub fn new(parameters: &scenario::Workload) -> Self {
         let (elections, ttl) = (parameters.keys, parameters.ttl_seconds as i64);
         Self { names: Names::short(), elections, ttl, fenced: parameters.fenced, parties: Vec::new() }
-    }
-
-    fn party(&mut self, client: u32) -> &mut Party {
-        let place = client as usize;
-        if self.parties.len() <= place {
-            self.parties.resize(place + 1, Party::default());
-        }
-        &mut self.parties[place]
     }
 }
 
@@ -119,11 +111,7 @@ impl Workload for Election {
             return Request::Range(oldest(&queue(chance.below("election.which", subject, elections))));
         }
         let mut name = |text: &[u8]| -> Bytes { self.names.next(client, text).into() };
-        let place = client as usize;
-        if self.parties.len() <= place {
-            self.parties.resize(place + 1, Party::default());
-        }
-        let party = &mut self.parties[place];
+        let party = of_client(&mut self.parties, client);
         if party.session.is_new() {
             party.election = chance.below("election.which", subject, elections);
             let dozes = chance.ratio("election.doze", subject, 1, 3);
@@ -146,23 +134,12 @@ impl Workload for Election {
         if client % OBSERVERS == OBSERVERS - 1 {
             return;
         }
-        let answer = match ended {
-            Ended::Answered(response) => Some(response),
-            Ended::Refused(_) | Ended::Unknown => None,
-        };
-        let party = self.party(client);
+        let answer = ended.answer();
+        let party = of_client(&mut self.parties, client);
         match party.session.is_first() {
             true => party.led(answer),
             false => party.session.ended(answer, false),
         }
-    }
-
-    fn after_failed_write(&self) -> Option<Request> {
-        None
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
     }
 }
 

@@ -61,14 +61,6 @@ impl Workload for Ghosts {
             (self.first, self.done) = (self.first + GHOSTS, 0);
         }
     }
-
-    fn after_failed_write(&self) -> Option<Request> {
-        None
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]

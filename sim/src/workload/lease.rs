@@ -13,7 +13,7 @@ use detcd_replica::api::{
     RangeEnd, RangeRequest, Request, RequestOp, TxnRequest,
 };
 
-use super::{choose, get, put, Names, Seen, Workload};
+use super::{choose, get, of_client, put, Names, Seen, Workload};
 use crate::scenario::{self, Chance};
 
 pub(super) const PREFIX: &[u8] = b"lease/";
@@ -97,11 +97,7 @@ impl Leases {
     }
 
     fn holder(&mut self, client: u32) -> &mut Holder {
-        let place = client as usize;
-        if self.holders.len() <= place {
-            self.holders.resize(place + 1, Holder::default());
-        }
-        &mut self.holders[place]
+        of_client(&mut self.holders, client)
     }
 
     fn key(&self, client: u32, chance: &mut dyn Chance) -> Key {
@@ -215,10 +211,6 @@ impl Workload for Leases {
 
     fn after_failed_write(&self) -> Option<Request> {
         Some(self.list())
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
     }
 }
 

@@ -10,7 +10,7 @@ use detcd_replica::api::{Key, Request, RequestOp, Response, ResponseBody, TxnReq
 use detcd_replica::{Bug, Bugs};
 
 use super::queue::{first, Session};
-use super::{choose, get, put, Ended, Names, Seen, Workload};
+use super::{choose, get, of_client, put, Ended, Names, Seen, Workload};
 use crate::scenario::{self, Chance};
 
 pub(super) const PREFIX: &[u8] = b"lock/";
@@ -53,11 +53,7 @@ impl Lock {
     }
 
     fn party(&mut self, client: u32) -> &mut Party {
-        let place = client as usize;
-        if self.parties.len() <= place {
-            self.parties.resize(place + 1, Party::default());
-        }
-        &mut self.parties[place]
+        of_client(&mut self.parties, client)
     }
 }
 
@@ -142,23 +138,11 @@ impl Workload for Lock {
     fn ended(&mut self, client: u32, _: &Request, ended: Ended<'_>) {
         let rechecks = !self.bugs.has(Bug::LockNotRechecked);
         let party = self.party(client);
-        let answer = match ended {
-            Ended::Answered(response) => Some(response),
-            Ended::Refused(_) | Ended::Unknown => None,
-        };
+        let answer = ended.answer();
         match party.session.is_first() {
             true => party.worked(answer),
             false => party.session.ended(answer, rechecks),
         }
-    }
-
-    fn after_failed_write(&self) -> Option<Request> {
-        // Its next read says what has become of it.
-        None
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
     }
 }
 

@@ -61,6 +61,16 @@ pub enum Ended<'a> {
     Unknown,
 }
 
+impl<'a> Ended<'a> {
+    /// The answer, if there was one.
+    fn answer(self) -> Option<&'a Response> {
+        match self {
+            Self::Answered(response) => Some(response),
+            Self::Refused(_) | Self::Unknown => None,
+        }
+    }
+}
+
 /// A generator of requests, shared by the clients of a run.
 pub trait Workload {
     /// The next request of a client.
@@ -85,10 +95,14 @@ pub trait Workload {
 
     /// What a client asks right after a write that failed or whose outcome is unknown: a list, so that the judge
     /// learns soon whether it happened. `None`: it just goes on.
-    fn after_failed_write(&self) -> Option<Request>;
+    fn after_failed_write(&self) -> Option<Request> {
+        None
+    }
 
     /// Whether it looks at [`Seen::mod_revision`], so that clients must keep track of keys.
-    fn tracks_keys(&self) -> bool;
+    fn tracks_keys(&self) -> bool {
+        false
+    }
 }
 
 /// The workload that a scenario names.
@@ -151,6 +165,15 @@ pub fn watched(scenario: &Scenario, number: u64) -> Vec<KeyRange> {
     }
 }
 
+/// What a list has of a client, by its number.
+fn of_client<T: Clone + Default>(list: &mut Vec<T>, client: u32) -> &mut T {
+    let place = client as usize;
+    if list.len() <= place {
+        list.resize(place + 1, T::default());
+    }
+    &mut list[place]
+}
+
 /// Unique values: each client's own count.
 #[derive(Clone, Debug, Default)]
 struct Names {
@@ -173,17 +196,14 @@ impl Names {
 
     /// The client's next name, `c3-17`, after `prefix`.
     fn next(&mut self, client: u32, prefix: &[u8]) -> Vec<u8> {
-        let place = client as usize;
-        if self.counts.len() <= place {
-            self.counts.resize(place + 1, 0);
-        }
-        self.counts[place] += 1;
+        let count = of_client(&mut self.counts, client);
+        *count += 1;
         let mut name = Vec::with_capacity(prefix.len() + 24);
         name.extend_from_slice(prefix);
         name.push(b'c');
         digits(u64::from(client), &mut name);
         name.push(b'-');
-        digits(self.counts[place], &mut name);
+        digits(*count, &mut name);
         name
     }
 

@@ -15,7 +15,7 @@ use detcd_replica::api::{
 };
 use detcd_replica::time::Span;
 
-use super::{choose, get, put, Ended, Names, Seen, Workload};
+use super::{choose, get, of_client, put, Ended, Names, Seen, Workload};
 use crate::scenario::{self, Chance};
 
 pub(super) const PREFIX: &[u8] = b"nested/";
@@ -65,11 +65,7 @@ impl Nested {
     }
 
     fn known(&mut self, client: u32) -> &mut BTreeMap<Key, KeyValue> {
-        let place = client as usize;
-        if self.known.len() <= place {
-            self.known.resize(place + 1, BTreeMap::new());
-        }
-        &mut self.known[place]
+        of_client(&mut self.known, client)
     }
 }
 
@@ -278,10 +274,6 @@ impl Workload for Nested {
 
     fn after_failed_write(&self) -> Option<Request> {
         Some(Request::Range(RangeRequest::of(KeyRange::prefix(PREFIX))))
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
     }
 }
 

@@ -256,15 +256,6 @@ impl Workload for Nodes {
         };
         self.settle(op, place, revision);
     }
-
-    fn after_failed_write(&self) -> Option<Request> {
-        // What is in doubt is read by itself.
-        None
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]

@@ -97,10 +97,6 @@ impl Workload for Quota {
         // With values, so that the judge learns whose they are.
         Some(Request::Range(RangeRequest::of(self.all.clone())))
     }
-
-    fn tracks_keys(&self) -> bool {
-        false
-    }
 }
 
 /// What the administrator does next.
@@ -176,14 +172,6 @@ impl Workload for Administrator {
             self.raised.clone_from(alarms);
             self.step = if alarms.is_empty() { Step::Look } else { Step::Read };
         }
-    }
-
-    fn after_failed_write(&self) -> Option<Request> {
-        None
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
     }
 }
 

@@ -212,14 +212,6 @@ impl Workload for Registrar {
     fn identity(&self, _: u32) -> Identity {
         self.login.identity()
     }
-
-    fn after_failed_write(&self) -> Option<Request> {
-        None
-    }
-
-    fn tracks_keys(&self) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]

@@ -106,10 +106,6 @@ impl Workload for Window {
     fn after_failed_write(&self) -> Option<Request> {
         Some(Request::Range(RangeRequest::of(self.all.clone())))
     }
-
-    fn tracks_keys(&self) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]
