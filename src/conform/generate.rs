@@ -97,7 +97,7 @@ impl Generator {
         let first = VecDeque::new();
         let mut generator = Self { dice, newest: 1, auth, enabled: false, alarm, peers: 0, release, first };
         if auth && !generator.dice.one_in(4) {
-            generator.first = generator.house();
+            generator.first = generator.auth_enabled();
         }
         generator
     }

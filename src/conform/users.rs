@@ -1,7 +1,7 @@
 //! Requests about users, roles and who may what.
 //!
-//! Most runs with users begin with a house that is in order, so that most of what follows meets people who may and
-//! people who may not.
+//! Most runs with users begin with some that have roles and tokens, and with auth on, so that most of what follows is
+//! asked by users who may and by users who may not.
 
 use std::collections::VecDeque;
 
@@ -18,11 +18,11 @@ const PASSWORDS: [&str; 3] = ["one", "two", ""];
 const GRANTED: u64 = 2;
 
 impl Generator {
-    /// A house with users and roles, where everybody has come in.
-    pub(super) fn house(&mut self) -> VecDeque<Step> {
-        let people = [("root", "root"), ("ann", "readers"), ("bob", "writers")];
+    /// Users with roles and permissions, auth enabled, and a token for each.
+    pub(super) fn auth_enabled(&mut self) -> VecDeque<Step> {
+        let users = [("root", "root"), ("ann", "readers"), ("bob", "writers")];
         let mut all = Vec::new();
-        for (user, role) in people {
+        for (user, role) in users {
             all.push(AuthRequest::UserAdd { name: user.to_owned(), password: Some(PASSWORDS[0].to_owned()) });
             if role != "root" {
                 all.push(AuthRequest::RoleAdd { role: role.to_owned() });
@@ -32,7 +32,7 @@ impl Generator {
         }
         all.push(AuthRequest::Enable);
         all.extend(
-            people.map(|(user, _)| AuthRequest::Authenticate {
+            users.map(|(user, _)| AuthRequest::Authenticate {
                 name: user.to_owned(),
                 password: PASSWORDS[0].to_owned(),
             }),

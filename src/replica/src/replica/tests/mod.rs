@@ -252,3 +252,19 @@ fn what_a_boot_finds_is_not_taken_for_committed() {
     let (relied_on, index) = committed(&world);
     assert_eq!(relied_on, index, "a commit of its own");
 }
+
+#[test]
+fn loops_without_work_sleep_and_what_is_written_is_committed_within_the_interval() {
+    let mut world = World::new(1, Bugs::NONE);
+    let put = Request::Put(crate::api::PutRequest::of("a", "v"));
+    world.ask(1, put.clone()).expect("it leads");
+    world.run(Span::secs(1));
+    for task in [Task::BackendCommit, Task::WatchSync] {
+        assert!(!world.nodes[&1].wakes.contains_key(&task), "{task:?} has nothing to do");
+    }
+    world.send(1, Credential::None, put);
+    world.run(Span::millis(50));
+    world.run(world.config(1).backend_batch_interval);
+    let replica = world.replica(1);
+    assert_eq!((replica.backend.pending(), replica.backend_committed), (0, replica.applied));
+}
