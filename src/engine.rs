@@ -328,6 +328,7 @@ fn run_once(name: &str, world: &World, seed: u64, options: &RunOptions) -> Resul
     let judgement = judge(&outcome.history, &invariants.borrow());
     checks.extend(judgement.checks);
     checks.extend([detcd_model::effects::CHECK, "liveness"]);
+    name_once(&mut checks);
     let count = |key: &str| outcome.tally.get(key).copied().unwrap_or(0);
     let inside = judge_inside(&outcome.history, &invariants.borrow());
     let mut others: Vec<Finding> = Vec::new();
@@ -463,9 +464,14 @@ pub(crate) fn checks() -> Vec<&'static str> {
     let mut checks = detcd_model::invariants::names().to_vec();
     checks.extend(judgement.checks);
     checks.extend([detcd_model::effects::CHECK, "liveness", "panic", "boot", restart::CHECK]);
+    name_once(&mut checks);
+    checks
+}
+
+/// Some checks are made by what clients saw and by what members did, under one name.
+fn name_once(checks: &mut Vec<&'static str>) {
     let mut seen = BTreeSet::new();
     checks.retain(|check| seen.insert(*check));
-    checks
 }
 
 /// The disk profiles there are.
