@@ -204,8 +204,8 @@ fn only_root_administers() {
     Story::new().auth("u", AuthRequest::UserGet { name: ROOT.to_owned() }).is(Some("which only root may do"));
 }
 
-/// What a member allows by what it knows, and answers when that is done, it may have allowed before auth was on; but not
-/// when it had shown what came after.
+/// What a member allows by what it knows, and answers when that is done, it may have allowed before auth was on; but
+/// not when it had shown what came after.
 #[test]
 fn what_is_allowed_before_it_is_done_is_judged_by_what_was_known() {
     let compact = |story: Story, user| {
