@@ -24,7 +24,7 @@ use detcd_model::invariants::Invariants;
 use detcd_model::{jsonl, JudgeOptions, Judgement};
 use detcd_replica::history::{Finding, History, Moment, Side};
 use detcd_replica::time::{Monotonic, Span};
-use detcd_replica::{Address, Bugs, DiskImage, FileName, MemberId, OpId, Output, Release, View};
+use detcd_replica::{Address, Bugs, DiskImage, FileName, MemberId, OpId, Output, Release, Timeline, View};
 use detcd_sim::decide::Label;
 use detcd_sim::{disk, fault, Failure, Observer, Unobserved};
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,9 @@ pub(crate) enum Judges {
     All,
     /// Those that see only what clients saw, as they would judge a real etcd.
     BlackBox,
+    /// One check of the members: what others find on a disk is passed over, so that the run goes on to what its member
+    /// makes of it.
+    By(&'static str),
 }
 
 /// What a run may be told beside its scenario and seed.
@@ -256,39 +259,59 @@ pub(crate) fn fault_kinds(world: &World) -> Vec<&'static str> {
 }
 
 /// The white-box judge, plugged into the world.
-struct WhiteBox(Rc<RefCell<Invariants>>);
+struct WhiteBox {
+    invariants: Rc<RefCell<Invariants>>,
+    judges: Judges,
+}
+
+impl WhiteBox {
+    fn new(founders: &[MemberId]) -> Self {
+        Self { invariants: Rc::new(RefCell::new(Invariants::new(founders))), judges: Judges::All }
+    }
+
+    /// What is found on a disk, if it is to be said. Nothing that is found there changes what is looked at later.
+    fn on_disk(&self, found: Result<(), Finding>) -> Option<Finding> {
+        found.err().filter(|finding| !matches!(self.judges, Judges::By(check) if check != finding.check))
+    }
+}
 
 impl Observer for WhiteBox {
     fn clock(&mut self, now: u64, local: Monotonic, rate_ppb: i64) {
-        self.0.borrow_mut().on_clock(now, local, rate_ppb);
+        self.invariants.borrow_mut().on_clock(now, local, rate_ppb);
     }
 
     fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
-        self.0.borrow_mut().on_step(moment, view, outputs).err()
+        self.invariants.borrow_mut().on_step(moment, view, outputs).err()
     }
 
     fn synced(&mut self, moment: Moment, member: MemberId, file: FileName, op: OpId) -> Option<Finding> {
-        self.0.borrow_mut().on_synced(moment, member, file, op).err()
+        self.invariants.borrow_mut().on_synced(moment, member, file, op).err()
     }
 
     fn crashed(&mut self, moment: Moment, member: MemberId) -> Option<Finding> {
-        self.0.borrow_mut().on_crash(moment, member).err()
+        self.invariants.borrow_mut().on_crash(moment, member).err()
     }
 
     fn disk(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding> {
-        self.0.borrow_mut().on_image(moment, member, image).err()
+        let found = self.invariants.borrow_mut().on_image(moment, member, image);
+        self.on_disk(found)
     }
 
     fn committed(&mut self, moment: Moment, member: MemberId, db: &Bytes) -> Option<Finding> {
-        self.0.borrow_mut().on_commit(moment, member, db).err()
+        let found = self.invariants.borrow_mut().on_commit(moment, member, db);
+        self.on_disk(found)
     }
 
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
-        self.0.borrow_mut().on_boot(moment, view, outputs).err()
+        self.invariants.borrow_mut().on_boot(moment, view, outputs).err()
+    }
+
+    fn timeline(&mut self, moment: Moment, view: &View<'_>, timeline: &dyn Timeline) -> Option<Finding> {
+        self.invariants.borrow_mut().on_timeline(moment, view, timeline).err()
     }
 
     fn damaged(&mut self, _: Moment, member: MemberId) {
-        self.0.borrow_mut().disk_damaged(member);
+        self.invariants.borrow_mut().disk_damaged(member);
     }
 }
 
@@ -317,10 +340,10 @@ fn run_once(name: &str, world: &World, seed: u64, options: &RunOptions) -> Resul
             return Box::new(Unobserved);
         }
         invariants.replace(Invariants::new(founders));
-        Box::new(WhiteBox(invariants.clone()))
+        Box::new(WhiteBox { invariants: invariants.clone(), judges: options.judges })
     });
     let mut checks: Vec<&'static str> = match (options.judges, &options.past) {
-        (Judges::All, None) => detcd_model::invariants::names().to_vec(),
+        (Judges::All | Judges::By(_), None) => detcd_model::invariants::names().to_vec(),
         _ => Vec::new(),
     };
     let past = options.past.as_ref().map_or(&[][..], |past| &past.operations);

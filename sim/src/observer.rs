@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use detcd_replica::history::{Finding, Moment};
 use detcd_replica::time::Monotonic;
-use detcd_replica::{DiskImage, FileName, MemberId, OpId, Output, View};
+use detcd_replica::{DiskImage, FileName, MemberId, OpId, Output, Timeline, View};
 
 /// A judge's eyes inside the world, each of which may stay closed. A finding ends the run.
 pub trait Observer {
@@ -48,6 +48,12 @@ pub trait Observer {
     /// A member is back, from its disk.
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
         let _ = (moment, view, outputs);
+        None
+    }
+
+    /// A member has booted, or has finished a compaction, or the run is over: what it reads of its past.
+    fn timeline(&mut self, moment: Moment, view: &View<'_>, timeline: &dyn Timeline) -> Option<Finding> {
+        let _ = (moment, view, timeline);
         None
     }
 

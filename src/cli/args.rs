@@ -138,9 +138,13 @@ pub(crate) struct BugsArgs {
     #[arg(value_name = "NAME", value_parser = parse_bug)]
     pub(crate) names: Vec<Bug>,
 
-    /// Only runs count in which this check is the first to see it, such as P3 or linearizability
+    /// Only what this check finds counts, such as P3 or linearizability; what others find on a disk is passed over
     #[arg(long, value_name = "CHECK", help_heading = "What")]
     pub(crate) by: Option<String>,
+
+    /// Where: a built-in scenario or a file; may be given again [default: the scenarios that are made to find it]
+    #[arg(long = "in", value_name = "SCENARIO", help_heading = "What")]
+    pub(crate) scenarios: Vec<String>,
 
     /// Seeds to try in each scenario, from 0 on
     #[arg(long, value_name = "N", default_value = "500", help_heading = "Seeds")]

@@ -79,7 +79,9 @@ const BUGS_EXAMPLES: &str = "\
 EXAMPLES
     detcd bugs                                     every bug that a scenario is made to find
     detcd bugs M-18 mustsync_ignores_vote          these two
-    detcd bugs --budget 1000 --json                1000 seeds a scenario, a line of JSON a bug";
+    detcd bugs --budget 1000 --json                1000 seeds a scenario, a line of JSON a bug
+    detcd bugs M-27 --by linearizability           whether clients can see that one
+    detcd bugs --in my.toml --in swarm             what these scenarios see of each bug";
 
 const SELFTEST_EXAMPLES: &str = "\
 EXAMPLES

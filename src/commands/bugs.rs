@@ -64,16 +64,17 @@ fn finding<'r>(report: &'r RunReport, check: &str) -> Option<&'r engine::Violati
 }
 
 pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
-    if let Some(by) = args.by.as_deref().filter(|by| !engine::checks().contains(by)) {
-        let known = engine::checks();
-        let hint = suggestion(by, known.iter().copied());
-        return Err(Failure::usage(format!("--by: no check `{by}`{hint} (there are: {})", known.join(", "))));
-    }
+    let by = args.by.as_deref().map(known).transpose()?;
     interrupt::watch();
-    let scenarios: Vec<Scenario<World>> =
-        BUILT_IN.iter().map(|(name, _)| engine::load(name, &[])).collect::<Result<_, _>>()?;
+    let named = !args.scenarios.is_empty();
+    let scenarios: Vec<Scenario<World>> = match named {
+        true => args.scenarios.iter().map(|name| engine::load(name, &[])).collect::<Result<_, _>>()?,
+        false => BUILT_IN.iter().map(|(name, _)| engine::load(name, &[])).collect::<Result<_, _>>()?,
+    };
     let made_for = |bug: Bug| -> Vec<&Scenario<World>> {
-        let finds = |scenario: &&Scenario<World>| scenario.world.finds.iter().any(|name| Bug::parse(name) == Some(bug));
+        let finds = |scenario: &&Scenario<World>| {
+            named || scenario.world.finds.iter().any(|name| Bug::parse(name) == Some(bug))
+        };
         scenarios.iter().filter(finds).collect()
     };
     let bugs: Vec<Bug> = match args.names.is_empty() {
@@ -83,9 +84,15 @@ pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
     let mut worst = Exit::Pass;
     for bug in bugs {
         let tried = made_for(bug);
-        let mut all = first(args, &tried, bug, Judges::All)?;
+        let mut all = match by {
+            None => first(args, &tried, bug, Judges::All)?,
+            Some(check) if detcd_model::invariants::names().contains(&check) => {
+                first(args, &tried, bug, Judges::By(check))?
+            }
+            Some(_) => None,
+        };
         // What members show may end a run before its clients have seen enough.
-        if all.is_none() && args.by.is_some() {
+        if all.is_none() && by.is_some() {
             all = first(args, &tried, bug, Judges::BlackBox)?;
         }
         let black_box = match &all {
@@ -103,6 +110,15 @@ pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
         say(args, &Line { schema: "detcd.bug/1", bug: bug.id(), name: bug.name(), scenarios, all, black_box })?;
     }
     Ok(worst)
+}
+
+/// The check of this name.
+fn known(name: &str) -> Result<&'static str, Failure> {
+    let checks = engine::checks();
+    checks.iter().find(|check| **check == name).copied().ok_or_else(|| {
+        let hint = suggestion(name, checks.iter().copied());
+        Failure::usage(format!("--by: no check `{name}`{hint} (there are: {})", checks.join(", ")))
+    })
 }
 
 /// The first seed, in the order of scenarios and seeds, that shows the bug to these judges, and passes without it.
@@ -141,7 +157,7 @@ fn first_failure(
             let by = |check: &String| finding(&report, check).is_some();
             let seen = args.by.as_ref().is_none_or(by)
                 && match options.judges {
-                    Judges::All => !matches!(report.verdict, Verdict::Pass | Verdict::Undecided),
+                    Judges::All | Judges::By(_) => !matches!(report.verdict, Verdict::Pass | Verdict::Undecided),
                     // A panic and a cluster that does not recover are no evidence that a client could show.
                     Judges::BlackBox => {
                         report.violation.as_ref().is_some_and(|violation| violation.side == "black-box")

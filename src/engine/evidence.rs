@@ -1,10 +1,7 @@
 //! Disks as evidence: a member's, taken out of a run at a moment, and what a boot from it says.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
-use detcd_model::invariants::Invariants;
 use detcd_replica::time::{Monotonic, Span};
 use detcd_replica::{Config, Dir, DiskImage, FileName, MemberId, Replica};
 use detcd_sim::disk::Layer;
@@ -127,7 +124,7 @@ pub(crate) fn disk_of(
         At::Event(event) => Until::Event(event),
     };
     let halted = detcd_sim::halt(&scenario, &asked, until, &mut |founders: &[MemberId]| -> Box<dyn Observer> {
-        Box::new(WhiteBox(Rc::new(RefCell::new(Invariants::new(founders)))))
+        Box::new(WhiteBox::new(founders))
     });
     if !halted.reached {
         let (event, time) = (halted.event, halted.time);

@@ -194,3 +194,25 @@ fn every_package_forbids_what_would_make_it_impure() {
         }
     }
 }
+
+/// A failpoint that no step passes would make a scenario that arms it look as if it tried something.
+#[test]
+fn every_failpoint_is_passed_somewhere() {
+    let (home, points) = all_rust().into_iter().partition::<Vec<_>, _>(|(name, _)| name.ends_with("io/failpoint.rs"));
+    let (_, declared) = home.first().expect("the failpoints have a file");
+    let (_, list) = declared.split_once("const ALL").expect("it lists them");
+    let list = list.split_once("];").expect("the list ends").0;
+    let names: Vec<_> = list.split("Self::").skip(1).map(|rest| rest.split(',').next().unwrap_or("")).collect();
+    assert!(names.len() > 30, "{names:?}");
+    let passed = |name: &&str| {
+        let passes = format!("Failpoint::{name}");
+        points.iter().any(|(file, text)| file.starts_with("src/replica/") && is_word_in(text, &passes))
+    };
+    let never: Vec<_> = names.into_iter().filter(|name| !passed(name)).map(ToOwned::to_owned).collect();
+    none(&never);
+}
+
+fn is_word_in(text: &str, word: &str) -> bool {
+    let ends = |rest: &str| rest.chars().next().is_none_or(|next| !next.is_alphanumeric());
+    text.match_indices(word).any(|(place, _)| ends(&text[place + word.len()..]))
+}

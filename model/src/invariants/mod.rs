@@ -9,6 +9,7 @@
 //! sync    → on_synced(at, member, file, op)           a Sync ended well; before the step that takes its Input::Disk
 //! step    → on_step(at, view, outputs)                outputs: those that are performed, all but after a crash
 //! crash   → on_crash(at, member)                      also when a member has stopped by itself
+//! past    → on_timeline(at, view, timeline)           what it reads of its past: after boots, compactions, at the end
 //! faults  → disk_damaged(member), on_wiped(member)    what takes promises back that a disk had made
 //! ```
 //!
@@ -27,7 +28,7 @@
 //! | P4 | what a snapshot needs is there, and an installed one is the state at its index |
 //! | M1 | members that have applied the same entries have the same state and revision |
 //! | M2 | revisions never go back, not over a restart either |
-//! | M3 | a revision reads the same on every member and at every time |
+//! | M3 | each revision that a member has, it reads and tells of as it was written, and none that is compacted |
 //! | E1 | a lease does not expire before its time on the fastest clock has passed since it was last kept alive |
 //! | E3 | a member holds the leases, with their keys, that the log leads to, and keeps no other alive |
 //! | A1 | a member knows whether auth is on, and the auth revision, and keeps tokens while it is on |
@@ -60,6 +61,7 @@ mod reference;
 mod states;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::collections::BTreeSet;
 
@@ -319,26 +321,6 @@ impl Invariants {
         self.members[place].damaged = true;
         self.members[place].tainted = true;
         self.alarms.harmed(member);
-    }
-
-    /// M3: `member` was read at `revision`; whoever reads it there must get what the reference got.
-    ///
-    /// # Errors
-    /// They differ.
-    pub fn check_history_read(
-        &self,
-        at: Moment,
-        member: MemberId,
-        revision: i64,
-        reference_hash: u64,
-        member_hash: u64,
-    ) -> Result<(), Finding> {
-        if reference_hash == member_hash || self.member(member).is_some_and(|member| member.tainted) {
-            return Ok(());
-        }
-        let summary = format!("{member} reads revision {revision} otherwise than it was");
-        let details = vec![format!("hash {member_hash:016x}, should be {reference_hash:016x}")];
-        Err(finding("M3", at, summary, details))
     }
 
     fn member(&self, id: MemberId) -> Option<&Member> {

@@ -61,6 +61,8 @@ pub enum Mix {
     EtcdPut,
     /// The same with deletes and compare-and-set.
     EtcdMix,
+    /// Puts and deletes, one as often as the other.
+    EtcdDelete,
     /// What kube-apiserver does: guarded creates, updates and deletes, lists in pages.
     Kubernetes,
     /// What a Kubernetes cluster of so many nodes writes: heartbeats, statuses, pods that come and go, events.
@@ -85,9 +87,10 @@ pub enum Mix {
 
 impl Mix {
     /// Every workload there is.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::EtcdPut,
         Self::EtcdMix,
+        Self::EtcdDelete,
         Self::Kubernetes,
         Self::KubernetesNodes,
         Self::LeaseTtl,
@@ -105,6 +108,7 @@ impl Mix {
         match self {
             Self::EtcdPut => "etcd-put",
             Self::EtcdMix => "etcd-mix",
+            Self::EtcdDelete => "etcd-delete",
             Self::Kubernetes => "kubernetes",
             Self::KubernetesNodes => "kubernetes-nodes",
             Self::LeaseTtl => "lease-ttl",
@@ -183,8 +187,8 @@ section! {
     Workload {
         /// The mix of requests.
         name: Mix = Mix::EtcdPut, 0, 0,
-            "etcd-put, etcd-mix, kubernetes, kubernetes-nodes, lease-ttl, quota, lock, auth, watch-window, election, \
-             append, txn-nested";
+            "etcd-put, etcd-mix, etcd-delete, kubernetes, kubernetes-nodes, lease-ttl, quota, lock, auth, \
+             watch-window, election, append, txn-nested";
         /// Keys in use at a time; nodes, locks, elections or lists, for the workloads kubernetes-nodes, lock,
         /// election and append.
         keys: u64 = 10, 1, 100_000, "keys";

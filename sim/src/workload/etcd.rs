@@ -1,10 +1,11 @@
-//! `etcd-put` and `etcd-mix`: the traffic of etcd's robustness tests on a small pool of keys.
+//! `etcd-put`, `etcd-mix` and `etcd-delete`: the traffic of etcd's robustness tests on a small pool of keys.
 //!
 //! Out of 100 requests of `etcd-put`: 15 gets, 8 lists, 7 lists of keys, 10 stale gets, 10 stale lists, 40 puts and 10
 //! transactions of four operations. `etcd-mix` has 30 puts, 5 deletes (one in five of a range) and 5 compare-and-sets
-//! in place of the 40 puts; one in five deletes of a range is of every key. A stale read is serializable, half of the
-//! time at a revision of the past; so is every tenth get and list that is not stale. Nine in ten deletes of one key put
-//! a fresh key in its place in the pool.
+//! in place of the 40 puts; one in five deletes of a range is of every key. `etcd-delete` has 50 puts and 50 deletes:
+//! the newest revision is often a tombstone. A stale read is serializable, half of the time at a revision of the past;
+//! so is every tenth get and list that is not stale. Nine in ten deletes of one key put a fresh key in its place in the
+//! pool.
 
 use bytes::Bytes;
 use detcd_replica::api::{
@@ -54,6 +55,7 @@ const MIX: [(Op, u64); 9] = [
     (Op::Delete, 5),
     (Op::CompareAndSet, 5),
 ];
+const DELETE: [(Op, u64); 2] = [(Op::Put, 50), (Op::Delete, 50)];
 
 /// The generator.
 pub struct Etcd {
@@ -67,9 +69,13 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// With the parameters of a scenario; anything but `etcd-mix` is `etcd-put`.
+    /// With the parameters of a scenario; anything but `etcd-mix` and `etcd-delete` is `etcd-put`.
     pub fn new(parameters: &scenario::Workload) -> Self {
-        let shares: &[_] = if parameters.name == Mix::EtcdMix { &MIX } else { &PUT };
+        let shares: &[_] = match parameters.name {
+            Mix::EtcdMix => &MIX,
+            Mix::EtcdDelete => &DELETE,
+            _ => &PUT,
+        };
         Self {
             shares,
             keys: (0..parameters.keys).map(key).collect(),
@@ -251,6 +257,7 @@ mod tests {
         let reads = [("get", 15), ("list", 8), ("list keys", 7), ("stale get", 10), ("stale list", 10), ("txn", 10)];
         check_shares(Mix::EtcdPut, &[&reads[..], &[("put", 40)]].concat());
         check_shares(Mix::EtcdMix, &[&reads[..], &[("put", 30), ("delete", 5), ("cas", 5)]].concat());
+        check_shares(Mix::EtcdDelete, &[("put", 50), ("delete", 50)]);
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub trait Workload {
 /// The workload that a scenario names.
 pub fn workload(scenario: &Scenario) -> Box<dyn Workload> {
     match scenario.workload.name {
-        Mix::EtcdPut | Mix::EtcdMix => Box::new(Etcd::new(&scenario.workload)),
+        Mix::EtcdPut | Mix::EtcdMix | Mix::EtcdDelete => Box::new(Etcd::new(&scenario.workload)),
         Mix::Kubernetes => Box::new(Kubernetes::new(&scenario.workload)),
         Mix::KubernetesNodes => Box::new(Nodes::new(&scenario.workload)),
         Mix::LeaseTtl => Box::new(Leases::new(&scenario.workload)),
@@ -125,7 +125,7 @@ pub fn workload(scenario: &Scenario) -> Box<dyn Workload> {
 /// The prefix of every key that a workload writes, which is what watchers watch.
 pub fn prefix(mix: Mix) -> &'static [u8] {
     match mix {
-        Mix::EtcdPut | Mix::EtcdMix => etcd::PREFIX,
+        Mix::EtcdPut | Mix::EtcdMix | Mix::EtcdDelete => etcd::PREFIX,
         Mix::Kubernetes => kubernetes::PREFIX,
         Mix::KubernetesNodes => nodes::PREFIX,
         Mix::LeaseTtl => lease::PREFIX,

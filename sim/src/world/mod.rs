@@ -370,6 +370,14 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Show what every running member reads of its past.
+    pub(crate) fn show_pasts(&mut self) {
+        for node in 0..self.nodes.len() {
+            let finding = self.look_at_past(node);
+            self.stop_on(finding);
+        }
+    }
+
     fn restart(&mut self, node: usize) {
         if self.nodes[node].is_up() || self.nodes[node].kept_down > 0 || self.nodes[node].down.is_final() {
             return;

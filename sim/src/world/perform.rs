@@ -22,6 +22,12 @@ impl World<'_> {
         self.observer.committed(self.moment, member, &db)
     }
 
+    /// Show what a member reads of its past.
+    pub(super) fn look_at_past(&mut self, node: usize) -> Option<Finding> {
+        let replica = self.nodes[node].replica.as_ref()?;
+        self.observer.timeline(self.moment, &replica.view(), replica)
+    }
+
     /// Show the step to the observer, then do what it asks for. A failpoint that is armed cuts it short: what comes
     /// after is never done, and the member is gone.
     pub(super) fn perform(&mut self, node: usize, outputs: &mut Vec<Output>, booted: bool) {
@@ -37,6 +43,9 @@ impl World<'_> {
                 false => self.observer.stepped(self.moment, &view, performed),
             };
             let finding = finding.or_else(|| self.look_at_commit(node, performed));
+            let compacted = |output: &Output| matches!(output, Output::Event(Event::CompactionFinished { .. }));
+            let asked = booted || performed.iter().any(compacted);
+            let finding = finding.or_else(|| if asked { self.look_at_past(node) } else { None });
             if let Some(finding) = finding {
                 self.stop = Some(Stop::Finding(finding));
                 return;

@@ -56,7 +56,7 @@ pub use io::{
 pub use lease::Lease;
 pub use release::Release;
 pub use replica::Replica;
-pub use view::{LogView, Role, View};
+pub use view::{LogView, Role, Timeline, View};
 
 /// Raft's messages, as raft-rs declares them.
 pub use raft::eraftpb as raftpb;

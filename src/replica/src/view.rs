@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{AlarmMember, LeaseId};
+use crate::api::{AlarmMember, Error, KeyValue, LeaseId, Revision, WatchEvent};
 use crate::lease::Lease;
 use crate::time::Span;
 use crate::{raftpb, MemberId};
@@ -71,6 +71,19 @@ pub struct View<'a> {
     pub keeps_tokens: bool,
     /// The index that the last backend batch will carry when it commits.
     pub consistent_index: u64,
+}
+
+/// A member's key space as it reads it now, at every revision that it still has.
+pub trait Timeline {
+    /// The live keys at `revision` in byte order, as a serializable range of everything has them.
+    ///
+    /// # Errors
+    /// As those of the range: the revision is compacted, or in the future.
+    fn keys(&self, revision: Revision) -> Result<Vec<KeyValue>, Error>;
+
+    /// What happened at `revision` in the order it was written, as a watch that starts there is told, without what was
+    /// before.
+    fn events(&self, revision: Revision) -> Vec<WatchEvent>;
 }
 
 /// A Raft log: a snapshot, then entries.

@@ -222,6 +222,13 @@ impl Fold {
         self.versions
     }
 
+    /// What was written at a revision that is not compacted: place in its transaction, key, version.
+    pub(super) fn at_revision(&self, revision: Revision) -> impl Iterator<Item = (i64, &Key, &Record)> {
+        self.all().filter_map(move |(key, version)| {
+            (version.record.mod_revision == revision).then_some((version.sub, key, &version.record))
+        })
+    }
+
     /// Every version of every key.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Key, &Version)> {
         self.keys.iter().flat_map(|(key, versions)| versions.iter().map(move |version| (key, version)))

@@ -15,8 +15,8 @@ use crate::storage::request::testing::{alarm, attach, compact, delete, grant, pu
 use crate::storage::wal::testing::Writer;
 
 /// One member whose log is: itself, then a=1 at revision 2, a=2 at 3, a gone at 4, b=3 at 5, compacted at 4.
-struct Disk {
-    invariants: Invariants,
+pub(super) struct Disk {
+    pub(super) invariants: Invariants,
     writer: Writer,
     content: Content,
 }
@@ -44,7 +44,7 @@ fn stored(key: &str, value: &str, created: i64, modified: i64, version: i64) -> 
 
 impl Disk {
     /// The log is synced and applied to its end; the database is at the end, its compaction finished.
-    fn settled() -> Self {
+    pub(super) fn settled() -> Self {
         Self::of(log())
     }
 

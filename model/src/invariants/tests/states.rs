@@ -94,11 +94,3 @@ fn m2_revisions_do_not_go_back() {
         }),
     ]);
 }
-
-#[test]
-fn m3_history_reads_the_same() {
-    let story = Story::of(3);
-    assert!(story.invariants.check_history_read(1, n(1), 5, 7, 7).is_ok());
-    let found = story.invariants.check_history_read(1, n(1), 5, 7, 8).expect_err("the hashes differ");
-    assert_eq!(found.check, "M3");
-}

@@ -32,6 +32,7 @@ pub use hash::KeyValueHash;
 pub use range::RangeResult;
 pub use record::KeyRecord;
 pub use store::{CompactionStep, Store};
+pub(crate) use watch::for_each_event;
 pub use watch::{Pending, Watchers};
 pub use write::WriteTxn;
 

@@ -20,7 +20,7 @@ use crate::wire::{self, Command};
 use crate::{quota, Bug, Event, Failpoint, OpId, RequestId, Task};
 
 use super::propose::Internal;
-use super::{Compacting, Replica, Waiting};
+use super::{Compacting, CompactionCommit, Replica, Waiting};
 
 /// What the Raft loop has handed over and the apply loop has not applied.
 #[derive(Clone, Debug, Default)]
@@ -314,6 +314,7 @@ impl Replica {
                     // The schedule is forced to disk before the first batch.
                     self.out.point(Failpoint::CompactBeforeCommitScheduledCompact);
                     self.commit_wanted = true;
+                    self.compaction_commit = CompactionCommit::ScheduleWanted;
                     self.out.wake_now(Task::Compaction);
                 }
                 let locked = result.is_ok();
@@ -411,6 +412,9 @@ impl Replica {
             return;
         }
         self.commit_wanted = false;
+        if self.compaction_commit == CompactionCommit::ScheduleWanted {
+            self.compaction_commit = CompactionCommit::Schedule;
+        }
         self.out.point(Failpoint::CommitBeforePreCommitHook);
         if let (true, Some(begun)) = (self.config.bugs.has(Bug::CiSavedBeforeApply), self.applying.begun) {
             if begun.fresh {
@@ -437,6 +441,7 @@ impl Replica {
             CommitProgress::Done { consistent_index } => {
                 self.backend_committed = consistent_index;
                 self.out.point(Failpoint::AfterCommit);
+                self.compaction_committed();
                 self.event(Event::BackendCommitted { consistent_index });
                 self.answer_compacted();
                 self.database_committed();
@@ -464,10 +469,12 @@ impl Replica {
             CompactionStep::More => {
                 self.out.point(Failpoint::CompactBeforeCommitBatch);
                 self.begin_commit();
-                self.out.point(Failpoint::CompactAfterCommitBatch);
+                self.compaction_commit = CompactionCommit::Batch;
                 self.out.wake(Task::Compaction, self.config.compaction_sleep_interval);
             }
             CompactionStep::Finished(revision) => {
+                // Nothing of the last step lasts yet, so a crash finds it either way.
+                self.out.point(Failpoint::CompactBeforeSetFinishedCompact);
                 self.out.point(Failpoint::CompactAfterSetFinishedCompact);
                 self.unlock_batch();
                 self.event(Event::CompactionFinished { revision });
@@ -477,6 +484,17 @@ impl Replica {
                 self.commit_compacted(revision);
             }
         }
+    }
+
+    /// A commit lasts: etcd, which waits for a compaction's commits, goes on from here.
+    fn compaction_committed(&mut self) {
+        let point = match self.compaction_commit {
+            CompactionCommit::None | CompactionCommit::ScheduleWanted => return,
+            CompactionCommit::Schedule => Failpoint::CompactAfterCommitScheduledCompact,
+            CompactionCommit::Batch => Failpoint::CompactAfterCommitBatch,
+        };
+        self.compaction_commit = CompactionCommit::None;
+        self.out.point(point);
     }
 
     /// A physical compaction is answered when it, and those before it, are done and last.

@@ -28,7 +28,7 @@ use super::pace::Pace;
 use super::raft_loop::Saving;
 use super::read::Reads;
 use super::snapshot::Snapshotting;
-use super::{recover, IdGenerator, Waiting};
+use super::{recover, CompactionCommit, IdGenerator, Waiting};
 
 /// What the files say together.
 pub(super) struct Recovered {
@@ -248,6 +248,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         applied,
         log_changed_from: 0,
         commit_wanted: false,
+        compaction_commit: CompactionCommit::None,
         stopped: false,
         out,
         config,

@@ -130,7 +130,7 @@ impl Replica {
         }
         (self.commits.is_asleep(), self.watch_syncs.is_asleep()).hash(h);
         (self.tick_waiting, self.role, self.leader, self.handed_over, self.notified).hash(h);
-        (self.backend_committed, self.applied, self.commit_wanted, self.stopped).hash(h);
+        (self.backend_committed, self.applied, self.commit_wanted, self.compaction_commit, self.stopped).hash(h);
         hasher.digest128()
     }
 

@@ -55,6 +55,7 @@ impl Replica {
             applied: self.applied,
             log_changed_from: self.log_changed_from,
             commit_wanted: self.commit_wanted,
+            compaction_commit: self.compaction_commit,
             stopped: self.stopped,
             out: self.out.clone(),
         }

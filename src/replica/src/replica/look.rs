@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::api::{Alarm, Error, Header, Member, RangeRequest, Revision};
-use crate::mvcc::{Bucket, RangeResult};
+use crate::api::{Alarm, Error, Header, KeyRange, KeyValue, Member, RangeRequest, Revision, WatchEvent};
+use crate::mvcc::{for_each_event, Bucket, RangeResult};
 
 use super::Replica;
 use crate::wire::rpc::Condition;
-use crate::MemberId;
+use crate::{MemberId, Timeline};
 
 impl Replica {
     /// Reads keys as a serializable range does.
@@ -78,6 +78,22 @@ impl Replica {
             true
         });
         pairs
+    }
+}
+
+impl Timeline for Replica {
+    fn keys(&self, revision: Revision) -> Result<Vec<KeyValue>, Error> {
+        let everything = RangeRequest { revision, ..RangeRequest::of(KeyRange::prefix("")) };
+        self.look(&everything).map(|read| read.kvs)
+    }
+
+    fn events(&self, revision: Revision) -> Vec<WatchEvent> {
+        let mut events = Vec::new();
+        for_each_event(&self.backend, revision, revision, &mut |event| {
+            events.push(event);
+            true
+        });
+        events
     }
 }
 

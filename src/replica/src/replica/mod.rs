@@ -119,8 +119,23 @@ pub struct Replica {
     log_changed_from: u64,
     /// The batch must be committed as soon as the entry under way is applied.
     commit_wanted: bool,
+    /// What of a compaction is in a batch, or in the commit that is being made.
+    compaction_commit: CompactionCommit,
     stopped: bool,
     out: Outputs,
+}
+
+/// What of a compaction is to last before it goes on; etcd has a failpoint where each does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum CompactionCommit {
+    /// Nothing.
+    None,
+    /// The batch holds its schedule.
+    ScheduleWanted,
+    /// Its schedule is being committed.
+    Schedule,
+    /// One batch of what it removes is being committed.
+    Batch,
 }
 
 /// Who waits for a disk command.

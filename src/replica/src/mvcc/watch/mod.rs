@@ -16,6 +16,8 @@ mod group;
 mod send;
 mod sync;
 
+pub(crate) use sync::for_each_event;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use group::Group;

@@ -286,7 +286,12 @@ impl Watchers {
 }
 
 /// Shows the events in the backend with `from <= revision <= to`, in order, until `visit` says false.
-fn for_each_event(batch: &dyn Batch, from: Revision, to: Revision, visit: &mut dyn FnMut(WatchEvent) -> bool) {
+pub(crate) fn for_each_event(
+    batch: &dyn Batch,
+    from: Revision,
+    to: Revision,
+    visit: &mut dyn FnMut(WatchEvent) -> bool,
+) {
     let (from, to) = (RevisionKey::new(from, 0).encode(), (to + 1).to_be_bytes());
     if from[..8] >= to[..] {
         return;
