@@ -348,12 +348,12 @@ fn run_once(name: &str, world: &World, seed: u64, options: &RunOptions) -> Resul
     };
     let past = options.past.as_ref().map_or(&[][..], |past| &past.operations);
     outcome.history.operations.splice(0..0, past.iter().cloned());
-    let judgement = judge(&outcome.history, &invariants.borrow());
+    let judgement = judge(&outcome.history, &mut invariants.borrow_mut());
     checks.extend(judgement.checks);
     checks.extend([detcd_model::effects::CHECK, "liveness"]);
     name_once(&mut checks);
     let count = |key: &str| outcome.tally.get(key).copied().unwrap_or(0);
-    let inside = judge_inside(&outcome.history, &invariants.borrow());
+    let inside = judge_inside(&outcome.history, &mut invariants.borrow_mut());
     let mut others: Vec<Finding> = Vec::new();
     let inside = inside.or_else(|| not_accused(&outcome, &invariants.borrow()));
     let mut found = judgement.findings.into_iter().chain(inside);
@@ -427,7 +427,7 @@ fn settle(world: &World, seed: u64, options: &RunOptions) -> Result<(World, detc
 const OURS: JudgeOptions = JudgeOptions { steps: 500_000, sessions: true };
 
 /// What clients saw decides; only where it leaves too much open is the log heard as a witness.
-fn judge(history: &History, invariants: &Invariants) -> Judgement {
+fn judge(history: &History, invariants: &mut Invariants) -> Judgement {
     let judgement = detcd_model::judge(history, &OURS);
     if judgement.undecided.is_none() {
         return judgement;
@@ -438,7 +438,7 @@ fn judge(history: &History, invariants: &Invariants) -> Judgement {
 }
 
 /// What only the log and the members can say, once it is known what clients asked for.
-fn judge_inside(history: &History, invariants: &Invariants) -> Option<Finding> {
+fn judge_inside(history: &History, invariants: &mut Invariants) -> Option<Finding> {
     if invariants.premise_lost() {
         return None;
     }

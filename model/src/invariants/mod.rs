@@ -204,7 +204,7 @@ impl Invariants {
     }
 
     /// Every request to the key space that was applied and not refused, in the order of the log.
-    pub fn requests(&self) -> Vec<Request> {
+    pub fn requests(&mut self) -> Vec<Request> {
         self.reference.requests()
     }
 

@@ -22,7 +22,8 @@ pub(super) fn resumable(seen: &Seen<'_>) -> Option<Finding> {
     seen.finding("watch-resumable", *at, summary, vec![missing.words(), event_words(first)])
 }
 
-/// From the first event to the last, the events are exactly what was written.
+/// From where the watch begins to its last event, the events are exactly what was written. Where it begins is its start
+/// revision, so that what is not resumable is not reliable either.
 pub(super) fn reliable(seen: &Seen<'_>) -> Option<Finding> {
     let check = "watch-reliable";
     for (at, response) in &seen.watch.responses {
@@ -36,9 +37,14 @@ pub(super) fn reliable(seen: &Seen<'_>) -> Option<Finding> {
         }
     }
     let (first, last) = (seen.events.first()?, seen.events.last()?);
+    let begins = seen.start.unwrap_or(first.2.kv.mod_revision);
     let newest = seen.truth.store.revision();
     for (at, _, event) in seen.events.iter().filter(|(_, _, event)| !seen.doubtful(event)) {
         let told = event.kv.mod_revision;
+        if told < begins {
+            let summary = format!("the event of revision {told} was sent to a watch from revision {begins}");
+            return seen.finding(check, *at, summary, vec![event_words(event)]);
+        }
         let Some(change) = seen.change_of(event) else {
             let summary = if told > newest {
                 format!("an event of revision {told} was sent, but no write is known that could have made it")
@@ -56,9 +62,10 @@ pub(super) fn reliable(seen: &Seen<'_>) -> Option<Finding> {
     let mut told: Vec<_> = seen.events.iter().map(|(_, _, event)| (event.kv.mod_revision, &event.kv.key)).collect();
     told.sort_unstable();
     let missing = seen
-        .expected(first.2.kv.mod_revision, last.2.kv.mod_revision)
+        .expected(begins, last.2.kv.mod_revision)
         .find(|expected| told.binary_search(&(expected.revision(), expected.key)).is_err())?;
-    let summary = format!("the event of revision {} is missing between others", missing.revision());
+    let place = if missing.revision() < first.2.kv.mod_revision { "before" } else { "between" };
+    let summary = format!("the event of revision {} is missing {place} others", missing.revision());
     let after = seen.events.iter().find(|(_, _, event)| event.kv.mod_revision >= missing.revision());
     let details = std::iter::once(missing.words()).chain(after.map(|(_, _, event)| event_words(event)));
     seen.finding(check, after.map_or(last.0, |(at, _, _)| *at), summary, details.collect())

@@ -1,7 +1,8 @@
 //! The content of a file in memory: pages of 4 KiB, of which only those that hold something take any.
 //!
 //! A preallocated segment of 64 MB, a database that was grown by 16 MiB and a hole in the middle are lengths. Copies
-//! share their pages until one of them is written. Nothing here knows what lasts.
+//! share their pages until one of them is written, and a page that was written whole is the writer's own memory.
+//! Nothing here knows what lasts.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,10 +15,39 @@ pub(super) const PAGE: u64 = 4096;
 
 const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
+/// A page that holds something.
+#[derive(Clone, Debug)]
+enum Page {
+    /// As it was written, whole.
+    Written(Bytes),
+    /// Put together from writes of parts.
+    Patched(Arc<[u8; PAGE as usize]>),
+}
+
+impl Page {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Written(bytes) => bytes,
+            Self::Patched(bytes) => &bytes[..],
+        }
+    }
+
+    fn patch(&mut self) -> &mut [u8; PAGE as usize] {
+        if let Self::Written(bytes) = self {
+            let copy = <[u8; PAGE as usize]>::try_from(&bytes[..]).expect("it was written whole");
+            *self = Self::Patched(Arc::new(copy));
+        }
+        match self {
+            Self::Patched(bytes) => Arc::make_mut(bytes),
+            Self::Written(_) => unreachable!("it was copied just now"),
+        }
+    }
+}
+
 /// Bytes, and zeros wherever nothing was written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
-    pages: BTreeMap<u64, Arc<[u8; PAGE as usize]>>,
+    pages: BTreeMap<u64, Page>,
     length: u64,
 }
 
@@ -27,13 +57,17 @@ impl Content {
     }
 
     /// Writes; the content grows, with zeros in any gap.
-    pub(super) fn write(&mut self, offset: u64, data: &[u8]) {
+    pub(super) fn write(&mut self, offset: u64, data: &Bytes) {
         for (page, part) in pieces(offset, data.len()) {
             let bytes = &data[part.clone()];
             if !self.pages.contains_key(&page) && bytes.iter().all(|&byte| byte == 0) {
                 continue;
             }
-            let held = Arc::make_mut(self.pages.entry(page).or_insert_with(|| Arc::new(ZEROS)));
+            if bytes.len() as u64 == PAGE {
+                self.pages.insert(page, Page::Written(data.slice(part)));
+                continue;
+            }
+            let held = self.pages.entry(page).or_insert_with(|| Page::Patched(Arc::new(ZEROS))).patch();
             let at = ((offset + part.start as u64) % PAGE) as usize;
             held[at..at + bytes.len()].copy_from_slice(bytes);
         }
@@ -52,7 +86,7 @@ impl Content {
         if length < self.length {
             self.pages.split_off(&length.div_ceil(PAGE));
             if let Some(last) = self.pages.get_mut(&(length / PAGE)) {
-                Arc::make_mut(last)[(length % PAGE) as usize..].fill(0);
+                last.patch()[(length % PAGE) as usize..].fill(0);
             }
         }
         self.length = length;
@@ -60,8 +94,8 @@ impl Content {
 
     /// Where the zeros at the end begin.
     pub(super) fn used(&self) -> u64 {
-        let last = |(page, held): (&u64, &Arc<[u8; PAGE as usize]>)| {
-            held.iter().rposition(|&byte| byte != 0).map(|at| page * PAGE + at as u64 + 1)
+        let last = |(page, held): (&u64, &Page)| {
+            held.bytes().iter().rposition(|&byte| byte != 0).map(|at| page * PAGE + at as u64 + 1)
         };
         self.pages.iter().rev().find_map(last).unwrap_or(0)
     }
@@ -71,8 +105,8 @@ impl Content {
         let mut all = vec![0; usize::try_from(length).expect("a simulated file fits into memory")];
         for (page, held) in self.pages.range(..length.div_ceil(PAGE)) {
             let rest = &mut all[(page * PAGE) as usize..];
-            let fits = rest.len().min(held.len());
-            rest[..fits].copy_from_slice(&held[..fits]);
+            let fits = rest.len().min(PAGE as usize);
+            rest[..fits].copy_from_slice(&held.bytes()[..fits]);
         }
         Bytes::from(all)
     }
@@ -111,7 +145,7 @@ mod tests {
                     model.resize(length as usize, 0);
                 } else {
                     let (at, data) = (draw(15_000) as usize, vec![draw(3) as u8; draw(6_000) as usize]);
-                    content.write(at as u64, &data);
+                    content.write(at as u64, &Bytes::from(data.clone()));
                     if !data.is_empty() {
                         model.resize(model.len().max(at + data.len()), 0);
                         model[at..at + data.len()].copy_from_slice(&data);
@@ -130,13 +164,27 @@ mod tests {
     fn holes_and_zeros_take_no_pages() {
         let mut content = Content::default();
         content.set_length(64_000_000);
-        content.write(63_999_000, b"the end");
-        content.write(0, &[0; 1 << 20]);
+        content.write(63_999_000, &Bytes::from_static(b"the end"));
+        content.write(0, &Bytes::from(vec![0; 1 << 20]));
         assert_eq!((content.pages.len(), content.length(), content.used()), (1, 64_000_000, 63_999_007));
         let copy = content.clone();
-        content.write(63_999_000, b"The");
+        content.write(63_999_000, &Bytes::from_static(b"The"));
         assert_eq!(copy.bytes(63_999_001)[63_999_000], b't');
         content.set_length(10);
         assert_eq!((content.pages.len(), content.used()), (0, 0));
+    }
+
+    #[test]
+    fn a_page_written_whole_is_the_writers_memory_until_it_is_patched() {
+        let written = Bytes::from(vec![7; 2 * PAGE as usize]);
+        let mut content = Content::default();
+        content.write(PAGE, &written);
+        let shares = |content: &Content| content.pages[&2].bytes().as_ptr() == written[PAGE as usize..].as_ptr();
+        assert!(shares(&content));
+        let copy = content.clone();
+        content.write(2 * PAGE + 9, &Bytes::from_static(b"x"));
+        assert!(shares(&copy) && !shares(&content));
+        assert_eq!(content.bytes(3 * PAGE)[2 * PAGE as usize + 8..][..3], [7, b'x', 7]);
+        assert!(written.iter().all(|&byte| byte == 7));
     }
 }

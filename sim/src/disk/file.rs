@@ -251,7 +251,7 @@ impl File {
                 if kept[&sector].contains(&index) {
                     let from = (sector * SECTOR).max(*offset);
                     let to = ((sector + 1) * SECTOR).min(offset + data.len() as u64);
-                    self.durable.write(from, &data[(from - offset) as usize..(to - offset) as usize]);
+                    self.durable.write(from, &data.slice((from - offset) as usize..(to - offset) as usize));
                     any = true;
                 } else {
                     whole = false;
@@ -317,7 +317,7 @@ impl File {
     pub(super) fn overwrite(&mut self, offset: u64, data: &[u8]) {
         let end = (offset + data.len() as u64).min(self.durable.length());
         if offset < end {
-            self.durable.write(offset, &data[..(end - offset) as usize]);
+            self.durable.write(offset, &Bytes::copy_from_slice(&data[..(end - offset) as usize]));
         }
     }
 
@@ -336,7 +336,7 @@ impl File {
     }
 
     /// A write reaches the disk. Its pages go there whole, ghosts and all.
-    fn land(&mut self, offset: u64, data: &[u8]) {
+    fn land(&mut self, offset: u64, data: &Bytes) {
         for (page, _) in pieces(offset, data.len()) {
             for ghost in self.ghosts.remove(&page).into_iter().flatten() {
                 self.durable.write(ghost.offset, &ghost.data);

@@ -34,6 +34,8 @@ pub(super) struct Reference {
     entries: Vec<Recorded>,
     /// By index, lowest first.
     states: Vec<Fold>,
+    /// Of each entry that was folded once: whether it gave a request to the key space, and that was not refused.
+    effective: Vec<bool>,
 }
 
 impl Reference {
@@ -60,10 +62,15 @@ impl Reference {
     }
 
     /// Every request in the log that was not refused when it was applied, in order.
-    pub(super) fn requests(&self) -> Vec<Request> {
-        let mut state = Fold::default();
+    pub(super) fn requests(&mut self) -> Vec<Request> {
         // From what cannot be read on, nothing is known.
-        self.entries.iter().map_while(|entry| state.apply(entry).ok()).flatten().collect()
+        let _ = self.at(self.last(), &[]);
+        let request = |(entry, _): (&Recorded, _)| match entry::proposal(entry.kind, &entry.data).ok()?.command {
+            Command::Request(request) => Some(request),
+            _ => None,
+        };
+        let entries = self.entries.iter().zip(&self.effective);
+        entries.filter(|(_, effective)| **effective).filter_map(request).collect()
     }
 
     /// The state after the entry at `index`, which must be known. `needed` are indices at which states may be asked for
@@ -93,7 +100,10 @@ impl Reference {
         let state = &mut self.states[place];
         while state.index < index {
             let entry = &self.entries[state.index as usize];
-            state.apply(entry).map_err(|reason| (state.index, reason))?;
+            let request = state.apply(entry).map_err(|reason| (state.index, reason))?;
+            if state.index > self.effective.len() as u64 {
+                self.effective.push(request.is_some());
+            }
         }
         // What nobody can ask for any more is below the lowest index needed, save the state just below that.
         let lowest = needed.iter().copied().min().unwrap_or(index).min(index);
