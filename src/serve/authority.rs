@@ -10,13 +10,17 @@
 //! harms nobody: nothing of `serve` asks for it.
 //!
 //! It does not know frames ([`super::headers`]), nor what is wrong with a block that cannot be read: that stays as it
-//! is, for HTTP/2 to refuse. An authority by another name than the static table's is not seen; no client has one.
+//! is, for HTTP/2 to refuse. Its name may be a place in the static table, as grpc-go has it, or spelt out, as gRPC's C
+//! core has it; a place in the dynamic table is not looked up.
 
 use std::ops::Range;
 
 use http::uri::Authority;
 
-/// `:authority` in HPACK's static table (RFC 7541, appendix A).
+const NAME: &[u8] = b":authority";
+/// It in Huffman's code.
+const NAME_CODED: &[u8] = b"\xb8\x3b\x53\x39\xec\x32\x7d\x7f";
+/// Its place in HPACK's static table (RFC 7541, appendix A).
 const AUTHORITY: usize = 1;
 
 /// Characters that a URL has and a host has not, and what they become: the code of each is as long as the other's.
@@ -51,11 +55,16 @@ pub(super) fn mend(block: &mut [u8]) {
         if !literal {
             continue;
         }
-        if index == 0 && string(block, &mut at).is_none() {
-            return;
-        }
+        let is_authority = match index {
+            0 => match string(block, &mut at) {
+                Some((false, name)) => block[name] == *NAME,
+                Some((true, name)) => block[name] == *NAME_CODED,
+                None => return,
+            },
+            index => index == AUTHORITY,
+        };
         let Some((huffman, place)) = string(block, &mut at) else { return };
-        if index == AUTHORITY {
+        if is_authority {
             mend_value(&mut block[place], huffman);
         }
     }
@@ -192,6 +201,7 @@ mod tests {
         assert_eq!(decode(&coded).as_deref(), Some(&all[..]));
         // RFC 7541, C.4.1.
         assert_eq!(encode(b"www.example.com"), bytes("f1e3c2e5f23a6ba0ab90f4ff"));
+        assert_eq!(encode(NAME), NAME_CODED);
         // Padding of zeros, and of more than seven bits; and `\`, whose code is longer.
         for wrong in ["f1e3c2e5f23a6ba0ab90f400", "f1e3c2e5f23a6ba0ab90f4ffff", "fffe1f"] {
             assert_eq!(decode(&bytes(wrong)), None, "{wrong}");
@@ -216,10 +226,14 @@ mod tests {
         ] {
             assert!(Authority::try_from(url).is_err() && Authority::try_from(expect).is_ok(), "{url}");
             let (coded, coded_expect) = (encode(url.as_bytes()), encode(expect.as_bytes()));
-            // With and without being put into the table, and never.
+            // With and without being put into the table, and never; by a name that is spelt.
             for first in [0x41, 0x01, 0x11] {
                 check(&literal(first, 0, url.as_bytes()), &literal(first, 0, expect.as_bytes()));
                 check(&literal(first, 0x80, &coded), &literal(first, 0x80, &coded_expect));
+                for name in [literal(first - 1, 0, NAME), literal(first - 1, 0x80, NAME_CODED)] {
+                    let field = |value: &str| [&name, &literal(0, 0, value.as_bytes())[1..]].concat();
+                    check(&field(url), &field(expect));
+                }
             }
         }
     }
