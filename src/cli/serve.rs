@@ -57,13 +57,15 @@ pub(crate) struct ServeArgs {
     max_request_bytes: usize,
 
     /// Ask before campaigning
-    #[arg(long, env = "ETCD_PRE_VOTE", default_value = "true", action = clap::ArgAction::Set, help_heading = "Member")]
+    #[arg(long, env = "ETCD_PRE_VOTE", default_value = "true", value_parser = parse_switch, help_heading = "Member")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pre_vote: bool,
 
-    /// Seconds between progress notifications of watches
-    #[arg(long, env = "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL", value_name = "S", default_value = "600")]
+    /// Time between progress notifications of watches
+    #[arg(long, alias = "experimental-watch-progress-notify-interval", value_name = "TIME", default_value = "10m")]
+    #[arg(env = "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL", value_parser = parse_span)]
     #[arg(help_heading = "Member")]
-    watch_progress_notify_interval: u64,
+    watch_progress_notify_interval: Span,
 
     /// What is compacted without being asked for: what is older than a time (`periodic`), or all but the newest
     /// revisions (`revision`)
@@ -98,11 +100,13 @@ pub(crate) struct ServeArgs {
 
     /// 3.5's name of the gate InitialCorruptCheck
     #[arg(long, hide = true, env = "ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK", default_value = "false")]
+    #[arg(value_parser = parse_switch)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     experimental_initial_corrupt_check: bool,
 
     /// 3.5's name of the gate CompactHashCheck
     #[arg(long, hide = true, env = "ETCD_EXPERIMENTAL_COMPACT_HASH_CHECK_ENABLED", default_value = "false")]
+    #[arg(value_parser = parse_switch)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     experimental_compact_hash_check_enabled: bool,
 
@@ -136,12 +140,15 @@ pub(crate) struct ServeArgs {
     initial_cluster_token: String,
 
     /// Refuse changes of the membership that could cost the quorum
-    #[arg(long, env = "ETCD_STRICT_RECONFIG_CHECK", default_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, env = "ETCD_STRICT_RECONFIG_CHECK", default_value = "true", value_parser = parse_switch)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     #[arg(help_heading = "Cluster")]
     strict_reconfig_check: bool,
 
     /// Start as the only member of a new cluster, with the data that is there
-    #[arg(long, env = "ETCD_FORCE_NEW_CLUSTER", help_heading = "Cluster")]
+    #[arg(long, env = "ETCD_FORCE_NEW_CLUSTER", default_value = "false", value_parser = parse_switch)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(help_heading = "Cluster")]
     force_new_cluster: bool,
 
     /// The certificate for clients, and its key
@@ -154,7 +161,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "ETCD_TRUSTED_CA_FILE", value_name = "FILE", help_heading = "Security")]
     trusted_ca_file: Option<PathBuf>,
     /// Clients must have a certificate
-    #[arg(long, env = "ETCD_CLIENT_CERT_AUTH", help_heading = "Security")]
+    #[arg(long, env = "ETCD_CLIENT_CERT_AUTH", default_value = "false", value_parser = parse_switch)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(help_heading = "Security")]
     client_cert_auth: bool,
     /// The certificate for other members
     #[arg(long, env = "ETCD_PEER_CERT_FILE", value_name = "FILE", help_heading = "Security")]
@@ -166,7 +175,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "ETCD_PEER_TRUSTED_CA_FILE", value_name = "FILE", help_heading = "Security")]
     peer_trusted_ca_file: Option<PathBuf>,
     /// Other members must have a certificate
-    #[arg(long, env = "ETCD_PEER_CLIENT_CERT_AUTH", help_heading = "Security")]
+    #[arg(long, env = "ETCD_PEER_CLIENT_CERT_AUTH", default_value = "false", value_parser = parse_switch)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(help_heading = "Security")]
     peer_client_cert_auth: bool,
 
     /// What an authenticated client is given: `simple`, or `jwt,sign-method=HS256,priv-key=FILE[,ttl=SECONDSs]`
@@ -201,6 +212,15 @@ fn parse_gates(text: &str) -> Result<Gates, String> {
         }
     }
     Ok(gates)
+}
+
+/// A switch as Go reads it, for which its name is enough.
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("a switch is true or false".to_owned()),
+    }
 }
 
 /// A time as Go writes it, in whole units: `1h30m`, `250ms`.
@@ -311,7 +331,7 @@ impl ServeArgs {
             max_request_bytes: self.max_request_bytes,
             strict_reconfig_check: self.strict_reconfig_check,
             pre_vote: self.pre_vote,
-            watch_progress_interval: Span::secs(self.watch_progress_notify_interval),
+            watch_progress_interval: self.watch_progress_notify_interval,
             auto_compaction: parse_retention(&self.auto_compaction_mode, &self.auto_compaction_retention)
                 .map_err(flag("auto-compaction-retention"))?,
             initial_corrupt_check: self.feature_gates.initial_corrupt_check || self.experimental_initial_corrupt_check,
@@ -361,7 +381,39 @@ fn parse_token(text: &str) -> Result<TokenKind, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn options(flags: &[&str]) -> Result<Options, String> {
+        let typed = Typed::try_parse_from([&["serve"], flags].concat()).map_err(|error| error.to_string())?;
+        typed.serve.options().map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn flags_are_typed_as_etcds() {
+        let usual = options(&[]).expect("no flags");
+        assert!(usual.pre_vote && usual.strict_reconfig_check);
+        assert!(!usual.force_new_cluster && !usual.client_tls.client_cert_auth && !usual.peer_tls.client_cert_auth);
+        assert_eq!(usual.watch_progress_interval, Span::secs(600));
+        // As kubeadm has them.
+        let flags = ["--client-cert-auth=true", "--peer-client-cert-auth", "--pre-vote=f", "--strict-reconfig-check=0"];
+        let typed = options(&flags).expect("switches");
+        assert!(typed.client_tls.client_cert_auth && typed.peer_tls.client_cert_auth);
+        assert!(!typed.pre_vote && !typed.strict_reconfig_check);
+        let typed = options(&["--experimental-watch-progress-notify-interval=5s"]).expect("a time");
+        assert_eq!(typed.watch_progress_interval, Span::secs(5));
+        let typed = options(&["--listen-client-urls", "http://127.0.0.1:1, http://127.0.0.1:2"]).expect("two URLs");
+        assert_eq!(typed.listen_client.len(), 2);
+        assert!(options(&["--force-new-cluster=perhaps"]).is_err_and(|error| error.contains("true or false")));
+        assert!(options(&["--pre-vote", "false"]).is_err(), "as in Go, a switch ends where its name does");
+    }
 
     #[test]
     fn times_are_gos() {

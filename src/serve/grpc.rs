@@ -20,6 +20,7 @@ use tonic::codec::Streaming;
 use tonic::server::{Grpc, ServerStreamingService, StreamingService, UnaryService};
 use tonic::{Request, Response, Status};
 
+use super::headers::MendedHeaders;
 use super::net::{Tls, Url};
 use super::{calls, gateway, http, recipes, streams, State};
 use crate::grpc::Raw;
@@ -44,7 +45,7 @@ pub(super) async fn serve(state: Arc<State>, tls: Tls, url: Url, listener: TcpLi
             let service = hyper::service::service_fn(|request| answer(state.clone(), name.clone(), request));
             let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
             // It ends with the connection, however that ends.
-            let _ = builder.serve_connection(TokioIo::new(connection), service).await;
+            let _ = builder.serve_connection(TokioIo::new(MendedHeaders::new(connection)), service).await;
         });
     }
 }

@@ -4,11 +4,13 @@
 //! and be convinced. It is a proof of fidelity and no product: members talk to each other in a way of their own, the
 //! whole database is in memory, and one thread does the work.
 
+mod authority;
 mod calls;
 mod cert;
 mod disk;
 mod gateway;
 mod grpc;
+mod headers;
 mod http;
 mod incoming;
 mod member;

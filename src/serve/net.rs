@@ -20,11 +20,12 @@ pub(crate) struct Url {
 }
 
 impl Url {
-    /// Parses one.
+    /// Parses one; blanks around it are those of a list.
     ///
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
         let (tls, rest) = match text.split_once("://") {
             Some(("http", rest)) => (false, rest),
             Some(("https", rest)) => (true, rest),

@@ -115,8 +115,7 @@ struct Ctl {
 
 impl Ctl {
     fn new(program: &Path, members: &[&Served]) -> Self {
-        // Given as a URL, etcdctl 3.4 makes it the authority of its calls, which is none.
-        let endpoints: Vec<String> = members.iter().map(|member| format!("127.0.0.1:{}", member.client)).collect();
+        let endpoints: Vec<String> = members.iter().map(|member| member.url(member.client)).collect();
         let mut flags = Vec::new();
         if members.iter().any(|member| member.tls) {
             flags.push(format!("--cacert={TLS}/ca.pem"));
@@ -298,6 +297,26 @@ fn etcdctl_works_against_one_member() {
         locks_and_elections(&ctl);
         maintenance(&ctl, folder);
         each_write_is_synced(&ctl, &members[0]);
+    });
+}
+
+#[test]
+fn endpoints_are_urls_or_hosts_and_ports() {
+    with_each_etcdctl("endpoints_are_urls_or_hosts_and_ports", |program, folder| {
+        let members = found(folder, &["a", "b", "c"], false, &[]);
+        let all = Ctl::new(program, &members.iter().collect::<Vec<_>>());
+        until("health", || all.is_healthy());
+        // A URL is the authority of these calls of etcdctl 3.4.
+        for endpoints in [all.endpoints.clone(), all.endpoints.replace("http://", "")] {
+            let ctl = Ctl { program: program.to_owned(), endpoints, flags: Vec::new() };
+            for (what, member) in [("status", "Status"), ("hashkv", "HashKV")] {
+                let answers = ctl.json(&["endpoint", what]);
+                let answers = answers.as_array().expect("one a member");
+                assert!(answers.len() == 3 && answers.iter().all(|answer| answer[member].is_object()), "{answers:?}");
+            }
+            assert_eq!(ctl.run(&["defrag"]).matches("Finished defragmenting").count(), 3);
+        }
+        move_leader(&all, program, &members);
     });
 }
 
