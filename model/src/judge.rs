@@ -3,7 +3,7 @@
 use detcd_replica::history::{Finding, History, Outcome};
 
 use crate::linearizability::{examine, LinearizabilityVerdict, Window};
-use crate::{alarms, elle, leaders, leases, locks, permissions, refusals, serializable, session, watch};
+use crate::{alarms, elle, hashes, leaders, leases, locks, permissions, refusals, serializable, session, watch};
 
 /// How much work the judge may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,10 +81,11 @@ pub fn judge(history: &History, options: &JudgeOptions) -> Judgement {
     findings.extend(permissions::check(history));
     findings.extend(elle::check(history));
     findings.extend(refusals::check(history));
+    findings.extend(hashes::check(history));
     let mut checks = vec!["linearizability", serializable::CHECK];
     checks.extend(options.sessions.then_some(session::CHECK));
     checks.extend(watch::CHECKS);
     checks.extend(leases::CHECKS);
-    checks.extend([alarms::CHECK, locks::CHECK, permissions::CHECK, elle::CHECK, refusals::CHECK]);
+    checks.extend([alarms::CHECK, locks::CHECK, permissions::CHECK, elle::CHECK, refusals::CHECK, hashes::CHECK]);
     Judgement { findings, undecided, window: left, checks, operations }
 }

@@ -13,6 +13,7 @@ pub mod effects;
 mod elle;
 pub mod explore;
 pub mod formats;
+mod hashes;
 pub mod invariants;
 pub mod jsonl;
 mod judge;

@@ -173,6 +173,7 @@ fn acts(scenario: &Scenario, world: &mut World<'_>, advance: &mut dyn FnMut(&mut
         return Some(format!("not settled {bound} after everything was repaired: {reason}"));
     }
     world.last_look();
+    world.last_hashes();
     world.show_disks();
     world.show_pasts();
     None

@@ -3,7 +3,9 @@
 //! The way between a client and a member is a connection of its own: partitions cut members from each other, not from
 //! their clients. When a member dies, everybody connected to it finds out.
 
-use detcd_replica::api::{CompactRequest, Credential, Error, Request, Response, Revision, WatchRequest, WatchResponse};
+use detcd_replica::api::{
+    CompactRequest, Credential, Error, Request, Response, ResponseBody, Revision, WatchRequest, WatchResponse,
+};
 use detcd_replica::history::{History, Moment};
 use detcd_replica::time::Span;
 use detcd_replica::{Input, MemberId, RequestId, StreamId};
@@ -208,6 +210,26 @@ impl World<'_> {
                     watcher.finish(turn);
                 }
             });
+        }
+    }
+
+    /// Every running member is asked for its hash, as etcd's robustness tests do when all is quiet. What a disk has
+    /// harmed may differ.
+    pub(crate) fn last_hashes(&mut self) {
+        if self.any_harm() {
+            return;
+        }
+        let client = self.traffic.actors.len() as u32;
+        for node in &self.nodes {
+            let Some(replica) = &node.replica else { continue };
+            let Ok((hash, compact_revision)) = replica.look_hash(0) else { continue };
+            let body = ResponseBody::HashKv { hash, compact_revision };
+            let response = Response { header: replica.look_header(), body };
+            let (member, request, at) = (node.config.member, Request::HashKv { revision: 0 }, self.moment);
+            let user = if replica.view().auth_enabled { "root" } else { "" };
+            let recorder = &mut self.traffic.recorder;
+            let place = recorder.call(client, member, user.to_owned(), at, request);
+            recorder.ok(place, at, response);
         }
     }
 
