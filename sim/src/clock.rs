@@ -40,9 +40,6 @@ impl Quality {
     }
 }
 
-/// The time between two corrections of a wall clock, in true nanoseconds.
-pub const CORRECTION_INTERVAL: u64 = 64_000_000_000;
-
 /// A wall clock that jumps to and fro.
 #[derive(Clone, Copy, Debug)]
 struct Strobe {
@@ -147,11 +144,6 @@ impl Clock {
     pub fn resume(&mut self, now: u64) {
         self.settle(now);
         self.suspended = false;
-    }
-
-    /// Whether it is suspended.
-    pub fn is_suspended(&self) -> bool {
-        self.suspended
     }
 
     /// True time at which the monotonic clock will show `deadline`, if nothing changes; `None` while suspended. A timer

@@ -15,11 +15,6 @@ pub enum Host {
     Madsim,
 }
 
-impl Host {
-    /// Whether this build has madsim's simulator in it.
-    pub const MADSIM_BUILT: bool = cfg!(madsim);
-}
-
 /// Run `acts` on the world, under this host. `acts` is given what lets the next event happen.
 pub(crate) fn host<R>(
     host: Host,

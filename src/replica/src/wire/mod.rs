@@ -139,14 +139,6 @@ pub(crate) fn encode_checkpoints(id: u64, checkpoints: &[LeaseCheckpoint]) -> By
     message.encode_to_vec().into()
 }
 
-/// What a client asked, from the data of a normal entry; `None` when the entry was no client's.
-pub fn client_request(data: &Bytes) -> Option<Request> {
-    match decode(data).ok()?.command {
-        Command::Request(request) => Some(request),
-        _ => None,
-    }
-}
-
 /// The data of a normal entry, parsed. Keys and values share `data`'s memory.
 ///
 /// # Errors
