@@ -104,6 +104,9 @@ pub enum Bug {
     /// F-07, in 3.4 to 3.7: simple tokens outlive a snapshot that says that their user is gone or has another password
     /// (`reports/token-outlives-its-password.md`).
     TokensOutliveSnapshot,
+    /// F-08, in 3.4 to main: at a revision where no key lives, a hash counts what a compaction has not removed yet
+    /// (`reports/healthy-cluster-taken-for-corrupt.md`).
+    HashCountsRemoved,
     /// M-48, etcd#15247: a member that took itself for the leader revokes leases without making sure.
     OldLeaderRevokes,
     /// M-49, etcd#20615: a keep-alive succeeds though the lease was revoked meanwhile.
@@ -177,7 +180,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every switch there is.
-    pub const ALL: [Self; 79] = [
+    pub const ALL: [Self; 80] = [
         Self::ApplyBeforeWalFsyncSingle,
         Self::SendFollowerRespBeforePersist,
         Self::MustsyncIgnoresVote,
@@ -223,6 +226,7 @@ impl Bug {
         Self::RevocationWaitsForLeader,
         Self::MetaNotSyncedAtOpen,
         Self::TokensOutliveSnapshot,
+        Self::HashCountsRemoved,
         Self::OldLeaderRevokes,
         Self::RenewOkAfterRevoke,
         Self::RemainingTtlLost,
@@ -307,6 +311,7 @@ impl Bug {
             Self::RevocationWaitsForLeader => "revocation_waits_for_leader",
             Self::MetaNotSyncedAtOpen => "meta_not_synced_at_open",
             Self::TokensOutliveSnapshot => "tokens_outlive_snapshot",
+            Self::HashCountsRemoved => "hash_counts_removed",
             Self::OldLeaderRevokes => "old_leader_revokes",
             Self::RenewOkAfterRevoke => "renew_ok_after_revoke",
             Self::RemainingTtlLost => "remaining_ttl_lost",
@@ -392,6 +397,7 @@ impl Bug {
             Self::RevocationWaitsForLeader => "F-05",
             Self::MetaNotSyncedAtOpen => "F-06",
             Self::TokensOutliveSnapshot => "F-07",
+            Self::HashCountsRemoved => "F-08",
             Self::OldLeaderRevokes => "M-48",
             Self::RenewOkAfterRevoke => "M-49",
             Self::RemainingTtlLost => "M-50",

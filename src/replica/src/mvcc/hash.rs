@@ -2,7 +2,7 @@
 //! read.
 //!
 //! Members that applied the same entries agree on a hash at the same revision and the same compaction revision, however
-//! far their compactions have come (unless no key lives at the revision: then etcd, and this, hash what is there).
+//! far their compactions have come. etcd's do not where no key lives: F-08.
 
 use std::collections::BTreeSet;
 
@@ -38,11 +38,12 @@ impl Hasher {
         Self { crc: crc32c::crc32c(Bucket::Key.name().as_bytes()), revision, compact_revision }
     }
 
-    /// A pair that is not above the hash's revision; `keep` is what a compaction leaves of the history below.
-    pub(super) fn write(&mut self, keep: &BTreeSet<RevisionKey>, key: &[u8], value: &[u8]) {
+    /// A pair that is not above the hash's revision; `keep` is what a compaction leaves of the history below, and
+    /// without it all that is there counts.
+    pub(super) fn write(&mut self, keep: Option<&BTreeSet<RevisionKey>>, key: &[u8], value: &[u8]) {
         let (at, tombstone) = RevisionKey::decode(key).expect("restore has checked every revision");
         let compacted = at.main <= self.compact_revision;
-        let doomed = compacted && !keep.is_empty() && !keep.contains(&at);
+        let doomed = compacted && keep.is_some_and(|keep| !keep.contains(&at));
         // Old versions removed a tombstone at the compaction revision, and must come to the same hash.
         let disputed = tombstone && at.main == self.compact_revision;
         if !doomed && !disputed {
@@ -64,12 +65,16 @@ impl Store {
     pub fn hash_kv(&self, batch: &dyn Batch, revision: Revision) -> Result<(u32, Revision), Error> {
         let revision = self.readable(revision, self.revision)?;
         let before_18089 = self.bugs.has(Bug::CompactDropsTombstoneAtRev);
-        let keep = self.index.values().filter_map(|key| key.keep(revision, before_18089));
-        let keep: BTreeSet<RevisionKey> = keep.collect();
+        let kept = |at| self.index.values().filter_map(|key| key.keep(at, before_18089)).collect::<BTreeSet<_>>();
+        // Where no key lives, etcd hashes all that is there. So it is here, when the compaction is done with it.
+        let keep = match kept(revision) {
+            none if none.is_empty() => (!self.bugs.has(Bug::HashCountsRemoved)).then(|| kept(self.compact_revision)),
+            keep => Some(keep),
+        };
         let mut hasher = Hasher::new(self.compact_revision, revision);
         let to = (revision + 1).to_be_bytes();
         batch.for_each(Bucket::Key, &[], Some(&to), &mut |key, value| {
-            hasher.write(&keep, key, value);
+            hasher.write(keep.as_ref(), key, value);
             true
         });
         let KeyValueHash { hash, compact_revision, .. } = hasher.end();

@@ -148,7 +148,8 @@ impl Store {
         let (mut seen, mut doomed) = (0, Vec::new());
         batch.for_each(Bucket::Key, &from, Some(&to), &mut |key, value| {
             let (revision, _) = RevisionKey::decode(key).expect("restore has checked every revision");
-            running.hasher.write(&running.keep, key, value);
+            let keep = (!running.keep.is_empty()).then_some(&*running.keep);
+            running.hasher.write(keep, key, value);
             if !running.keep.contains(&revision) {
                 doomed.push(key.clone());
             }

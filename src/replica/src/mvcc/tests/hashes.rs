@@ -1,12 +1,14 @@
 //! What compactions leave behind to be compared: their hashes, and what may not be among them.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::Whole;
-use crate::api::{Error, PutRequest, Revision};
+use crate::api::{DeleteRangeRequest, Error, KeyRange, PutRequest, Revision};
 use crate::mvcc::revision::RevisionKey;
 use crate::mvcc::{Batch, Bucket, CompactionStep, KeyValueHash};
-use crate::Bugs;
+use crate::{Bug, Bugs};
 
 impl Whole {
     /// So many puts of three keys, compacted at each of `compactions` when it has come there.
@@ -74,4 +76,41 @@ fn ten_are_kept_and_none_that_a_restart_has_cut() {
     assert!(cut.store.hashes().is_empty());
     cut.compact(20, 1000);
     assert_eq!(cut.last(), Whole::with_puts(20, &[10, 18, 20]).last());
+}
+
+/// F-08: the same revision is asked for while a compaction that leaves nothing goes on.
+#[test]
+fn where_no_key_lives_a_hash_does_not_tell_how_far_a_compaction_is() {
+    for (bugs, steady) in [(Bugs::NONE, true), (Bugs::NONE.with(Bug::HashCountsRemoved), false)] {
+        let mut whole = Whole::new(bugs);
+        for key in ["a", "b", "c"] {
+            whole.put(&PutRequest::of(key, "1"));
+        }
+        let everything = KeyRange::prefix("");
+        whole.delete(&DeleteRangeRequest { range: everything, prev_kv: false });
+        let newest = whole.store.revision();
+        whole.store.schedule_compaction(&mut whole.batch, newest).expect("a compaction");
+        let mut hashes = BTreeSet::new();
+        loop {
+            hashes.insert(whole.store.hash_kv(&whole.batch, 0).expect("a hash"));
+            if whole.store.compaction_batch(&mut whole.batch, 1) == CompactionStep::Idle {
+                break;
+            }
+        }
+        assert_eq!(hashes.len() == 1, steady, "{bugs:?}: {hashes:?}");
+    }
+}
+
+/// What the compaction has left counts, as in etcd, also when it is gone at the revision asked for.
+#[test]
+fn where_no_key_lives_what_did_at_the_compaction_counts() {
+    let deleted = |compacted: bool| {
+        let mut whole = Whole::with_puts(3, &[]);
+        if compacted {
+            whole.compact(3, 1000);
+        }
+        whole.delete(&DeleteRangeRequest { range: KeyRange::prefix(""), prev_kv: false });
+        whole.store.hash_kv(&whole.batch, 0).expect("a hash").0
+    };
+    assert_eq!(deleted(false), deleted(true));
 }
