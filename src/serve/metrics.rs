@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::process;
+
 /// Upper bounds of a histogram of disk latency: 1 ms, doubled up to 8.192 s, as etcd's.
 const BOUNDS: usize = 14;
 
@@ -116,16 +118,19 @@ impl Metrics {
         }
         head("etcd_server_version", "The version of the server.", "gauge", &mut out);
         line(format_args!("etcd_server_version{{server_version=\"{}\"}} 1", looked.version), &mut out);
+        process::write(&mut out);
         out
     }
 }
 
-fn head(name: &str, help: &str, kind: &str, out: &mut String) {
+/// What is said of a metric before its values.
+pub(super) fn head(name: &str, help: &str, kind: &str, out: &mut String) {
     line(format_args!("# HELP {name} {help}"), out);
     line(format_args!("# TYPE {name} {kind}"), out);
 }
 
-fn line(text: std::fmt::Arguments<'_>, out: &mut String) {
+/// One value.
+pub(super) fn line(text: std::fmt::Arguments<'_>, out: &mut String) {
     writeln!(out, "{text}").expect("a string takes everything");
 }
 

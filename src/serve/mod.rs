@@ -18,6 +18,7 @@ mod metrics;
 mod net;
 mod options;
 mod peers;
+mod process;
 mod recipes;
 mod streams;
 
