@@ -32,7 +32,7 @@ pub(crate) struct ServeArgs {
     #[arg(value_delimiter = ',', value_parser = Url::parse, help_heading = "Member")]
     listen_client_urls: Vec<Url>,
 
-    /// Where more is listened to, for `/metrics` and `/health` alone; the client's certificates are those of https
+    /// Where monitoring alone is listened to (`/metrics`, `/health`); https has the certificate for clients
     #[arg(long, env = "ETCD_LISTEN_METRICS_URLS", value_name = "URLS", value_delimiter = ',')]
     #[arg(value_parser = Url::parse, help_heading = "Member")]
     listen_metrics_urls: Vec<Url>,
