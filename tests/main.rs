@@ -18,6 +18,8 @@ mod load;
 mod recipes;
 #[path = "integration/serve.rs"]
 mod serve;
+#[path = "integration/serve_flags.rs"]
+mod serve_flags;
 #[path = "integration/storage.rs"]
 mod storage;
 #[path = "integration/tidy.rs"]

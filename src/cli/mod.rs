@@ -4,9 +4,11 @@
 //! examples.
 
 mod args;
+mod go;
 mod seeds;
 mod serve;
 mod sweep;
+mod unserved;
 
 use std::ffi::OsString;
 
@@ -21,6 +23,7 @@ pub(crate) use args::{
 pub(crate) use seeds::{parse_seed, SeedRange};
 pub(crate) use serve::ServeArgs;
 pub(crate) use sweep::{Axis, SweepArgs};
+pub(crate) use unserved::ignored;
 
 use crate::exit::{suggestion, Failure, EXIT_CODES};
 
@@ -192,7 +195,16 @@ pub(crate) enum Parsed {
 /// # Errors
 /// One line that says what is wrong with them.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
-    let matches = definition().try_get_matches_from(args);
+    let known = definition().mut_subcommand("serve", go::without_empty_variables);
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    if let [_, verb, words @ ..] = &args[..] {
+        // Its flags are etcd's.
+        if let Some(serve) = known.find_subcommand("serve").filter(|serve| verb == serve.get_name()) {
+            let joined = go::joined(serve, words)?;
+            args.splice(2.., joined);
+        }
+    }
+    let matches = known.try_get_matches_from(args);
     let parsed = matches.and_then(|matches| <Cli as clap::FromArgMatches>::from_arg_matches(&matches));
     match parsed {
         Ok(cli) => Ok(Parsed::Command(cli.command)),

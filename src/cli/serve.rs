@@ -7,12 +7,18 @@ use clap::Args;
 use detcd_replica::time::Span;
 use detcd_replica::{AutoCompaction, Release, TokenKind};
 
+use super::go::{parse_span, parse_switch};
 use crate::exit::Failure;
 use crate::serve::{Founder, Options, TlsFiles, Url};
 
 /// `detcd serve`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeArgs {
+    /// Say which etcd this is like and which detcd it is, and end
+    #[arg(long, default_value = "false", value_parser = parse_switch, help_heading = "Member")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    version: bool,
+
     /// The member's name
     #[arg(long, env = "ETCD_NAME", default_value = "default", help_heading = "Member")]
     name: String,
@@ -25,6 +31,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "ETCD_LISTEN_CLIENT_URLS", value_name = "URLS", default_value = "http://localhost:2379")]
     #[arg(value_delimiter = ',', value_parser = Url::parse, help_heading = "Member")]
     listen_client_urls: Vec<Url>,
+
+    /// Where monitoring alone is listened to (`/metrics`, `/health`); https has the certificate for clients
+    #[arg(long, env = "ETCD_LISTEN_METRICS_URLS", value_name = "URLS", value_delimiter = ',')]
+    #[arg(value_parser = Url::parse, help_heading = "Member")]
+    listen_metrics_urls: Vec<Url>,
 
     /// Where other members are listened to
     #[arg(long, env = "ETCD_LISTEN_PEER_URLS", value_name = "URLS", default_value = "http://localhost:2380")]
@@ -43,9 +54,41 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "ETCD_SNAPSHOT_COUNT", value_name = "N", default_value = "10000", help_heading = "Member")]
     snapshot_count: u64,
 
-    /// Size of the database beyond which writes are refused, in bytes; 0 is etcd's 2 GiB
+    /// Entries that stay in the Raft log behind a snapshot, for slow followers
+    #[arg(long, alias = "experimental-snapshot-catchup-entries", env = "ETCD_SNAPSHOT_CATCHUP_ENTRIES")]
+    #[arg(value_name = "N", default_value = "5000", help_heading = "Member")]
+    snapshot_catchup_entries: u64,
+
+    /// Size of the database beyond which writes are refused, in bytes; 0 is etcd's 2 GiB, less is no quota
     #[arg(long, env = "ETCD_QUOTA_BACKEND_BYTES", value_name = "BYTES", default_value = "0", help_heading = "Member")]
-    quota_backend_bytes: u64,
+    quota_backend_bytes: i64,
+
+    /// Snapshots that are kept, 0 for all
+    #[arg(long, env = "ETCD_MAX_SNAPSHOTS", value_name = "N", default_value = "5", help_heading = "Member")]
+    max_snapshots: usize,
+
+    /// Files of the log that are kept, beside those that are needed, 0 for all
+    #[arg(long, env = "ETCD_MAX_WALS", value_name = "N", default_value = "5", help_heading = "Member")]
+    max_wals: usize,
+
+    /// Time after which the backend commits, like 100ms; 0 is etcd's 100ms
+    #[arg(long, env = "ETCD_BACKEND_BATCH_INTERVAL", value_name = "TIME", default_value = "0s")]
+    #[arg(value_parser = parse_span, help_heading = "Member")]
+    backend_batch_interval: Span,
+
+    /// Operations after which the backend commits; 0 is etcd's 10000
+    #[arg(long, env = "ETCD_BACKEND_BATCH_LIMIT", value_name = "N", default_value = "0", help_heading = "Member")]
+    backend_batch_limit: usize,
+
+    /// Revisions that a compaction removes at once
+    #[arg(long, alias = "experimental-compaction-batch-limit", env = "ETCD_COMPACTION_BATCH_LIMIT")]
+    #[arg(value_name = "N", default_value = "1000", help_heading = "Member")]
+    compaction_batch_limit: usize,
+
+    /// Time between two batches of a compaction
+    #[arg(long, alias = "experimental-compaction-sleep-interval", env = "ETCD_COMPACTION_SLEEP_INTERVAL")]
+    #[arg(value_name = "TIME", default_value = "10ms", value_parser = parse_span, help_heading = "Member")]
+    compaction_sleep_interval: Span,
 
     /// Operations in one transaction
     #[arg(long, env = "ETCD_MAX_TXN_OPS", value_name = "N", default_value = "128", help_heading = "Member")]
@@ -55,6 +98,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "ETCD_MAX_REQUEST_BYTES", value_name = "BYTES", default_value = "1572864")]
     #[arg(help_heading = "Member")]
     max_request_bytes: usize,
+
+    /// Calls that one connection may have under way, 0 for all
+    #[arg(long, env = "ETCD_MAX_CONCURRENT_STREAMS", value_name = "N", default_value = "4294967295")]
+    #[arg(help_heading = "Member")]
+    max_concurrent_streams: u32,
 
     /// Ask before campaigning
     #[arg(long, env = "ETCD_PRE_VOTE", default_value = "true", value_parser = parse_switch, help_heading = "Member")]
@@ -93,7 +141,7 @@ pub(crate) struct ServeArgs {
     #[arg(value_name = "TIME", default_value = "1m", value_parser = parse_span, help_heading = "Member")]
     compact_hash_check_time: Span,
 
-    /// What is on beside the usual: InitialCorruptCheck=true, CompactHashCheck=true
+    /// What is on beside the usual: InitialCorruptCheck=true, CompactHashCheck=true, LeaseCheckpoint=true
     #[arg(long, env = "ETCD_FEATURE_GATES", value_name = "GATES", value_parser = parse_gates, default_value = "")]
     #[arg(help_heading = "Member")]
     feature_gates: Gates,
@@ -109,6 +157,23 @@ pub(crate) struct ServeArgs {
     #[arg(value_parser = parse_switch)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     experimental_compact_hash_check_enabled: bool,
+
+    /// Time between looks whether a downgrade is complete
+    #[arg(long, alias = "experimental-downgrade-check-time", env = "ETCD_DOWNGRADE_CHECK_TIME", value_name = "TIME")]
+    #[arg(default_value = "5s", value_parser = parse_span, help_heading = "Member")]
+    downgrade_check_time: Span,
+
+    /// What is said to be written is not synced: it is lost when the machine ends
+    #[arg(long, env = "ETCD_UNSAFE_NO_FSYNC", default_value = "false", value_parser = parse_switch)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(help_heading = "Member")]
+    unsafe_no_fsync: bool,
+
+    /// 3.5's name of the gate LeaseCheckpoint
+    #[arg(long, hide = true, env = "ETCD_EXPERIMENTAL_ENABLE_LEASE_CHECKPOINT", default_value = "false")]
+    #[arg(value_parser = parse_switch)]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    experimental_enable_lease_checkpoint: bool,
 
     /// Whose ways it follows: 3.4, 3.5, 3.6 or main
     #[arg(long, value_name = "RELEASE", value_parser = parse_release, default_value = "3.6", help_heading = "Member")]
@@ -144,6 +209,10 @@ pub(crate) struct ServeArgs {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     #[arg(help_heading = "Cluster")]
     strict_reconfig_check: bool,
+
+    /// Learners that the cluster may have at once
+    #[arg(long, env = "ETCD_MAX_LEARNERS", value_name = "N", default_value = "1", help_heading = "Cluster")]
+    max_learners: usize,
 
     /// Start as the only member of a new cluster, with the data that is there
     #[arg(long, env = "ETCD_FORCE_NEW_CLUSTER", default_value = "false", value_parser = parse_switch)]
@@ -198,6 +267,7 @@ pub(crate) struct ServeArgs {
 struct Gates {
     initial_corrupt_check: bool,
     compact_hash_check: bool,
+    lease_checkpoint: bool,
 }
 
 fn parse_gates(text: &str) -> Result<Gates, String> {
@@ -208,49 +278,14 @@ fn parse_gates(text: &str) -> Result<Gates, String> {
         match name {
             "InitialCorruptCheck" => gates.initial_corrupt_check = value,
             "CompactHashCheck" => gates.compact_hash_check = value,
-            _ => return Err(format!("{name}: the gates here are InitialCorruptCheck and CompactHashCheck")),
+            "LeaseCheckpoint" => gates.lease_checkpoint = value,
+            _ => {
+                let known = "InitialCorruptCheck, CompactHashCheck and LeaseCheckpoint";
+                return Err(format!("{name}: the gates here are {known}"));
+            }
         }
     }
     Ok(gates)
-}
-
-/// A switch as Go reads it, for which its name is enough.
-fn parse_switch(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("a switch is true or false".to_owned()),
-    }
-}
-
-/// A time as Go writes it, in whole units: `1h30m`, `250ms`.
-fn parse_span(text: &str) -> Result<Span, String> {
-    let wrong = || format!("{text}: a time is like 1h30m, 90s or 250ms");
-    let (mut rest, mut sum) = (text, 0_u64);
-    if rest == "0" {
-        return Ok(Span::ZERO);
-    }
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let unit = match &rest[..letters] {
-            "h" => 3_600_000_000_000,
-            "m" => 60_000_000_000,
-            "s" => 1_000_000_000,
-            "ms" => 1_000_000,
-            "us" | "\u{b5}s" => 1_000,
-            "ns" => 1,
-            _ => return Err(wrong()),
-        };
-        sum = number.checked_mul(unit).and_then(|more| sum.checked_add(more)).ok_or_else(wrong)?;
-        rest = &rest[letters..];
-    }
-    Ok(Span(sum))
 }
 
 /// `parseCompactionRetention`: a number is hours or revisions, anything else a time.
@@ -279,6 +314,16 @@ fn parse_release(text: &str) -> Result<Release, String> {
 }
 
 impl ServeArgs {
+    /// What is printed when it was asked which this is, in etcd's words: there is no Go to have a version.
+    pub(crate) fn version(&self) -> Option<String> {
+        use crate::identity::{commit, VERSION};
+        let (etcd, commit) = (self.release.version(), commit().unwrap_or("not known"));
+        let (system, machine) = (std::env::consts::OS, std::env::consts::ARCH);
+        self.version.then(|| {
+            format!("etcd Version: {etcd}\ndetcd Version: {VERSION}\nGit SHA: {commit}\nOS/Arch: {system}/{machine}")
+        })
+    }
+
     /// What they mean.
     ///
     /// # Errors
@@ -316,6 +361,7 @@ impl ServeArgs {
                 true => self.listen_client_urls.clone(),
                 false => self.advertise_client_urls.clone(),
             },
+            listen_metrics: self.listen_metrics_urls.clone(),
             listen_peer: self.listen_peer_urls.clone(),
             advertise_peer: self.initial_advertise_peer_urls.clone(),
             founders,
@@ -326,9 +372,25 @@ impl ServeArgs {
             heartbeat_interval: Span::millis(self.heartbeat_interval),
             election_ticks: u32::try_from(ticks).expect("at most 50000"),
             snapshot_count: self.snapshot_count,
+            snapshot_catch_up_entries: self.snapshot_catchup_entries,
             quota_backend_bytes: if self.quota_backend_bytes == 0 { 2 << 30 } else { self.quota_backend_bytes },
+            max_snapshots: self.max_snapshots,
+            max_wals: self.max_wals,
+            backend_batch_interval: Some(self.backend_batch_interval).filter(|time| *time != Span::ZERO),
+            backend_batch_limit: Some(self.backend_batch_limit).filter(|limit| *limit != 0),
+            compaction_batch_limit: self.compaction_batch_limit,
+            compaction_sleep_interval: self.compaction_sleep_interval,
+            downgrade_check_interval: self.downgrade_check_time,
+            syncs: !self.unsafe_no_fsync,
+            max_learners: self.max_learners,
             max_txn_ops: self.max_txn_ops,
             max_request_bytes: self.max_request_bytes,
+            // As grpc-go has it.
+            max_concurrent_streams: if self.max_concurrent_streams == 0 {
+                u32::MAX
+            } else {
+                self.max_concurrent_streams
+            },
             strict_reconfig_check: self.strict_reconfig_check,
             pre_vote: self.pre_vote,
             watch_progress_interval: self.watch_progress_notify_interval,
@@ -338,6 +400,7 @@ impl ServeArgs {
             corrupt_check_time: self.corrupt_check_time,
             compact_hash_check: self.feature_gates.compact_hash_check || self.experimental_compact_hash_check_enabled,
             compact_hash_check_time: self.compact_hash_check_time,
+            lease_checkpoint: self.feature_gates.lease_checkpoint || self.experimental_enable_lease_checkpoint,
             auth_token: parse_token(&self.auth_token).map_err(flag("auth-token"))?,
             auth_token_ttl: Span::secs(self.auth_token_ttl),
             bcrypt_cost: self.bcrypt_cost,
@@ -411,18 +474,13 @@ mod tests {
         assert_eq!(typed.watch_progress_interval, Span::secs(5));
         let typed = options(&["--listen-client-urls", "http://127.0.0.1:1, http://127.0.0.1:2"]).expect("two URLs");
         assert_eq!(typed.listen_client.len(), 2);
+        let typed = options(&["--quota-backend-bytes=-5", "--backend-batch-limit=7", "--max-wals=0"]).expect("numbers");
+        assert_eq!((typed.quota_backend_bytes, typed.backend_batch_limit, typed.max_wals), (-5, Some(7), 0));
+        assert!(typed.backend_batch_interval.is_none() && typed.max_snapshots == 5 && typed.syncs);
+        assert_eq!((usual.quota_backend_bytes, usual.max_concurrent_streams), (2 << 30, u32::MAX));
+        assert_eq!(options(&["--max-concurrent-streams=0"]).expect("a number").max_concurrent_streams, u32::MAX);
         assert!(options(&["--force-new-cluster=perhaps"]).is_err_and(|error| error.contains("true or false")));
         assert!(options(&["--pre-vote", "false"]).is_err(), "as in Go, a switch ends where its name does");
-    }
-
-    #[test]
-    fn times_are_gos() {
-        let parsed = |text| parse_span(text).map(|span| span.0).ok();
-        assert_eq!(parsed("1h30m"), Some(5_400_000_000_000));
-        assert_eq!((parsed("0s"), parsed("0"), parsed("250ms")), (Some(0), Some(0), Some(250_000_000)));
-        for wrong in ["", "5", "s", "1.5h", "-1s", "1d", "99999999999h"] {
-            assert_eq!(parsed(wrong), None, "{wrong}");
-        }
     }
 
     #[test]
@@ -445,9 +503,9 @@ mod tests {
 
     #[test]
     fn gates_are_named() {
-        let gates = parse_gates("InitialCorruptCheck=true,CompactHashCheck=false").expect("two gates");
-        assert!(gates.initial_corrupt_check && !gates.compact_hash_check);
-        for wrong in ["InitialCorruptCheck", "InitialCorruptCheck=yes", "LeaseCheckpoint=true"] {
+        let gates = parse_gates("InitialCorruptCheck=true,CompactHashCheck=false,LeaseCheckpoint=true").expect("gates");
+        assert!(gates.initial_corrupt_check && !gates.compact_hash_check && gates.lease_checkpoint);
+        for wrong in ["InitialCorruptCheck", "InitialCorruptCheck=yes", "TxnModeWriteWithSharedBuffer=true"] {
             assert!(parse_gates(wrong).is_err(), "{wrong}");
         }
     }

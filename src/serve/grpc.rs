@@ -14,6 +14,7 @@ use detcd_replica::wire::rpc::{Method, Refusal};
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::codec::Streaming;
@@ -28,11 +29,25 @@ use crate::grpc::Raw;
 /// What a message may be longer than the largest request, for what is around it.
 pub(super) const OVERHEAD: usize = 512 << 10;
 
+/// The most metadata of one call, in bytes as HTTP/2 counts them (RFC 9113, section 6.5.2). It is what Go's net/http
+/// takes, through which etcd serves gRPC at `https://`; beside it, at `http://`, grpc-go takes 16 MiB. No client needs
+/// that (a token is some hundred bytes), and it is what a connection may make a member hold of a header block.
+pub(super) const METADATA_MAX: u32 = 1 << 20;
+
 /// Messages on their way to a client.
 pub(super) type Outgoing = tokio_stream::wrappers::ReceiverStream<Result<Bytes, Status>>;
 
+/// What is served at an address.
+#[derive(Clone, Copy)]
+pub(super) enum Serves {
+    /// All that clients may ask.
+    All,
+    /// What monitoring asks.
+    Metrics,
+}
+
 /// Takes every connection made to `url`, for ever.
-pub(super) async fn serve(state: Arc<State>, tls: Tls, url: Url, listener: TcpListener) {
+pub(super) async fn serve(state: Arc<State>, tls: Tls, serves: Serves, url: Url, listener: TcpListener) {
     loop {
         let Ok((tcp, _)) = listener.accept().await else {
             // Too many files are open, most likely.
@@ -42,20 +57,31 @@ pub(super) async fn serve(state: Arc<State>, tls: Tls, url: Url, listener: TcpLi
         let (state, tls, url) = (state.clone(), tls.clone(), url.clone());
         tokio::spawn(async move {
             let Ok((connection, name)) = tls.accepted_from(&url, tcp).await else { return };
-            let service = hyper::service::service_fn(|request| answer(state.clone(), name.clone(), request));
-            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            let service = hyper::service::service_fn(|request| answer(state.clone(), name.clone(), serves, request));
+            let http = connections(state.max_concurrent_streams);
             // It ends with the connection, however that ends.
-            let _ = builder.serve_connection(TokioIo::new(MendedHeaders::new(connection)), service).await;
+            let _ = http.serve_connection(TokioIo::new(MendedHeaders::new(connection)), service).await;
         });
     }
+}
+
+/// What a client's connection may do, with so many calls at once.
+pub(super) fn connections(streams_max: u32) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http2().max_concurrent_streams(streams_max).max_header_list_size(METADATA_MAX);
+    builder
 }
 
 /// Answers a request of somebody whose certificate has this name.
 async fn answer(
     state: Arc<State>,
     name: Option<Arc<str>>,
+    serves: Serves,
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Body>, Infallible> {
+    if let Serves::Metrics = serves {
+        return Ok(http::answer_monitoring(&state, request.uri()).await);
+    }
     if let Some(route) = gateway::route(request.uri().path()) {
         return Ok(gateway::answer(state, route, request).await);
     }
@@ -104,7 +130,7 @@ pub(super) async fn call(state: Arc<State>, caller: Caller, request: hyper::Requ
             {
                 Status::unimplemented(format!("unknown method {path}")).into_http()
             }
-            None => http::answer(&state, path).await,
+            None => http::answer(&state, request.uri()).await,
         },
     }
 }
@@ -191,5 +217,33 @@ where
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
         let answers = self.0.clone()(request.into_inner());
         Box::pin(async { answers.await.map(Response::new) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn clients_are_told_what_they_may() {
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| async {
+                drop(request);
+                Ok::<_, Infallible>(hyper::Response::new(Body::empty()))
+            });
+            connections(7).serve_connection(TokioIo::new(server), service).await.map_err(|error| error.to_string())
+        });
+        // The preface, and settings that are empty.
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("it is read");
+        let mut head = [0; 9];
+        client.read_exact(&mut head).await.expect("it answers");
+        let mut settings = vec![0; usize::from(head[2])];
+        client.read_exact(&mut settings).await.expect("it is whole");
+        let told = |id: u8| settings.chunks(6).find(|setting| setting[..2] == [0, id]).map(|setting| &setting[2..]);
+        assert_eq!(told(3), Some(&7_u32.to_be_bytes()[..]));
+        assert_eq!(told(6), Some(&METADATA_MAX.to_be_bytes()[..]));
     }
 }

@@ -16,6 +16,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::authority;
+use super::grpc::METADATA_MAX;
 
 /// What a connection begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,8 +29,9 @@ const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 /// The longest frame with headers, in bytes; nothing else is allowed to clients.
 const FRAME_MAX: usize = 16 << 10;
-/// The most frames with one header block. HTTP/2 behind takes fewer.
-const FRAGMENTS_MAX: usize = 8;
+/// The most frames with one header block: as many as [`METADATA_MAX`] fills, and some that are not full. HTTP/2 behind
+/// takes a quarter more than are full, beside the first and the last.
+const FRAGMENTS_MAX: usize = METADATA_MAX as usize / FRAME_MAX * 5 / 4 + 2;
 /// How much is read at once, in bytes.
 const CHUNK: usize = 8 << 10;
 
@@ -217,7 +219,7 @@ mod tests {
     use std::convert::Infallible;
 
     use http_body_util::Empty;
-    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -334,43 +336,69 @@ mod tests {
         }
     }
 
-    /// The kind of the first frame of the call's stream that hyper answers a call with.
+    /// The first frame of the call's stream that hyper answers a call with: its kind, and what it begins with.
     async fn answer(
         block: &[u8],
         wrap: impl FnOnce(tokio::io::DuplexStream) -> Box<dyn crate::serve::net::Connection>,
-    ) -> u8 {
+    ) -> (u8, Option<u8>) {
         let (mut client, server) = tokio::io::duplex(1 << 16);
         let service = hyper::service::service_fn(|_| async {
             Ok::<_, Infallible>(hyper::Response::new(Empty::<bytes::Bytes>::new()))
         });
         let connection = TokioIo::new(wrap(server));
         tokio::spawn(async move {
-            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            builder.serve_connection(connection, service).await.map_err(|error| error.to_string())
+            crate::serve::grpc::connections(1)
+                .serve_connection(connection, service)
+                .await
+                .map_err(|error| error.to_string())
         });
         let mut settings = frame(SETTINGS, 0, b"");
         settings[HEAD - 1] = 0;
-        let call = [&PREFACE[..], &settings, &frame(HEADERS, END_HEADERS | 1, block)].concat();
-        // Byte by byte, which is the worst that can happen to frames.
-        for byte in call {
-            client.write_all(&[byte]).await.expect("it is read");
+        let last = block.len().div_ceil(FRAME_MAX) - 1;
+        let frames = block.chunks(FRAME_MAX).enumerate().map(|(place, fragment)| {
+            let kind = if place == 0 { HEADERS } else { CONTINUATION };
+            // The call has no body.
+            let flags = u8::from(place == 0) | if place == last { END_HEADERS } else { 0 };
+            frame(kind, flags, fragment)
+        });
+        let call = [&PREFACE[..], &settings, &frames.collect::<Vec<_>>().concat()].concat();
+        // Byte by byte, which is the worst that can happen to frames; long ones by the thousand.
+        for bytes in call.chunks(1 + block.len() / 100) {
+            client.write_all(bytes).await.expect("it is read");
             tokio::task::yield_now().await;
         }
         loop {
             let mut head = [0; HEAD];
             client.read_exact(&mut head).await.expect("it answers");
             let head = Head::read(&head).expect("it is whole");
-            client.read_exact(&mut vec![0; head.length]).await.expect("it is whole");
+            let mut payload = vec![0; head.length];
+            client.read_exact(&mut payload).await.expect("it is whole");
             if head.stream == 1 {
-                return head.kind;
+                return (head.kind, payload.first().copied());
             }
         }
     }
 
+    /// `:status: 200` in HPACK's static table.
+    const OK: (u8, Option<u8>) = (HEADERS, Some(0x88));
+
     #[tokio::test]
     async fn hyper_takes_what_it_would_refuse() {
-        assert_eq!(answer(BLOCK, |connection| Box::new(connection)).await, RESET);
-        assert_eq!(answer(BLOCK, |connection| Box::new(MendedHeaders::new(connection))).await, HEADERS);
-        assert_eq!(answer(MENDED, |connection| Box::new(connection)).await, HEADERS);
+        assert_eq!(answer(BLOCK, |connection| Box::new(connection)).await.0, RESET);
+        assert_eq!(answer(BLOCK, |connection| Box::new(MendedHeaders::new(connection))).await, OK);
+        assert_eq!(answer(MENDED, |connection| Box::new(connection)).await, OK);
+    }
+
+    #[tokio::test]
+    async fn metadata_may_be_long() {
+        for (length, takes) in [(20_000, true), (1_000_000, true), (1_100_000, false)] {
+            // `x`, not indexed, and its length as HPACK has it: 127 and the rest in sevens.
+            let rest = length - 127;
+            let sevens = [rest & 127 | 128, rest >> 7 & 127 | 128, rest >> 14];
+            let field = [&b"\x00\x01x\x7f"[..], &sevens.map(|seven| seven as u8), &vec![b'v'; length]].concat();
+            let block = [BLOCK, &field].concat();
+            let answered = answer(&block, |connection| Box::new(MendedHeaders::new(connection))).await;
+            assert_eq!(answered == OK, takes, "{length}: {answered:?}");
+        }
     }
 }

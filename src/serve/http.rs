@@ -1,38 +1,34 @@
-//! What is served without gRPC: `/health`, `/version`, `/metrics`.
+//! What is served without gRPC: `/version`, `/metrics`, and what probes ask ([`super::health`]).
 
-use detcd_replica::api::{KeyRange, RangeRequest, Request};
 use detcd_replica::Role;
 use http_body_util::Full;
-use hyper::{Response, StatusCode};
+use hyper::{Response, StatusCode, Uri};
 use tonic::body::Body;
 
 use super::metrics::Looked;
-use super::State;
+use super::{health, State};
 
 /// Answers a request by its path.
-pub(super) async fn answer(state: &State, path: &str) -> Response<Body> {
-    match path {
-        "/version" => {
-            let version = &state.version;
-            let text = format!("{{\"etcdserver\":\"{version}\",\"etcdcluster\":\"{version}\"}}");
-            reply(StatusCode::OK, "application/json", text)
-        }
-        "/health" => {
-            // As etcd: whether a linearizable read succeeds. Being refused for want of rights is a success.
-            let range = RangeRequest::of(KeyRange::single("health"));
-            let asked = state.asking.ask(detcd_replica::api::Credential::None, Request::Range(range), true).await;
-            let healthy = asked.as_ref().err().is_none_or(|error| {
-                matches!(error, detcd_replica::api::Error::PermissionDenied | detcd_replica::api::Error::UserEmpty)
-            });
-            let reason = asked.err().filter(|_| !healthy).map(|error| error.message()).unwrap_or_default();
-            let text = format!("{{\"health\":\"{healthy}\",\"reason\":\"{reason}\"}}");
-            reply(if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, "application/json", text)
-        }
-        "/metrics" => match metrics(state).await {
-            Some(text) => reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
-            None => reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the member has stopped\n".into()),
-        },
-        _ => reply(StatusCode::NOT_FOUND, "text/plain", "404 page not found\n".into()),
+pub(super) async fn answer(state: &State, uri: &Uri) -> Response<Body> {
+    if uri.path() != "/version" {
+        return answer_monitoring(state, uri).await;
+    }
+    let version = &state.version;
+    let text = format!("{{\"etcdserver\":\"{version}\",\"etcdcluster\":\"{version}\"}}");
+    reply(StatusCode::OK, "application/json", text)
+}
+
+/// The same, where only monitoring is served: as in etcd, without `/version`.
+pub(super) async fn answer_monitoring(state: &State, uri: &Uri) -> Response<Body> {
+    if let Some(health) = health::answer(state, uri.path(), uri.query().unwrap_or_default()).await {
+        return reply(health.status, health.kind, health.text);
+    }
+    if uri.path() != "/metrics" {
+        return reply(StatusCode::NOT_FOUND, "text/plain", "404 page not found\n".into());
+    }
+    match metrics(state).await {
+        Some(text) => reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+        None => reply(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "the member has stopped\n".into()),
     }
 }
 

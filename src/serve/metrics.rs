@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::process;
+
 /// Upper bounds of a histogram of disk latency: 1 ms, doubled up to 8.192 s, as etcd's.
 const BOUNDS: usize = 14;
 
@@ -62,7 +64,7 @@ pub(super) struct Looked {
     pub(super) is_learner: bool,
     pub(super) db_size: u64,
     pub(super) db_size_in_use: u64,
-    pub(super) quota: u64,
+    pub(super) quota: i64,
     pub(super) applied: u64,
     pub(super) committed: u64,
     pub(super) revision: i64,
@@ -90,7 +92,6 @@ impl Metrics {
             ("etcd_server_leader_changes_seen_total", "counter", "The number of leader changes seen.", changes),
             ("etcd_server_proposals_applied_total", "gauge", "The index that is applied.", looked.applied),
             ("etcd_server_proposals_committed_total", "gauge", "The index that is committed.", looked.committed),
-            ("etcd_server_quota_backend_bytes", "gauge", "The quota of the database in bytes.", looked.quota),
             ("etcd_mvcc_db_total_size_in_bytes", "gauge", "Bytes of the database's file.", looked.db_size),
             (
                 "etcd_mvcc_db_total_size_in_use_in_bytes",
@@ -114,18 +115,24 @@ impl Metrics {
             head(name, help, kind, &mut out);
             line(format_args!("{name} {value}"), &mut out);
         }
+        let name = "etcd_server_quota_backend_bytes";
+        head(name, "The quota of the database in bytes, less than 0 for none.", "gauge", &mut out);
+        line(format_args!("{name} {}", looked.quota), &mut out);
         head("etcd_server_version", "The version of the server.", "gauge", &mut out);
         line(format_args!("etcd_server_version{{server_version=\"{}\"}} 1", looked.version), &mut out);
+        process::write(&mut out);
         out
     }
 }
 
-fn head(name: &str, help: &str, kind: &str, out: &mut String) {
+/// What is said of a metric before its values.
+pub(super) fn head(name: &str, help: &str, kind: &str, out: &mut String) {
     line(format_args!("# HELP {name} {help}"), out);
     line(format_args!("# TYPE {name} {kind}"), out);
 }
 
-fn line(text: std::fmt::Arguments<'_>, out: &mut String) {
+/// One value.
+pub(super) fn line(text: std::fmt::Arguments<'_>, out: &mut String) {
     writeln!(out, "{text}").expect("a string takes everything");
 }
 

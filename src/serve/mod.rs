@@ -11,6 +11,7 @@ mod disk;
 mod gateway;
 mod grpc;
 mod headers;
+mod health;
 mod http;
 mod incoming;
 mod member;
@@ -18,6 +19,7 @@ mod metrics;
 mod net;
 mod options;
 mod peers;
+mod process;
 mod recipes;
 mod streams;
 
@@ -29,6 +31,7 @@ use detcd_replica::api::Member as ClusterMember;
 use detcd_replica::membership::{cluster_id, member_id};
 use detcd_replica::time::Span;
 use detcd_replica::{Address, Config, DiskImage, MemberId};
+use tokio::net::TcpListener;
 
 pub(crate) use net::{TlsFiles, Url};
 pub(crate) use options::{Founder, Options};
@@ -38,6 +41,7 @@ use crate::engine;
 use crate::exit::{Exit, Failure};
 use crate::interrupt;
 use disk::Disk;
+use grpc::Serves;
 use incoming::{ask_members, Incoming};
 use member::{Asking, End, Event, Member};
 use metrics::Metrics;
@@ -53,8 +57,11 @@ struct State {
     asking: Asking,
     metrics: Arc<Metrics>,
     version: String,
-    quota_bytes: u64,
+    /// As etcd says it: less than 0 is no quota.
+    quota_bytes: i64,
     max_request_bytes: usize,
+    /// Calls of one connection that may be under way.
+    max_concurrent_streams: u32,
     /// The cluster's (`--initial-cluster-token`); the ids of new members have it in them.
     token: String,
 }
@@ -89,23 +96,20 @@ async fn run(options: &Options, runtime: &tokio::runtime::Handle) -> Result<Exit
     let peer_tls = options.peer_tls.load().map_err(|reason| Failure::usage(format!("--peer-cert-file: {reason}")))?;
     let identity = identify(options, &image, &peer_tls).await?;
     let config = configure(options, &identity);
-    config.validate().map_err(|error| Failure::usage(format!("{} {}", error.field, error.reason)))?;
+    config.validate().map_err(|error| {
+        let name = error.field.trim_start_matches("auth.").replace('_', "-");
+        Failure::usage(format!("--{name}: {}", error.reason))
+    })?;
 
-    let (mut client_listeners, mut peer_listeners) = (Vec::new(), Vec::new());
-    for (urls, listeners) in
-        [(&options.listen_client, &mut client_listeners), (&options.listen_peer, &mut peer_listeners)]
-    {
-        for url in urls {
-            let listener = net::listen(url).await.map_err(|error| Failure::usage(format!("{url}: {error}")))?;
-            listeners.push((url.clone(), listener));
-        }
-    }
+    let client_listeners = listen(&options.listen_client).await?;
+    let metrics_listeners = listen(&options.listen_metrics).await?;
+    let peer_listeners = listen(&options.listen_peer).await?;
 
     let (events, taken) = mpsc::channel();
     let asking = Asking { events: events.clone(), cluster: identity.cluster };
     let metrics = Arc::new(Metrics::default());
     let underway = peers::Underway::default();
-    let disk = Disk::open(&options.data_dir, &events, &metrics)
+    let disk = Disk::open(&options.data_dir, options.syncs, &events, &metrics)
         .map_err(|error| Failure::usage(format!("{}: {error}", options.data_dir.display())))?;
     let ids = (identity.cluster, identity.me);
     let peers = Peers::new(ids, runtime.clone(), peer_tls.clone(), events, underway.clone(), identity.others);
@@ -113,8 +117,9 @@ async fn run(options: &Options, runtime: &tokio::runtime::Handle) -> Result<Exit
         asking: asking.clone(),
         metrics: metrics.clone(),
         version: config.version().to_string(),
-        quota_bytes: config.quota_backend_bytes,
+        quota_bytes: options.quota_backend_bytes,
         max_request_bytes: config.max_request_bytes,
+        max_concurrent_streams: options.max_concurrent_streams,
         token: options.token.clone(),
     });
     let (me, booted) = (identity.me, tokio::sync::oneshot::channel());
@@ -144,7 +149,11 @@ async fn run(options: &Options, runtime: &tokio::runtime::Handle) -> Result<Exit
     }
     for (url, listener) in client_listeners {
         eprintln!("detcd: {} ({:x}) serves clients at {url}", options.name, me.0);
-        tokio::spawn(grpc::serve(state.clone(), client_tls.clone(), url, listener));
+        tokio::spawn(grpc::serve(state.clone(), client_tls.clone(), Serves::All, url, listener));
+    }
+    for (url, listener) in metrics_listeners {
+        eprintln!("detcd: {} ({:x}) serves metrics at {url}", options.name, me.0);
+        tokio::spawn(grpc::serve(state.clone(), client_tls.clone(), Serves::Metrics, url, listener));
     }
     let mut asked = false;
     while !thread.is_finished() {
@@ -155,6 +164,15 @@ async fn run(options: &Options, runtime: &tokio::runtime::Handle) -> Result<Exit
         tokio::time::sleep(LOOK).await;
     }
     ended(thread)
+}
+
+async fn listen(urls: &[Url]) -> Result<Vec<(Url, TcpListener)>, Failure> {
+    let mut listeners = Vec::new();
+    for url in urls {
+        let listener = net::listen(url).await.map_err(|error| Failure::usage(format!("{url}: {error}")))?;
+        listeners.push((url.clone(), listener));
+    }
+    Ok(listeners)
 }
 
 fn ended(thread: std::thread::JoinHandle<Option<End>>) -> Result<Exit, Failure> {
@@ -264,7 +282,17 @@ fn configure(options: &Options, identity: &Identity) -> Config {
     config.heartbeat_interval = options.heartbeat_interval;
     config.election_ticks = options.election_ticks;
     config.snapshot_count = options.snapshot_count;
-    config.quota_backend_bytes = options.quota_backend_bytes;
+    config.snapshot_catch_up_entries = options.snapshot_catch_up_entries;
+    // The replica's 0 is no quota.
+    config.quota_backend_bytes = u64::try_from(options.quota_backend_bytes).unwrap_or(0);
+    config.max_snapshots = options.max_snapshots;
+    config.max_wals = options.max_wals;
+    config.backend_batch_interval = options.backend_batch_interval.unwrap_or(config.backend_batch_interval);
+    config.backend_batch_limit = options.backend_batch_limit.unwrap_or(config.backend_batch_limit);
+    config.compaction_batch_limit = options.compaction_batch_limit;
+    config.compaction_sleep_interval = options.compaction_sleep_interval;
+    config.downgrade_check_interval = options.downgrade_check_interval;
+    config.max_learners = options.max_learners;
     config.max_txn_ops = options.max_txn_ops;
     config.max_request_bytes = options.max_request_bytes;
     config.strict_reconfig_check = options.strict_reconfig_check;
@@ -279,6 +307,7 @@ fn configure(options: &Options, identity: &Identity) -> Config {
     config.corrupt_check_time = options.corrupt_check_time;
     config.compact_hash_check = options.compact_hash_check;
     config.compact_hash_check_time = options.compact_hash_check_time;
+    config.lease_checkpoint = options.lease_checkpoint;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     config.auth.unix_time_at_zero = Span(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
     getrandom::getrandom(&mut config.auth.entropy).expect("the system has entropy");

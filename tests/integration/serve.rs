@@ -18,7 +18,7 @@ use super::http::read_answer;
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// A certificate for `localhost` and 127.0.0.1, made for these tests and good for nothing else.
-const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
+pub(crate) const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/tls");
 
 /// A member that is served. It is killed when it goes.
 pub(crate) struct Served {
@@ -52,7 +52,7 @@ impl Served {
         format!("{}={}", self.name, self.url(self.peer))
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let (client, peer) = (self.url(self.client), self.url(self.peer));
         let log = File::options().create(true).append(true).open(self.folder.join(format!("{}.log", self.name)));
         let log = log.expect("a log can be written");
@@ -75,7 +75,7 @@ impl Served {
     }
 
     /// As `kill -9`.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             // It may have ended by itself.
             let _ = child.kill();
@@ -83,17 +83,21 @@ impl Served {
         }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join(format!("{}.log", self.name))).unwrap_or_default()
     }
 
     /// What it answers over HTTP, when it does.
     pub(crate) fn http(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.client)).ok()?;
-        stream.set_read_timeout(Some(WAIT_MAX)).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: detcd\r\nConnection: close\r\n\r\n").ok()?;
-        read_answer(BufReader::new(stream)).ok()
+        get(TcpStream::connect(("127.0.0.1", self.client)).ok()?, path)
     }
+}
+
+/// Status and body of what is answered there, when anything is.
+pub(crate) fn get(mut stream: TcpStream, path: &str) -> Option<(u16, String)> {
+    stream.set_read_timeout(Some(WAIT_MAX)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: detcd\r\nConnection: close\r\n\r\n").ok()?;
+    read_answer(BufReader::new(stream)).ok()
 }
 
 /// Waits until it holds.
@@ -107,14 +111,14 @@ pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 /// `etcdctl`, asking some members.
-struct Ctl {
+pub(crate) struct Ctl {
     program: PathBuf,
     endpoints: String,
     flags: Vec<String>,
 }
 
 impl Ctl {
-    fn new(program: &Path, members: &[&Served]) -> Self {
+    pub(crate) fn new(program: &Path, members: &[&Served]) -> Self {
         let endpoints: Vec<String> = members.iter().map(|member| member.url(member.client)).collect();
         let mut flags = Vec::new();
         if members.iter().any(|member| member.tls) {
@@ -133,7 +137,7 @@ impl Ctl {
     ///
     /// # Errors
     /// What it prints when it fails.
-    fn try_run(&self, args: &[&str]) -> Result<String, String> {
+    pub(crate) fn try_run(&self, args: &[&str]) -> Result<String, String> {
         self.try_typed(args, "")
     }
 
@@ -150,7 +154,7 @@ impl Ctl {
     }
 
     #[track_caller]
-    fn run(&self, args: &[&str]) -> String {
+    pub(crate) fn run(&self, args: &[&str]) -> String {
         self.try_run(args).unwrap_or_else(|error| panic!("{args:?}: {error}"))
     }
 

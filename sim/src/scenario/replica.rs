@@ -201,7 +201,9 @@ impl Constants {
             compact_hash_check_time: span,
             auto_compaction_interval: span,
             purge_interval: span,
-            purge_keep: count,
+        }
+        if let Some(files) = self.purge_keep.map(count) {
+            (config.max_snapshots, config.max_wals) = (files, files);
         }
         if let Some(period) = self.auto_compaction_period {
             config.auto_compaction = AutoCompaction::Periodic(period.0);

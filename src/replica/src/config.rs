@@ -129,8 +129,10 @@ pub struct Config {
     pub auto_compaction_interval: Span,
     /// Time between runs of the purge task. etcd: 30 s.
     pub purge_interval: Span,
-    /// WAL segments and snapshots that the purge task keeps. etcd: 5.
-    pub purge_keep: usize,
+    /// Snapshots that the purge task keeps. 0: all. etcd: 5 (`--max-snapshots`).
+    pub max_snapshots: usize,
+    /// WAL segments that it keeps, beside those that are needed. 0: all. etcd: 5 (`--max-wals`).
+    pub max_wals: usize,
     /// Bugs switched on.
     pub bugs: Bugs,
 }
@@ -227,7 +229,8 @@ impl Config {
             auto_compaction: AutoCompaction::Off,
             auto_compaction_interval: Span::secs(300),
             purge_interval: Span::secs(30),
-            purge_keep: 5,
+            max_snapshots: 5,
+            max_wals: 5,
             bugs: Bugs::NONE,
         }
     }
@@ -275,7 +278,6 @@ impl Config {
             ("watch_batch_revisions", self.watch_batch_revisions),
             ("lease_pending_revokes", self.lease_pending_revokes),
             ("snapshot_chunk_bytes", self.snapshot_chunk_bytes),
-            ("purge_keep", self.purge_keep),
         ] {
             if value == 0 {
                 return refuse(field, "must be 1 or more");

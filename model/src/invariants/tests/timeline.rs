@@ -64,10 +64,13 @@ fn judged(change: impl FnOnce(&mut Read)) -> Option<(&'static str, String)> {
     found.map(|finding| (finding.check, finding.summary))
 }
 
+/// What is said, and of what.
+type Wrong = (&'static str, fn(&mut Read));
+
 #[test]
 fn m3_a_revision_reads_as_it_was_written() {
     assert_eq!(judged(|_| {}), None);
-    let wrong: [(&str, fn(&mut Read)); 8] = [
+    let wrong: [Wrong; 8] = [
         ("reads revision 5 otherwise", |read| read.keys[1] = Ok(Vec::new())),
         ("reads revision 5 otherwise", |read| read.keys[1] = Ok(vec![KeyValue { create_revision: 4, ..b() }])),
         ("reads revision 4 otherwise", |read| read.keys[0] = Ok(vec![b()])),

@@ -353,7 +353,8 @@ impl Replica {
     /// `purgeFile`: segments and snapshots that nothing needs any more.
     pub(super) fn purge(&mut self) {
         self.out.wake(Task::Purge, self.config.purge_interval);
-        self.snap_dir.purge(self.config.purge_keep, &mut self.out);
-        self.wal.purge(self.config.purge_keep, &mut self.out);
+        let keep = |files_max: usize| if files_max == 0 { usize::MAX } else { files_max };
+        self.snap_dir.purge(keep(self.config.max_snapshots), &mut self.out);
+        self.wal.purge(keep(self.config.max_wals), &mut self.out);
     }
 }

@@ -44,7 +44,7 @@ impl Rig {
             let mut config = Config::etcd(*member, members.clone());
             (config.snapshot_count, config.snapshot_catch_up_entries, config.memory_snapshot_count) = (10, 3, 5);
             (config.wal_segment_bytes, config.snapshot_chunk_bytes) = (4096, 4096);
-            (config.purge_keep, config.purge_interval) = (1, Span::millis(50));
+            (config.max_snapshots, config.max_wals, config.purge_interval) = (1, 1, Span::millis(50));
             config.snapshot_release_delay = Span::millis(100);
             // What members say by themselves would move the crashes in these stories.
             config.publish = false;
@@ -270,6 +270,27 @@ fn a_member_makes_snapshots_as_its_release_does_and_comes_back_from_them() {
             assert_eq!(rig.keys(0), round as usize * 20 + 20);
         }
     }
+}
+
+#[test]
+fn as_many_files_are_kept_as_was_set() {
+    let kept = |max_snapshots: usize, max_wals: usize| {
+        let mut rig = Rig::new(1, |config| {
+            (config.max_snapshots, config.max_wals) = (max_snapshots, max_wals);
+            config.wal_segment_bytes = 4096;
+        });
+        for burst in 0..10 {
+            rig.put(burst * 20..burst * 20 + 20);
+            rig.rest(Span::millis(300));
+        }
+        let files = files(&rig, 0);
+        let count = |of: fn(&FileName) -> bool| files.iter().filter(|file| of(file)).count();
+        (count(|file| matches!(file, FileName::Snap { .. })), count(|file| matches!(file, FileName::Wal { .. })))
+    };
+    let (all_snapshots, all_wals) = kept(0, 0);
+    assert!(all_snapshots > 4 && all_wals > 4, "{all_snapshots} {all_wals}");
+    assert_eq!(kept(2, 0), (2, all_wals));
+    assert_eq!(kept(0, 3), (all_snapshots, 3));
 }
 
 #[test]
