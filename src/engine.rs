@@ -481,6 +481,12 @@ impl From<Finding> for Violation {
     }
 }
 
+/// Whether more than what clients saw is needed to make this check, or to make all of it.
+pub(crate) fn needs_members(check: &str) -> bool {
+    let judgement = detcd_model::judge(&History::default(), &OURS);
+    detcd_model::invariants::names().contains(&check) || !judgement.checks.contains(&check)
+}
+
 /// The checks that may find something first, by their names.
 pub(crate) fn checks() -> Vec<&'static str> {
     let judgement = detcd_model::judge(&History::default(), &OURS);

@@ -86,9 +86,7 @@ pub(super) fn execute(args: &BugsArgs) -> Result<Exit, Failure> {
         let tried = made_for(bug);
         let mut all = match by {
             None => first(args, &tried, bug, Judges::All)?,
-            Some(check) if detcd_model::invariants::names().contains(&check) => {
-                first(args, &tried, bug, Judges::By(check))?
-            }
+            Some(check) if engine::needs_members(check) => first(args, &tried, bug, Judges::By(check))?,
             Some(_) => None,
         };
         // What members show may end a run before its clients have seen enough.

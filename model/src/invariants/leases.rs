@@ -62,6 +62,8 @@ pub(super) struct Leases {
     grace: u64,
     /// Keep-alives that a member has forwarded, by its name for them.
     forwarded: BTreeMap<(MemberId, u64), LeaseId>,
+    /// Who has been told by another member that a lease is kept alive, and will pass that on, late perhaps.
+    relayed: BTreeSet<(MemberId, LeaseId)>,
     early: Vec<Early>,
 }
 
@@ -95,6 +97,7 @@ impl Leases {
     pub(super) fn crashed(&mut self, member: MemberId) {
         self.primaries.remove(&member);
         self.seen.remove(&member);
+        self.relayed.retain(|(by, _)| *by != member);
     }
 
     /// E4: a lease whose time its new primary does not count from its last checkpoint, with how many seconds it should
@@ -194,7 +197,9 @@ impl Invariants {
             Output::Reply { result, .. } => {
                 let Ok(response) = &**result else { return Ok(()) };
                 let ResponseBody::LeaseKeepAlive { id, ttl } = response.body else { return Ok(()) };
-                if ttl > 0 && view.is_primary_lessor {
+                // Whoever was primary when it was asked has answered for itself.
+                let relayed = self.leases.relayed.remove(&(view.member, id));
+                if ttl > 0 && view.is_primary_lessor && !relayed {
                     self.leases.kept_alive(id, ttl);
                     let moved = |output: &Output| matches!(output, Output::Event(Event::Applied { .. }));
                     let gone = !view.leases.contains_key(&id) && !outputs[number..].iter().any(moved);
@@ -211,6 +216,7 @@ impl Invariants {
                 Some(LeaseMessage::Answer { call, result: Ok(LeaseAnswer::KeptAlive { ttl }) }) => {
                     if let Some(id) = self.leases.forwarded.remove(&(message.to, *call)) {
                         self.leases.kept_alive(id, *ttl);
+                        self.leases.relayed.insert((message.to, id));
                     }
                 }
                 _ => {}

@@ -1,6 +1,8 @@
-//! E4: what a member that becomes the primary lessor makes of checkpoints.
+//! E4: what a member that becomes the primary lessor makes of checkpoints; E3: who may say that a lease is kept alive.
 
+use detcd_replica::api::{Header, Response, ResponseBody};
 use detcd_replica::time::Monotonic;
+use detcd_replica::{LeaseAnswer, LeaseAsk, LeaseMessage, PeerMessage, RequestId};
 
 use super::*;
 
@@ -26,4 +28,30 @@ fn a_new_primary_counts_from_the_last_checkpoint_and_adds_an_election_timeout() 
     for (left_ms, remaining_ttl, is) in [(4_000, 0, false), (4_001, 0, true), (3_000, 2, false), (3_001, 2, true)] {
         assert_eq!(found(left_ms, remaining_ttl), is, "{left_ms} {remaining_ttl}");
     }
+}
+
+fn told(from: u64, to: u64, lease: LeaseMessage) -> Output {
+    let (from, to, lease) = (MemberId(from), MemberId(to), Some(Box::new(lease)));
+    Output::Send(PeerMessage { from, to, version: None, message: Box::default(), chunk: None, lease, hash: None })
+}
+
+fn reply(member: u64) -> Output {
+    let header = Header { member: MemberId(member), revision: 1, raft_term: 1 };
+    let response = Response { header, body: ResponseBody::LeaseKeepAlive { id: 7, ttl: 5 } };
+    Output::Reply { id: RequestId(1), result: Box::new(Ok(response)) }
+}
+
+/// E3: a member that leads by now passes on what the leader before it has said; for itself it may not say so.
+#[test]
+fn who_passes_an_answer_on_does_not_keep_the_lease_alive() {
+    let fake = Fake::new(1);
+    let mut invariants = Invariants::new(&[MemberId(1), MemberId(3)]);
+    let mut step = |view: View<'_>, output| invariants.on_step(1, &view, &[output]).err().map(|found| found.check);
+    let primary = View { is_primary_lessor: true, ..fake.view() };
+    let ask = LeaseMessage::Ask { call: 10, ask: LeaseAsk::KeepAlive { id: 7 } };
+    let answer = LeaseMessage::Answer { call: 10, result: Ok(LeaseAnswer::KeptAlive { ttl: 5 }) };
+    assert_eq!(step(fake.view(), told(1, 3, ask)), None);
+    assert_eq!(step(Fake::new(3).view(), told(3, 1, answer)), None);
+    assert_eq!(step(primary, reply(1)), None, "n3 has said it");
+    assert_eq!(step(primary, reply(1)), Some("E3"), "nobody has");
 }
