@@ -220,12 +220,13 @@ impl World<'_> {
             return;
         }
         let client = self.traffic.actors.len() as u32;
-        for node in &self.nodes {
+        for (place, node) in self.nodes.iter().enumerate() {
             let Some(replica) = &node.replica else { continue };
             let Ok((hash, compact_revision)) = replica.look_hash(0) else { continue };
             let body = ResponseBody::HashKv { hash, compact_revision };
-            let response = Response { header: replica.look_header(), body };
-            let (member, request, at) = (node.config.member, Request::HashKv { revision: 0 }, self.moment);
+            let answer = self.names.answered(Ok(Response { header: replica.look_header(), body }));
+            let Ok(response) = answer else { continue };
+            let (member, request, at) = (number_of(place), Request::HashKv { revision: 0 }, self.moment);
             let user = if replica.view().auth_enabled { "root" } else { "" };
             let recorder = &mut self.traffic.recorder;
             let place = recorder.call(client, member, user.to_owned(), at, request);
