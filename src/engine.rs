@@ -259,59 +259,49 @@ pub(crate) fn fault_kinds(world: &World) -> Vec<&'static str> {
 }
 
 /// The white-box judge, plugged into the world.
-struct WhiteBox {
-    invariants: Rc<RefCell<Invariants>>,
-    judges: Judges,
-}
+struct WhiteBox(Rc<RefCell<Invariants>>);
 
 impl WhiteBox {
     fn new(founders: &[MemberId]) -> Self {
-        Self { invariants: Rc::new(RefCell::new(Invariants::new(founders))), judges: Judges::All }
-    }
-
-    /// What is found on a disk, if it is to be said. Nothing that is found there changes what is looked at later.
-    fn on_disk(&self, found: Result<(), Finding>) -> Option<Finding> {
-        found.err().filter(|finding| !matches!(self.judges, Judges::By(check) if check != finding.check))
+        Self(Rc::new(RefCell::new(Invariants::new(founders))))
     }
 }
 
 impl Observer for WhiteBox {
     fn clock(&mut self, now: u64, local: Monotonic, rate_ppb: i64) {
-        self.invariants.borrow_mut().on_clock(now, local, rate_ppb);
+        self.0.borrow_mut().on_clock(now, local, rate_ppb);
     }
 
     fn stepped(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
-        self.invariants.borrow_mut().on_step(moment, view, outputs).err()
+        self.0.borrow_mut().on_step(moment, view, outputs).err()
     }
 
     fn synced(&mut self, moment: Moment, member: MemberId, file: FileName, op: OpId) -> Option<Finding> {
-        self.invariants.borrow_mut().on_synced(moment, member, file, op).err()
+        self.0.borrow_mut().on_synced(moment, member, file, op).err()
     }
 
     fn crashed(&mut self, moment: Moment, member: MemberId) -> Option<Finding> {
-        self.invariants.borrow_mut().on_crash(moment, member).err()
+        self.0.borrow_mut().on_crash(moment, member).err()
     }
 
     fn disk(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding> {
-        let found = self.invariants.borrow_mut().on_image(moment, member, image);
-        self.on_disk(found)
+        self.0.borrow_mut().on_image(moment, member, image).err()
     }
 
     fn committed(&mut self, moment: Moment, member: MemberId, db: &Bytes) -> Option<Finding> {
-        let found = self.invariants.borrow_mut().on_commit(moment, member, db);
-        self.on_disk(found)
+        self.0.borrow_mut().on_commit(moment, member, db).err()
     }
 
     fn booted(&mut self, moment: Moment, view: &View<'_>, outputs: &[Output]) -> Option<Finding> {
-        self.invariants.borrow_mut().on_boot(moment, view, outputs).err()
+        self.0.borrow_mut().on_boot(moment, view, outputs).err()
     }
 
     fn timeline(&mut self, moment: Moment, view: &View<'_>, timeline: &dyn Timeline) -> Option<Finding> {
-        self.invariants.borrow_mut().on_timeline(moment, view, timeline).err()
+        self.0.borrow_mut().on_timeline(moment, view, timeline).err()
     }
 
     fn damaged(&mut self, _: Moment, member: MemberId) {
-        self.invariants.borrow_mut().disk_damaged(member);
+        self.0.borrow_mut().disk_damaged(member);
     }
 }
 
@@ -339,8 +329,12 @@ fn run_once(name: &str, world: &World, seed: u64, options: &RunOptions) -> Resul
         if options.judges == Judges::BlackBox || options.past.is_some() {
             return Box::new(Unobserved);
         }
-        invariants.replace(Invariants::new(founders));
-        Box::new(WhiteBox { invariants: invariants.clone(), judges: options.judges })
+        let all = Invariants::new(founders);
+        invariants.replace(match options.judges {
+            Judges::By(check) => all.only(check),
+            Judges::All | Judges::BlackBox => all,
+        });
+        Box::new(WhiteBox(invariants.clone()))
     });
     let mut checks: Vec<&'static str> = match (options.judges, &options.past) {
         (Judges::All | Judges::By(_), None) => detcd_model::invariants::names().to_vec(),

@@ -50,15 +50,17 @@ impl Invariants {
             }
             Err(damage) => {
                 let summary = format!("{member}'s log is damaged, though no fault damaged its disk");
-                return Err(finding("P2", at, summary, vec![damage.to_string()]));
+                let found = Err(finding("P2", at, summary, vec![damage.to_string()]));
+                return self.counts(found).map(|_: Option<()>| ());
             }
         };
         if !damaged {
-            self.kept(at, place, &log)?;
+            self.counts(self.kept(at, place, &log))?;
         }
         let mut reached = log.last().max(log.start().index);
         if !self.members[place].tainted {
-            reached = reached.max(self.databases(at, place, image, &log)?);
+            let found = self.databases(at, place, image, &log);
+            reached = reached.max(self.counts(found)?.unwrap_or(0));
         }
         // What it finds it will apply and commit, though it was never synced and may be lost when a sync fails.
         self.members[place].reached = reached;
@@ -87,13 +89,14 @@ impl Invariants {
             })
         });
         if let Err(damage) = walked {
-            return Err(self.database_finding(at, place, FileName::Db, Fault::Pages(damage)));
+            let found = Err(self.database_finding(at, place, FileName::Db, Fault::Pages(damage)));
+            return self.counts(found).map(|_: Option<()>| ());
         }
         if index.unwrap_or(0) == committed {
             return Ok(());
         }
         let summary = format!("{member} has committed index {committed}, and its db is at {index:?}");
-        Err(finding("P1", at, summary, Vec::new()))
+        self.counts(Err(finding("P1", at, summary, Vec::new()))).map(|_: Option<()>| ())
     }
 
     /// P2: the log has everything that was synced.

@@ -112,6 +112,8 @@ pub struct Invariants {
     users: Users,
     cluster: Cluster,
     premise_lost: bool,
+    /// What is found on a disk counts only if this check has found it.
+    only: Option<&'static str>,
 }
 
 /// One member, over all its lives.
@@ -200,12 +202,29 @@ impl Invariants {
             users: Users::default(),
             cluster: Cluster::default(),
             premise_lost: false,
+            only: None,
         }
     }
 
     /// Every request to the key space that was applied and not refused, in the order of the log.
     pub fn requests(&mut self) -> Vec<Request> {
         self.reference.requests()
+    }
+
+    /// The same, but passes over what other checks than this one find on a disk: the run goes on to what the member
+    /// makes of it. Nothing that is found there changes what is looked at later.
+    #[must_use]
+    pub fn only(self, check: &'static str) -> Self {
+        Self { only: Some(check), ..self }
+    }
+
+    /// What was found on a disk, if it counts.
+    fn counts<T>(&self, found: Result<T, Finding>) -> Result<Option<T>, Finding> {
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(finding) if self.only.is_some_and(|only| only != finding.check) => Ok(None),
+            Err(finding) => Err(finding),
+        }
     }
 
     /// A voter has lost durable data through a disk fault, so that Raft promises nothing any more.
