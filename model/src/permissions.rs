@@ -279,7 +279,14 @@ impl<'h> Facts<'h> {
             }
             Outcome::Failed { error: Error::PermissionDenied, .. } => {
                 let needs = needs(&operation.request);
-                let from = if local { token.map_or(0, |token| token.call) } else { operation.call };
+                let from = match local {
+                    true => {
+                        // A simple token is known to who has applied its making. A JSON web token is good anywhere.
+                        let made = token.filter(|token| !token.is_jwt()).map_or(0, |token| token.call);
+                        made.max(self.known(operation.member, operation.call))
+                    }
+                    false => operation.call,
+                };
                 let surely = |fact: &Fact<'_>| self.surely(fact, from, to);
                 let mut unmet = needs.iter().filter(|need| match need {
                     Need::Keys(access, range) => !self.allows(user, *access, range, &surely),

@@ -18,6 +18,8 @@ pub(super) struct Changes {
     term: u64,
     /// The last change in its log, or the last entry at its election.
     until: u64,
+    /// Up to here it was judged when it came, by what the leader had applied then.
+    judged: u64,
 }
 
 impl Invariants {
@@ -36,9 +38,13 @@ impl Invariants {
         for index in from..=view.log.last_index() {
             let Some(entry) = view.log.entry(index).filter(|entry| entry.term == view.term) else { continue };
             let changes = &mut self.members[place].changes;
+            if changes.term == view.term && index <= changes.judged {
+                continue;
+            }
+            changes.judged = index;
             let is_first = view.log.entry(index - 1).is_none_or(|before| before.term != view.term);
             if is_first {
-                *changes = Changes { term: view.term, until: index - 1 };
+                *changes = Changes { term: view.term, until: index - 1, judged: index };
             } else if entry.entry_type as i32 == CONF_CHANGE {
                 changes.until = index;
             } else if entry.data.is_empty() && changes.term == view.term && applied >= changes.until {

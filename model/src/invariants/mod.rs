@@ -218,12 +218,12 @@ impl Invariants {
         Self { only: Some(check), ..self }
     }
 
-    /// What was found on a disk, if it counts.
-    fn counts<T>(&self, found: Result<T, Finding>) -> Result<Option<T>, Finding> {
+    /// What was found on a disk, if it counts; otherwise it is as if nothing was looked at.
+    fn counts<T: Default>(&self, found: Result<T, Finding>) -> Result<T, Finding> {
+        let passed_over = |finding: &Finding| self.only.is_some_and(|only| only != finding.check);
         match found {
-            Ok(found) => Ok(Some(found)),
-            Err(finding) if self.only.is_some_and(|only| only != finding.check) => Ok(None),
-            Err(finding) => Err(finding),
+            Err(finding) if passed_over(&finding) => Ok(T::default()),
+            found => found,
         }
     }
 

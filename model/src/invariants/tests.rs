@@ -1,5 +1,6 @@
 //! Tiny hand-made histories: for each check one where it holds, and one where it must speak.
 
+mod changes;
 mod images;
 mod leases;
 mod states;

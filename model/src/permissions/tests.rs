@@ -204,6 +204,17 @@ fn only_root_administers() {
     Story::new().auth("u", AuthRequest::UserGet { name: ROOT.to_owned() }).is(Some("which only root may do"));
 }
 
+/// A read that its member decides alone is refused for what that did not know yet. A JSON web token, which any member
+/// may have made, says nothing of what this one knew; what it had shown does.
+#[test]
+fn a_stale_read_may_be_refused_by_who_did_not_know_yet() {
+    let read = || get("b", RangeEnd::Single, true);
+    let story = |token| Story::new().login("u", "u-0", token);
+    story("a.b.c").denied("u", read()).is(None);
+    story("t.2").denied("u", read()).is(Some("was refused to u, who may do it"));
+    story("a.b.c").write(7).denied("u", read()).is(Some("was refused to u, who may do it"));
+}
+
 /// What a member allows by what it knows, and answers when that is done, it may have allowed before auth was on; but
 /// not when it had shown what came after.
 #[test]
