@@ -54,6 +54,9 @@ pub(super) struct RunningCompaction {
     revision: Revision,
     /// Revisions not above `revision` that stay.
     keep: Arc<BTreeSet<RevisionKey>>,
+    /// Whether its hash passes over what an earlier compaction has left and this one removes; etcd's does when this one
+    /// keeps anything.
+    hashes_kept: bool,
     /// Where the next batch begins.
     cursor: RevisionKey,
     /// What it has read so far.
@@ -148,8 +151,7 @@ impl Store {
         let (mut seen, mut doomed) = (0, Vec::new());
         batch.for_each(Bucket::Key, &from, Some(&to), &mut |key, value| {
             let (revision, _) = RevisionKey::decode(key).expect("restore has checked every revision");
-            let keep = (!running.keep.is_empty()).then_some(&*running.keep);
-            running.hasher.write(keep, key, value);
+            running.hasher.write(running.hashes_kept.then_some(&*running.keep), key, value);
             if !running.keep.contains(&revision) {
                 doomed.push(key.clone());
             }
@@ -191,8 +193,17 @@ impl Store {
             }
             !key.is_empty()
         });
+        // A tombstone at the revision is kept for watchers, and hides from etcd that no key lives there: F-08, too.
+        let hashes_kept = match self.bugs.has(Bug::HashCountsRemoved) {
+            true => !keep.is_empty(),
+            false => {
+                let before_18089 = self.bugs.has(Bug::CompactDropsTombstoneAtRev);
+                self.index.values().any(|key| key.keep(revision, before_18089).is_some())
+            }
+        };
         let hasher = Hasher::new(previous, revision);
-        RunningCompaction { revision, keep: Arc::new(keep), cursor: RevisionKey::default(), hasher, follows_done }
+        let (keep, cursor) = (Arc::new(keep), RevisionKey::default());
+        RunningCompaction { revision, keep, hashes_kept, cursor, hasher, follows_done }
     }
 
     /// The revision that a request for `revision` reads when `current` is the newest.

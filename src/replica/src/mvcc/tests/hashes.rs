@@ -114,3 +114,17 @@ fn where_no_key_lives_what_did_at_the_compaction_counts() {
     };
     assert_eq!(deleted(false), deleted(true));
 }
+
+/// F-08: who has compacted at a delete, after which no key lives, and who has not yet, have the same hash of it.
+#[test]
+fn where_no_key_lives_a_compaction_has_the_hash_of_who_has_not_compacted() {
+    for (bugs, same) in [(Bugs::NONE, true), (Bugs::NONE.with(Bug::HashCountsRemoved), false)] {
+        let mut whole = Whole::new(bugs);
+        whole.put(&PutRequest::of("a", "1"));
+        whole.compact(2, 1000);
+        whole.delete(&DeleteRangeRequest { range: KeyRange::single("a"), prev_kv: false });
+        let before = whole.store.hash_by_rev(&whole.batch, 3).expect("a hash");
+        whole.compact(3, 1000);
+        assert_eq!(whole.store.hash_by_rev(&whole.batch, 3) == Ok(before), same, "{bugs:?}");
+    }
+}
