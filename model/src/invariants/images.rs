@@ -260,7 +260,8 @@ impl Invariants {
         }
     }
 
-    /// P2: a member that has booted has read its log as it is.
+    /// P2: a member that has booted has read its log as it is. P1: what it keeps of it has all that its database is
+    /// made of, since a database ahead of its log passes over the next entries that get those indexes.
     pub(super) fn reads_alike(&mut self, at: Moment, place: usize, view: &View<'_>) -> Result<(), Finding> {
         let id = view.member;
         let log = match self.members[place].found.take() {
@@ -291,6 +292,10 @@ impl Invariants {
             format!("read: from {} to {}", view.log.start.0, view.log.last_index()),
         ];
         details.extend(differs.map(|index| format!("first difference at index {index}")));
-        Err(finding("P2", at, summary, details))
+        self.counts::<()>(Err(finding("P2", at, summary, details)))?;
+        let database = view.consistent_index;
+        let Some(missed) = differs.filter(|index| *index <= database) else { return Ok(()) };
+        let summary = format!("{id}'s db is at index {database}, and it has given up its log's entry {missed}");
+        self.counts(Err(finding("P1", at, summary, Vec::new())))
     }
 }

@@ -278,6 +278,19 @@ fn damage_is_refused_and_not_booted_from() {
 }
 
 #[test]
+fn what_its_database_is_made_of_is_not_given_up() {
+    for (database, expect) in [(0, None), (1, Some("P1"))] {
+        let mut disk = Disk::settled();
+        disk.invariants = disk.invariants.only("P1");
+        disk.judged(None);
+        disk.invariants.on_crash(10, n(1)).expect("a crash is no finding");
+        let fake = Fake { consistent_index: database, ..Fake::new(1) };
+        let found = disk.invariants.reads_alike(11, 0, &fake.view());
+        assert_eq!(found.err().map(|finding| finding.check), expect);
+    }
+}
+
+#[test]
 fn pages_are_sound() {
     let mut disk = Disk::settled();
     let mut image = disk.image();
