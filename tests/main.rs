@@ -4,6 +4,8 @@
 mod acceptance;
 #[path = "integration/blind_spots.rs"]
 mod blind_spots;
+#[path = "integration/checks.rs"]
+mod checks;
 #[path = "integration/cli.rs"]
 mod cli;
 #[path = "integration/conform.rs"]
