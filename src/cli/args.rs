@@ -138,7 +138,8 @@ pub(crate) struct BugsArgs {
     #[arg(value_name = "NAME", value_parser = parse_bug)]
     pub(crate) names: Vec<Bug>,
 
-    /// Only what this check finds counts, such as P3 or linearizability; what others find on a disk is passed over
+    /// Only what this check finds counts, such as P3 or linearizability; what others find on a disk, in votes or in who
+    /// leads is passed over
     #[arg(long, value_name = "CHECK", help_heading = "What")]
     pub(crate) by: Option<String>,
 

@@ -9,9 +9,10 @@ use std::path::Path;
 use super::cli::{detcd_in, text};
 
 /// Check, the bug that it finds, and in which scenario.
-#[rustfmt::skip]
-const FINDS: [(&str, &str, &str); 36] = [
+const FINDS: [(&str, &str, &str); 38] = [
+    ("R1", "M-03", "election-churn"),
     ("R3", "M-08", "append"),
+    ("R4", "M-08", "election-churn"),
     ("R5", "M-01", "single-member"),
     ("R6", "M-03", "election-churn"),
     ("R7", "M-06", "readindex"),
@@ -49,13 +50,12 @@ const FINDS: [(&str, &str, &str); 36] = [
     ("boot", "M-20b", "storage"),
 ];
 
-/// No known bug shows in a whole run by these: they are held against histories and views made by hand, next to the
-/// check, and stand for bugs that nobody has had yet.
-const BY_HAND: [&str; 9] =
-    ["R1", "R2", "R4", "watch-filter", "watch-atomic", "watch-is-create", "E2", "refusals", "restore"];
+/// No switch was found so far that shows by these in a test's time: they are held against histories, views and
+/// clusters made by hand, in the unit tests. R2 is too rare for a test: M-03 shows by it in seed 605 of election-churn.
+const BY_HAND: [&str; 7] = ["R2", "watch-filter", "watch-atomic", "watch-is-create", "E2", "refusals", "restore"];
 
 /// Seeds that are tried at most.
-const BUDGET: &str = "100";
+const BUDGET: &str = "200";
 
 /// The checks that there are, as the refusal of an unknown one names them.
 fn checks() -> BTreeSet<String> {
@@ -75,9 +75,10 @@ fn every_check_finds_a_bug_or_is_named_here() {
 #[test]
 fn every_check_is_made_in_a_run() {
     let folder = tempfile::tempdir().expect("a folder");
-    let missed = FINDS.iter().filter(|(check, bug, scenario)| {
+    let missed = FINDS.iter().filter_map(|(check, bug, scenario)| {
         let args = ["bugs", bug, "--in", scenario, "--by", check, "--budget", BUDGET, "--quiet"];
-        detcd_in(folder.path(), &args).status.code() != Some(0)
+        let output = detcd_in(folder.path(), &args);
+        (output.status.code() != Some(0)).then(|| text(&output.stdout) + &text(&output.stderr))
     });
-    assert_eq!(missed.collect::<Vec<_>>(), Vec::<&(&str, &str, &str)>::new());
+    assert_eq!(missed.collect::<String>(), "");
 }

@@ -59,7 +59,7 @@ impl Invariants {
         let member = &mut self.members[place];
         let durable = (!member.damaged).then_some(member.durable.hard_state);
         let vote = member.votes.sent(view, &sent.message, durable);
-        vote.map_err(|what| finding("R6", at, what, Vec::new()))
+        self.counts(vote.map_err(|what| finding("R6", at, what, Vec::new())))
     }
 
     fn disk(&mut self, place: usize, command: &DiskCommand) {
@@ -84,7 +84,8 @@ impl Invariants {
         }
         let id = view.member;
         let summary = format!("{id} answers the write at index {index} before a quorum has it on disk");
-        Err(finding("R5", at, summary, vec![format!("proved up to index {}", self.proved)]))
+        let details = vec![format!("proved up to index {}", self.proved)];
+        self.counts(Err(finding("R5", at, summary, details)))
     }
 
     fn event(

@@ -112,7 +112,7 @@ pub struct Invariants {
     users: Users,
     cluster: Cluster,
     premise_lost: bool,
-    /// What is found on a disk counts only if this check has found it.
+    /// What may be passed over counts only if this check has found it.
     only: Option<&'static str>,
 }
 
@@ -211,14 +211,15 @@ impl Invariants {
         self.reference.requests()
     }
 
-    /// The same, but passes over what other checks than this one find on a disk: the run goes on to what the member
-    /// makes of it. Nothing that is found there changes what is looked at later.
+    /// The same, but passes over what other checks than this one find on a disk, in votes (R1, R6), in who leads (R3)
+    /// and in what is durable (R5): the run goes on to what comes of it. Nothing of that changes what is looked at
+    /// later.
     #[must_use]
     pub fn only(self, check: &'static str) -> Self {
         Self { only: Some(check), ..self }
     }
 
-    /// What was found on a disk, if it counts; otherwise it is as if nothing was looked at.
+    /// What was found, if it counts; otherwise it is as if nothing was looked at.
     fn counts<T: Default>(&self, found: Result<T, Finding>) -> Result<T, Finding> {
         let passed_over = |finding: &Finding| self.only.is_some_and(|only| only != finding.check);
         match found {
@@ -268,14 +269,10 @@ impl Invariants {
                 let (id, index) = (view.member, lost.index);
                 let summary = format!("{id} lost durable entries: index {index} was on its disk and is not in its log");
                 let found = lost.found.map_or("nothing".to_owned(), |term| format!("an entry of term {term}"));
-                return Err(finding(
-                    "R5",
-                    at,
-                    summary,
-                    vec![format!("durable: term {}; after boot: {found}", lost.term)],
-                ));
+                let details = vec![format!("durable: term {}; after boot: {found}", lost.term)];
+                self.counts::<()>(Err(finding("R5", at, summary, details)))?;
             }
-            elections.map_err(|what| finding("R6", at, what, Vec::new()))?;
+            self.counts(elections.map_err(|what| finding("R6", at, what, Vec::new())))?;
             progress.map_err(|what| finding("M2", at, what, Vec::new()))?;
             if let Some(state) = self.states.get(view.consistent_index).filter(|_| !self.members[place].tainted) {
                 equal_states(at, view.member, view.consistent_index, (view.state_hash, view.revision), state)?;
@@ -365,7 +362,7 @@ impl Invariants {
             self.follow_commit(at, place, view)?;
         }
         let follow = self.members[place].votes.follow(view);
-        follow.map_err(|what| finding("R6", at, what, Vec::new()))?;
+        self.counts(follow.map_err(|what| finding("R6", at, what, Vec::new())))?;
         self.outputs(at, place, view, outputs, committed)
     }
 
@@ -424,14 +421,15 @@ impl Invariants {
         self.leads(at, view.member, view.term)?;
         let must = self.committed.before_term(view.term);
         let complete = self.committed.compare(&self.members[place].log, must);
-        complete.map_err(|conflict| incomplete_leader(at, view.member, view.term, conflict))
+        self.counts(complete.map_err(|conflict| incomplete_leader(at, view.member, view.term, conflict)))
     }
 
     fn leads(&mut self, at: Moment, member: MemberId, term: u64) -> Result<(), Finding> {
-        self.leaders.note(term, member).map_err(|other| {
+        let noted = self.leaders.note(term, member).map_err(|other| {
             let summary = format!("term {term} has two leaders: {other} and {member}");
             finding("R1", at, summary, Vec::new())
-        })
+        });
+        self.counts(noted)
     }
 
     fn follow_commit(&mut self, at: Moment, place: usize, view: &View<'_>) -> Result<(), Finding> {
@@ -459,7 +457,8 @@ impl Invariants {
         for leader in self.members.iter().filter(|other| other.live && other.role.0 == Role::Leader) {
             if leader.role.1 > view.term {
                 let complete = self.committed.compare(&leader.log, view.commit);
-                complete.map_err(|conflict| incomplete_leader(at, leader.id, leader.role.1, conflict))?;
+                let found = complete.map_err(|conflict| incomplete_leader(at, leader.id, leader.role.1, conflict));
+                self.counts(found)?;
             }
         }
         Ok(())
@@ -487,7 +486,7 @@ impl Invariants {
         );
         let durable = |voter: &MemberId| self.member(*voter).map_or(0, |member| member.durable.last());
         let details = voters.iter().map(|voter| format!("{voter}: durable up to index {}", durable(voter))).collect();
-        Err(finding("R5", at, summary, details))
+        self.counts(Err(finding("R5", at, summary, details)))
     }
 
     /// No log that is live goes back behind the lowest start; one that boots later adopts what it finds.
