@@ -288,6 +288,10 @@ impl Observer for WhiteBox {
         self.0.borrow_mut().on_image(moment, member, image).err()
     }
 
+    fn left(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding> {
+        self.0.borrow_mut().on_last_image(moment, member, image).err()
+    }
+
     fn committed(&mut self, moment: Moment, member: MemberId, db: &Bytes) -> Option<Finding> {
         self.0.borrow_mut().on_commit(moment, member, db).err()
     }
@@ -427,7 +431,7 @@ fn judge(history: &History, invariants: &mut Invariants) -> Judgement {
         return judgement;
     }
     let mut heard = history.clone();
-    heard.watches.push(detcd_model::witness(history, &invariants.requests()));
+    heard.watches.push(detcd_model::witness(history, invariants.requests()));
     detcd_model::judge(&heard, &OURS)
 }
 
@@ -437,7 +441,7 @@ fn judge_inside(history: &History, invariants: &mut Invariants) -> Option<Findin
         return None;
     }
     let early = invariants.early_expiry(history);
-    early.or_else(|| detcd_model::effects::check(history, &invariants.requests()))
+    early.or_else(|| detcd_model::effects::check(history, invariants.requests()))
 }
 
 /// A damaged value that nobody has found, though the scenario says that it must be.

@@ -18,14 +18,16 @@ use crate::spec::KeyHasher;
 pub const CHECK: &str = "C1";
 
 /// Counts every request among `applied`, those in the log that were not refused, and among the operations.
-pub fn check(history: &History, applied: &[Request]) -> Option<Finding> {
-    let mut open: HashMap<&Request, u32, BuildHasherDefault<KeyHasher>> = HashMap::default();
+pub fn check<'a>(history: &History, applied: impl IntoIterator<Item = &'a Request>) -> Option<Finding> {
+    // With room for all: to grow would be to hash every request again.
+    let mut open: HashMap<&Request, u32, BuildHasherDefault<KeyHasher>> =
+        HashMap::with_capacity_and_hasher(history.operations.len(), BuildHasherDefault::default());
     for operation in &history.operations {
         if !matches!(operation.outcome, Outcome::Failed { .. }) {
             *open.entry(&operation.request).or_default() += 1;
         }
     }
-    let once_too_often = applied.iter().find(|request| {
+    let once_too_often = applied.into_iter().find(|request| {
         // What only reads is asked again when it has no answer.
         let counts = matches!(request, Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_));
         if !counts || !may_write(request) {

@@ -24,7 +24,11 @@ pub(crate) fn is_name(text: &[u8]) -> bool {
 
 /// The two names in a guarded value. The second may be empty.
 fn names(value: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = value.iter().position(|byte| *byte == b'<')?;
+    // Most values are none, and long: the first byte that no name has says so.
+    let at = value.iter().position(|byte| !matches!(byte, b'c' | b'-' | b'0'..=b'9'))?;
+    if value[at] != b'<' {
+        return None;
+    }
     let (mine, theirs) = (&value[..at], &value[at + 1..]);
     (is_name(mine) && (theirs.is_empty() || is_name(theirs))).then_some((mine, theirs))
 }

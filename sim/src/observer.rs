@@ -31,9 +31,14 @@ pub trait Observer {
         None
     }
 
-    /// What a member's disk holds: when it is about to boot from it, and when the run is over, as a loss of power would
-    /// leave it then.
+    /// What a member's disk holds when it is about to boot from it.
     fn disk(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding> {
+        let _ = (moment, member, image);
+        None
+    }
+
+    /// What a loss of power would leave of a member's disk when the run is over.
+    fn left(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding> {
         let _ = (moment, member, image);
         None
     }

@@ -5,7 +5,7 @@
 //!
 //! It knows nothing of what the events are.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 /// Names one event in the queue, for cancelling. It is never mistaken for a later event in the same place.
@@ -15,12 +15,31 @@ pub struct Token {
     generation: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry {
     at: u64,
-    /// Counts events: first in, first out.
+    /// Counts events: first in, first out. So no two entries compare alike.
     sequence: u64,
     token: Token,
+}
+
+impl Entry {
+    /// Both at once: a heap does little but compare.
+    fn order(&self) -> u128 {
+        u128::from(self.at) << 64 | u128::from(self.sequence)
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
 }
 
 struct Slot<T> {

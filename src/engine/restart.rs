@@ -226,6 +226,10 @@ impl Observer for Verifier {
         };
         what.map(|what| self.0.finding(moment, &what))
     }
+
+    fn left(&mut self, moment: Moment, member: MemberId, image: &DiskImage) -> Option<Finding> {
+        self.disk(moment, member, image)
+    }
 }
 
 #[cfg(test)]

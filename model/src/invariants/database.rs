@@ -11,7 +11,7 @@ use detcd_replica::MemberId;
 use prost::Message;
 use serde_json::Value;
 
-use super::reference::{Fold, Reference};
+use super::reference::{Fold, Reference, Version};
 use crate::storage::auth::{StoredRole, StoredUser};
 use crate::storage::db::Db;
 use crate::storage::entry::{StoredAlarm, StoredKeyValue, StoredLease};
@@ -124,12 +124,19 @@ impl Content {
             let reason = format!("its finished compaction is at {finished}, above the scheduled one at {scheduled}");
             return Err(content(reason));
         }
+        // In the order of the bucket, which is that of revisions.
+        let mut written: Vec<(&Bytes, &Version)> = fold.all().collect();
+        written.sort_unstable_by_key(|(_, version)| (version.record.mod_revision, version.sub));
+        let mut written = written.into_iter().peekable();
         let mut met = 0;
         for (key, value) in &self.keys {
             let wrong = |reason: &str| content(format!("bucket key, {}: {reason}", key.escape_ascii()));
             let (main, sub, tombstone) = revision_key(key).ok_or_else(|| wrong("it is not a revision"))?;
             let found = StoredKeyValue::decode(value.clone()).map_err(|_| wrong("its value is not a KeyValue"))?;
-            let Some(version) = fold.version(&found.key, main, sub) else {
+            let place = |version: &Version| (version.record.mod_revision, version.sub);
+            while written.next_if(|(_, version)| place(version) < (main, sub)).is_some() {}
+            let next = written.peek().filter(|(key, version)| place(version) == (main, sub) && **key == found.key);
+            let Some((_, version)) = next else {
                 if main <= scheduled && finished < scheduled {
                     continue;
                 }

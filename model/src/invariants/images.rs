@@ -30,7 +30,18 @@ pub(super) enum Found {
 }
 
 impl Invariants {
-    /// What the disk of a member holds that is about to boot, or that is looked at when the run ends.
+    /// What a loss of power would leave of a member's disk when the run ends. Nobody boots from it.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub fn on_last_image(&mut self, at: Moment, member: MemberId, image: &DiskImage) -> Result<(), Finding> {
+        let checked = self.on_image(at, member, image);
+        let place = self.place(member);
+        self.members[place].found = None;
+        checked
+    }
+
+    /// What the disk of a member holds that is about to boot.
     ///
     /// # Errors
     /// The first invariant that does not hold.

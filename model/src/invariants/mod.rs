@@ -207,7 +207,7 @@ impl Invariants {
     }
 
     /// Every request to the key space that was applied and not refused, in the order of the log.
-    pub fn requests(&mut self) -> Vec<Request> {
+    pub fn requests(&mut self) -> impl Iterator<Item = &Request> {
         self.reference.requests()
     }
 

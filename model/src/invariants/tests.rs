@@ -6,7 +6,7 @@ mod leases;
 mod states;
 mod timeline;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use detcd_replica::api::{AlarmMember, Header, LeaseId, Response, ResponseBody};
 use detcd_replica::raftpb::{Entry, Message, MessageType};
@@ -27,7 +27,7 @@ struct Fake {
     commit: u64,
     applied: u64,
     start: (u64, u64),
-    entries: Vec<Entry>,
+    entries: VecDeque<Entry>,
     changed_from: u64,
     voters: Vec<MemberId>,
     revision: i64,
@@ -51,7 +51,7 @@ impl Fake {
             commit: 0,
             applied: 0,
             start: (0, 0),
-            entries: Vec::new(),
+            entries: VecDeque::new(),
             changed_from: 0,
             voters: Vec::new(),
             revision: 1,
@@ -202,7 +202,7 @@ impl Story {
     fn write(&mut self, number: u64, index: u64, term: u64, data: &str) {
         let member = self.member(number);
         member.cut(index - 1);
-        member.entries.push(entry(index, term, data));
+        member.entries.push_back(entry(index, term, data));
         self.save(number, index);
     }
 
@@ -518,7 +518,7 @@ fn r5_commits_are_durable() {
             s.crash(1);
             s.member(1).start = (0, 0);
             s.member(1).entries = (1..=3).map(|index| entry(index, 1, "founder")).collect();
-            s.member(1).entries.push(entry(4, 2, "a"));
+            s.member(1).entries.push_back(entry(4, 2, "a"));
             s.boot(1, 4);
         }),
         ("and with it the old log is not enough", Some("R5"), |s| {
@@ -527,7 +527,7 @@ fn r5_commits_are_durable() {
             s.crash(1);
             s.member(1).start = (0, 0);
             s.member(1).entries = (1..=3).map(|index| entry(index, 1, "founder")).collect();
-            s.member(1).entries.push(entry(4, 2, "a"));
+            s.member(1).entries.push_back(entry(4, 2, "a"));
             s.boot(1, 4);
         }),
         ("unless its disk was damaged", None, |s| {

@@ -43,7 +43,7 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    pub(super) fn of(operations: &[Operation], claims: &Claims, evidence: &Evidence) -> Self {
+    pub(super) fn of(operations: &[&Operation], claims: &Claims, evidence: &Evidence) -> Self {
         let mut numbers: KeyMap<u32> = KeyMap::default();
         let mut known = BTreeSet::new();
         let mut all = Self {
@@ -75,7 +75,7 @@ impl Candidates {
             });
             let placed = evidence.taken.contains(number);
             all.placed.push(placed);
-            all.only.push(match role(&operations[*number as usize]) {
+            all.only.push(match role(operations[*number as usize]) {
                 Role::Revoke(revision) => Some(revision),
                 _ => None,
             });
@@ -118,7 +118,7 @@ impl Candidates {
     }
 
     /// Whether the candidate has no place yet, and no read says that its key did not change at the revision.
-    pub(super) fn may_be(&mut self, operations: &[Operation], place: usize, revision: Revision) -> bool {
+    pub(super) fn may_be(&mut self, operations: &[&Operation], place: usize, revision: Revision) -> bool {
         if self.placed[place] || self.only[place].is_some_and(|only| only != revision) {
             return false;
         }
@@ -141,7 +141,7 @@ struct Quiet {
 }
 
 impl Quiet {
-    fn of(operations: &[Operation]) -> Self {
+    fn of(operations: &[&Operation]) -> Self {
         let mut shown: KeyMap<BTreeMap<Revision, Revision>> = KeyMap::default();
         let mut order = Vec::new();
         for operation in operations {

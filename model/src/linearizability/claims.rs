@@ -1,9 +1,9 @@
 //! What the answers claim: which revision is whose, and where each read belongs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use detcd_replica::api::{KeyRange, LeaseId, Request, RequestOp, ResponseBody, Revision, TxnRequest};
-use detcd_replica::history::{Finding, History, Moment, Operation, Outcome};
+use detcd_replica::api::{Key, KeyRange, LeaseId, Request, RequestOp, ResponseBody, Revision, TxnRequest};
+use detcd_replica::history::{Finding, Moment, Operation, Outcome};
 
 use super::{violation, words, NOBODY};
 use crate::leases::each_attachment;
@@ -127,10 +127,9 @@ impl Claims {
 }
 
 /// Reads the claims off the answers. An answer that cannot be right by itself is a finding, and is left aside.
-pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
-    let operations = &history.operations;
+pub(crate) fn gather(operations: &[&Operation]) -> (Claims, Vec<Finding>) {
     let mut findings = Vec::new();
-    let roles: Vec<Role> = operations.iter().map(role).collect();
+    let roles: Vec<Role> = operations.iter().copied().map(role).collect();
     // Each revision above 1 needs a write of its own, so that there cannot be more.
     let writes = roles.iter().filter(|role| matches!(role, Role::Write(_) | Role::Revoke(_) | Role::Unknown)).count();
     let limit = 1 + Revision::try_from(writes).expect("a history fits in memory");
@@ -145,7 +144,7 @@ pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
             | Role::Revoke(revision) => (*revision, 1),
             Role::Unknown | Role::Nothing => continue,
         };
-        let operation = &operations[place];
+        let operation = operations[place];
         if matches!(role, Role::Serializable(_)) {
             // It is held against the order, and is no part of it.
             continue;
@@ -172,12 +171,12 @@ pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
         reads: Vec::new(),
         read_starts: vec![0; size + 1],
         unknown: Vec::new(),
-        leases: attachments(history),
+        leases: attachments(operations),
         known_at: vec![Moment::MAX; size],
     };
     let index = |revision: Revision| usize::try_from(revision).expect("revisions are positive");
     for (place, role) in roles.iter().enumerate().filter(|(place, _)| legal[*place]) {
-        let operation = &operations[place];
+        let operation = operations[place];
         let number = u32::try_from(place).expect("fewer than 2^32 operations");
         match *role {
             Role::Write(revision) => {
@@ -185,7 +184,7 @@ pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
                 if *writer == NOBODY {
                     *writer = number;
                 } else {
-                    let other = &operations[*writer as usize];
+                    let other = operations[*writer as usize];
                     let summary = format!(
                         "revision {revision} is claimed by two writes, `{}` and `{}`",
                         words::request(&other.request),
@@ -209,7 +208,7 @@ pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
     let mut next = claims.read_starts.clone();
     claims.reads = vec![0; *next.last().expect("there is a revision") as usize];
     for (place, role) in roles.iter().enumerate().filter(|(place, _)| legal[*place]) {
-        let operation = &operations[place];
+        let operation = operations[place];
         if let Role::Read(revision) | Role::Revoke(revision) = *role {
             let slot = &mut next[index(shows(operation, revision))];
             claims.reads[*slot as usize] = u32::try_from(place).expect("fewer than 2^32 operations");
@@ -230,17 +229,16 @@ pub(crate) fn gather(history: &History) -> (Claims, Vec<Finding>) {
 }
 
 /// The keys that puts name beside each lease, as far as they were not refused.
-fn attachments(history: &History) -> BTreeMap<LeaseId, Vec<KeyRange>> {
+fn attachments(operations: &[&Operation]) -> BTreeMap<LeaseId, Vec<KeyRange>> {
     let mut leases: BTreeMap<LeaseId, Vec<KeyRange>> = BTreeMap::new();
-    for operation in &history.operations {
+    let mut known: BTreeSet<(LeaseId, &Key)> = BTreeSet::new();
+    for operation in operations {
         if matches!(operation.outcome, Outcome::Failed { .. }) {
             continue;
         }
         each_attachment(&operation.request, &mut |key, lease| {
-            let keys = leases.entry(lease).or_default();
-            let range = KeyRange::single(key.clone());
-            if !keys.contains(&range) {
-                keys.push(range);
+            if known.insert((lease, key)) {
+                leases.entry(lease).or_default().push(KeyRange::single(key.clone()));
             }
         });
     }

@@ -4,7 +4,7 @@
 //! It may come before a read when it was called before the read ended.
 
 use detcd_replica::api::{Error, Request, RequestOp, ResponseBody, Revision, TxnRequest};
-use detcd_replica::history::{Finding, History, Moment, Operation, Outcome};
+use detcd_replica::history::{Finding, Moment, Operation, Outcome};
 
 use super::{end, role, violation, words, Role};
 
@@ -19,11 +19,11 @@ pub(crate) struct Compactions {
 }
 
 impl Compactions {
-    pub(crate) fn of(history: &History) -> Self {
+    pub(crate) fn of(operations: &[&Operation]) -> Self {
         let mut asked = Vec::new();
         let mut done = Vec::new();
         let mut done_at = Vec::new();
-        for (number, operation) in (0u32..).zip(&history.operations) {
+        for (number, operation) in (0u32..).zip(operations) {
             let Request::Compact(compact) = &operation.request else { continue };
             match &operation.outcome {
                 Outcome::Ok { at, response } => {
@@ -74,18 +74,18 @@ fn highest_so_far<T: Ord>(list: &mut [(T, Revision, u32)]) {
 }
 
 /// Every answer that depends on what was compacted.
-pub(super) fn check(history: &History) -> Option<Finding> {
-    let compactions = Compactions::of(history);
-    newest_shown(history).or_else(|| {
-        twice(history).or_else(|| {
-            history.operations.iter().find_map(|operation| match &operation.outcome {
+pub(super) fn check(operations: &[&Operation]) -> Option<Finding> {
+    let compactions = Compactions::of(operations);
+    newest_shown(operations).or_else(|| {
+        twice(operations).or_else(|| {
+            operations.iter().find_map(|operation| match &operation.outcome {
                 Outcome::Failed { at, error: Error::Compacted } => {
-                    explain_refusal(history, &compactions, operation, *at)
+                    explain_refusal(operations, &compactions, operation, *at)
                 }
                 Outcome::Ok { response, .. } => {
                     let header = response.header.revision;
                     let needed = needed(operation, &response.body)?;
-                    explain_answer(history, &compactions, operation, needed, header)
+                    explain_answer(operations, &compactions, operation, needed, header)
                 }
                 _ => None,
             })
@@ -94,7 +94,12 @@ pub(super) fn check(history: &History) -> Option<Finding> {
 }
 
 /// "Compacted" must have a compaction that could be why.
-fn explain_refusal(history: &History, compactions: &Compactions, about: &Operation, at: Moment) -> Option<Finding> {
+fn explain_refusal(
+    operations: &[&Operation],
+    compactions: &Compactions,
+    about: &Operation,
+    at: Moment,
+) -> Option<Finding> {
     // A read is refused below the compaction revision; a compaction at it, too.
     let lowest = match &about.request {
         Request::Range(range) => range.revision,
@@ -107,7 +112,7 @@ fn explain_refusal(history: &History, compactions: &Compactions, about: &Operati
     }
     let summary =
         format!("`{}` was refused as compacted, but nobody had compacted that", words::request(&about.request));
-    let others = history.operations.iter().filter(|other| {
+    let others = operations.iter().copied().filter(|other| {
         matches!(other.request, Request::Compact(_)) && matches!(other.outcome, Outcome::Ok { .. }) && other.call < at
     });
     Some(violation(about, summary, others.take(4)))
@@ -115,7 +120,7 @@ fn explain_refusal(history: &History, compactions: &Compactions, about: &Operati
 
 /// An answer must not need what surely was compacted before.
 fn explain_answer(
-    history: &History,
+    operations: &[&Operation],
     compactions: &Compactions,
     about: &Operation,
     needed: Revision,
@@ -130,7 +135,7 @@ fn explain_answer(
         _ => compactions.certain_below(header),
     };
     let (compacted, by) = by_time.into_iter().chain(by_revision).find(|(compacted, _)| needed < *compacted)?;
-    let compaction = &history.operations[by as usize];
+    let compaction = operations[by as usize];
     let summary = format!(
         "`{}` was answered, but `{}` had compacted revision {compacted} before",
         words::request(&about.request),
@@ -179,9 +184,9 @@ fn lowest(txn: &TxnRequest) -> Option<Revision> {
 }
 
 /// One revision is compacted once; and a compaction cannot be of a revision above the store's.
-fn twice(history: &History) -> Option<Finding> {
+fn twice(operations: &[&Operation]) -> Option<Finding> {
     let mut done: Vec<(Revision, u32)> = Vec::new();
-    for (number, operation) in (0u32..).zip(&history.operations) {
+    for (number, operation) in (0u32..).zip(operations) {
         let (Request::Compact(compact), Outcome::Ok { response, .. }) = (&operation.request, &operation.outcome) else {
             continue;
         };
@@ -196,16 +201,16 @@ fn twice(history: &History) -> Option<Finding> {
     }
     done.sort_unstable();
     done.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| {
-        let (first, second) = (&history.operations[pair[0].1 as usize], &history.operations[pair[1].1 as usize]);
+        let (first, second) = (operations[pair[0].1 as usize], operations[pair[1].1 as usize]);
         violation(second, format!("revision {} was compacted twice", pair[0].0), [first].into_iter())
     })
 }
 
 /// "Future revision" must not be said of a revision that someone had already been shown.
-fn newest_shown(history: &History) -> Option<Finding> {
-    let refused: Vec<(&Operation, Revision)> = history
-        .operations
+fn newest_shown(operations: &[&Operation]) -> Option<Finding> {
+    let refused: Vec<(&Operation, Revision)> = operations
         .iter()
+        .copied()
         .filter(|operation| matches!(operation.outcome, Outcome::Failed { error: Error::FutureRevision, .. }))
         .filter_map(|operation| match &operation.request {
             Request::Range(range) if !range.serializable => Some((operation, range.revision)),
@@ -217,7 +222,7 @@ fn newest_shown(history: &History) -> Option<Finding> {
         return None;
     }
     let mut answers: Vec<(Moment, Revision, u32)> = (0u32..)
-        .zip(&history.operations)
+        .zip(operations)
         .filter_map(|(number, operation)| match role(operation) {
             Role::Write(revision) | Role::Read(revision) | Role::Compaction(revision) | Role::Revoke(revision) => {
                 Some((end(operation), revision, number))
@@ -234,7 +239,7 @@ fn newest_shown(history: &History) -> Option<Finding> {
                 "`{}` was refused as of a future revision, but revision {shown} had been shown before",
                 words::request(&about.request)
             );
-            violation(about, summary, [&history.operations[by as usize]].into_iter())
+            violation(about, summary, [operations[by as usize]].into_iter())
         })
     })
 }

@@ -28,7 +28,7 @@ impl Doubts {
     pub(super) fn of<'c>(
         choices: impl Iterator<Item = (Revision, &'c [KeyRange], bool)>,
         lost: Option<Revision>,
-        operations: &[Operation],
+        operations: &[&Operation],
         claims: &Claims,
     ) -> Self {
         let mut doubts = Self { lost, ..Self::default() };
@@ -78,7 +78,7 @@ impl Doubts {
 
 impl Claims {
     /// The reads that show all there is in their range, by the revision they show.
-    fn shown<'o>(&self, operations: &'o [Operation]) -> Vec<(Revision, &'o KeyRange)> {
+    fn shown<'o>(&self, operations: &[&'o Operation]) -> Vec<(Revision, &'o KeyRange)> {
         let mut shown = Vec::new();
         for revision in 0..self.read_starts.len().saturating_sub(1) {
             let revision = revision as Revision;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use detcd_replica::api::{
     Key, KeyValue, PutRequest, Request, RequestOp, ResponseBody, Revision, Value, WatchBody, WatchEvent, WatchEventKind,
 };
-use detcd_replica::history::{Finding, History, Operation, Outcome};
+use detcd_replica::history::{Finding, Operation, Outcome, Watch};
 
 use super::claims::Claims;
 use super::{role, violation, words, Role, NOBODY};
@@ -38,7 +38,12 @@ pub(super) struct Evidence {
 
 /// Reads everything that anyone saw. What nobody can have written is a finding when an operation saw it; what only a
 /// watch saw is left to the checks of watches.
-pub(super) fn gather(history: &History, claims: &Claims, findings: &mut Vec<Finding>) -> Evidence {
+pub(super) fn gather(
+    operations: &[&Operation],
+    watches: &[Watch],
+    claims: &Claims,
+    findings: &mut Vec<Finding>,
+) -> Evidence {
     let mut evidence = Evidence { horizon: claims.last, ..Evidence::default() };
     if claims.unknown.is_empty() {
         // Nobody could have made a revision that is not claimed: the order will say so.
@@ -48,13 +53,13 @@ pub(super) fn gather(history: &History, claims: &Claims, findings: &mut Vec<Find
     let limit = claims.last + room;
     let mut puts = Puts::default();
     for place in &claims.unknown {
-        each_put(&history.operations[*place as usize].request, &mut |put| puts.add(put, *place));
+        each_put(&operations[*place as usize].request, &mut |put| puts.add(put, *place));
     }
     let open = |revision: Revision| {
         let index = usize::try_from(revision).unwrap_or(0);
         revision > 1 && revision <= limit && claims.writers.get(index).is_none_or(|writer| *writer == NOBODY)
     };
-    for operation in &history.operations {
+    for operation in operations {
         let Outcome::Ok { response, .. } = &operation.outcome else { continue };
         if let Role::Serializable(header) = role(operation) {
             evidence.hint(header.min(limit), &response.body, &puts, &open);
@@ -71,18 +76,18 @@ pub(super) fn gather(history: &History, claims: &Claims, findings: &mut Vec<Find
             let writers = puts.of(kv);
             if writers.is_empty() {
                 if !kv.value.is_empty() {
-                    findings.extend(nobody_wrote(history, operation, kv));
+                    findings.extend(nobody_wrote(operations, operation, kv));
                 }
                 return;
             }
             if !evidence.settle(kv.mod_revision, &writers) {
-                let writer = &history.operations[writers[0] as usize];
+                let writer = operations[writers[0] as usize];
                 let summary = format!("{} is of a write that was seen at another revision", words::key_value(kv));
                 findings.push(violation(operation, summary, [writer].into_iter()));
             }
         });
     }
-    for watch in &history.watches {
+    for watch in watches {
         for (_, response) in &watch.responses {
             let WatchBody::Events(events) = &response.body else { continue };
             for WatchEvent { kind, kv, prev_kv } in events {
@@ -179,8 +184,8 @@ fn put_mark(kv: &KeyValue) -> Mark {
     Mark::Put { key: kv.key.clone(), value: (!kv.value.is_empty()).then(|| kv.value.clone()) }
 }
 
-fn nobody_wrote(history: &History, about: &Operation, kv: &KeyValue) -> Option<Finding> {
-    let writer = history.operations.iter().find(|operation| {
+fn nobody_wrote(operations: &[&Operation], about: &Operation, kv: &KeyValue) -> Option<Finding> {
+    let writer = operations.iter().copied().find(|operation| {
         let mut wrote = false;
         each_put(&operation.request, &mut |put| wrote |= put.key == kv.key && put.value == kv.value);
         wrote

@@ -25,7 +25,7 @@ mod mutations;
 mod tests;
 
 use detcd_replica::api::Revision;
-use detcd_replica::history::{Finding, History, Moment, Operation, Outcome, Side};
+use detcd_replica::history::{Finding, History, Moment, Operation, Outcome, Side, Watch};
 
 use crate::leases;
 use crate::spec::{State, Store};
@@ -84,21 +84,18 @@ pub fn linearizability(history: &History, steps: u64) -> LinearizabilityVerdict 
 
 /// The verdict, and what was learnt on the way.
 pub(crate) fn examine(history: &History, steps: u64) -> (LinearizabilityVerdict, Truth) {
-    let expiries = leases::expiries(history);
-    if expiries.is_empty() {
-        return examine_whole(history, steps);
-    }
     // A lease that ends by itself is revoked by nobody among the clients.
-    let operations = history.operations.iter().cloned().chain(expiries).collect();
-    examine_whole(&History { operations, watches: history.watches.clone() }, steps)
+    let expiries = leases::expiries(history);
+    let operations: Vec<&Operation> = history.operations.iter().chain(&expiries).collect();
+    settle(&operations, &history.watches, steps)
 }
 
-fn examine_whole(history: &History, steps: u64) -> (LinearizabilityVerdict, Truth) {
-    let (claims, mut findings) = claims::gather(history);
-    let evidence = evidence::gather(history, &claims, &mut findings);
-    let ordered = order::settle(history, &claims, &evidence, steps);
-    findings.extend(real_time::check(history, &ordered.truth.writers));
-    findings.extend(compaction::check(history));
+fn settle(operations: &[&Operation], watches: &[Watch], steps: u64) -> (LinearizabilityVerdict, Truth) {
+    let (claims, mut findings) = claims::gather(operations);
+    let evidence = evidence::gather(operations, watches, &claims, &mut findings);
+    let ordered = order::settle(operations, &claims, &evidence, steps);
+    findings.extend(real_time::check(operations, &ordered.truth.writers));
+    findings.extend(compaction::check(operations));
     let verdict = match (findings.into_iter().next(), ordered.result) {
         (Some(finding), _) => LinearizabilityVerdict::Violation(finding),
         (None, Ok(())) => LinearizabilityVerdict::Linearizable,

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use detcd_replica::api::{Key, KeyRange, RangeEnd, Request, RequestOp, ResponseBody, Revision};
-use detcd_replica::history::{Finding, History, Operation, Outcome};
+use detcd_replica::history::{Finding, Operation, Outcome};
 
 use super::candidates::{Candidates, Kind};
 use super::claims::Claims;
@@ -34,7 +34,7 @@ pub(super) struct Ordered {
 }
 
 /// Builds the order and compares every answer.
-pub(super) fn settle(history: &History, claims: &Claims, evidence: &Evidence, steps: u64) -> Ordered {
+pub(super) fn settle(operations: &[&Operation], claims: &Claims, evidence: &Evidence, steps: u64) -> Ordered {
     let mut writers = claims.writers.clone();
     let size = usize::try_from(evidence.horizon).expect("revisions are positive") + 1;
     writers.resize(size.max(writers.len()), NOBODY);
@@ -45,18 +45,18 @@ pub(super) fn settle(history: &History, claims: &Claims, evidence: &Evidence, st
     }
     let begun = |tells, whole| Pass {
         whole,
-        operations: &history.operations,
+        operations,
         claims,
         evidence,
         writers: writers.clone(),
         store: Store::new(),
         choices: Vec::new(),
-        candidates: Candidates::of(&history.operations, claims, evidence),
+        candidates: Candidates::of(operations, claims, evidence),
         tells,
         lost: None,
         patience: steps,
         steps,
-        allowance: steps.saturating_add(64 * history.operations.len() as u64),
+        allowance: steps.saturating_add(64 * operations.len() as u64),
         reached: 0,
     };
     let mut pass = begun(false, true);
@@ -93,7 +93,7 @@ fn place(revision: Revision) -> usize {
 struct Pass<'h> {
     /// Whether choices must also fit what only watches saw, beyond the last answer.
     whole: bool,
-    operations: &'h [Operation],
+    operations: &'h [&'h Operation],
     claims: &'h Claims,
     evidence: &'h Evidence,
     writers: Vec<u32>,
@@ -249,7 +249,7 @@ impl Pass<'_> {
             self.spend(1 + claims.reads_at(revision).len() as u64);
         }
         for number in claims.reads_at(revision) {
-            let operation = &self.operations[*number as usize];
+            let operation = self.operations[*number as usize];
             let Outcome::Ok { response, .. } = &operation.outcome else { continue };
             if let Request::LeaseRevoke { id } = &operation.request {
                 // It has its revision, or needed none; either way nothing is attached any more.
@@ -272,7 +272,7 @@ impl Pass<'_> {
     }
 
     fn write(&mut self, revision: Revision) -> Result<(), Conflict> {
-        let operation = &self.operations[self.writers[place(revision)] as usize];
+        let operation = self.operations[self.writers[place(revision)] as usize];
         let applied = self.store.apply(&operation.request);
         let fits = match (&operation.outcome, &applied) {
             (Outcome::Ok { response, .. }, Ok(applied)) => applied.changed && applied.body == response.body,
@@ -334,13 +334,13 @@ impl Pass<'_> {
         if !self.tells {
             return Err(Conflict { revision, keys, certain: false, finding: None });
         }
-        let seen_by = self.operations.iter().find(|operation| match role(operation) {
+        let seen_by = self.operations.iter().copied().find(|operation| match role(operation) {
             Role::Write(header) | Role::Read(header) | Role::Compaction(header) | Role::Revoke(header) => {
                 header >= revision
             }
             Role::Serializable(_) | Role::Unknown | Role::Nothing => false,
         });
-        let about = seen_by.unwrap_or(&self.operations[0]);
+        let about = seen_by.unwrap_or(self.operations[0]);
         let summary = format!("revision {revision} was passed, but no write can have made it");
         Err(Conflict {
             revision,
@@ -357,7 +357,7 @@ impl Pass<'_> {
             words::text(key),
         );
         let writer = self.store.last_change(key, revision).and_then(|at| self.writers.get(place(at)));
-        let others = writer.and_then(|writer| self.operations.get(*writer as usize));
+        let others = writer.and_then(|writer| self.operations.get(*writer as usize)).copied();
         let finding = Some(violation(about, summary, others.into_iter()));
         Conflict { revision, keys: self.claims.footprint(&about.request), certain: false, finding }
     }
@@ -396,7 +396,7 @@ impl Pass<'_> {
         let mut others: Vec<&Operation> = Vec::new();
         for at in (first.max(2)..=revision).rev() {
             let writer = self.writers.get(place(at)).copied().unwrap_or(NOBODY);
-            let Some(writer) = self.operations.get(writer as usize) else { continue };
+            let Some(writer) = self.operations.get(writer as usize).copied() else { continue };
             let between = overlap_any(&self.claims.footprint(&writer.request), &keys);
             if others.len() < 8 && (between || concerned.contains(&at)) && !std::ptr::eq(writer, about) {
                 others.push(writer);
@@ -469,7 +469,7 @@ impl Pass<'_> {
     fn near(&self, revision: Revision) -> Vec<&Operation> {
         (revision - 2..=revision + 2)
             .filter_map(|at| self.writers.get(usize::try_from(at).ok()?))
-            .filter_map(|writer| self.operations.get(*writer as usize))
+            .filter_map(|writer| self.operations.get(*writer as usize).copied())
             .collect()
     }
 
@@ -478,7 +478,7 @@ impl Pass<'_> {
         let inside = |revision: Revision| revision >= first && revision <= last;
         let calls_end = self.claims.known_at.get(place(last)).copied().unwrap_or(u64::MAX);
         let operations = (0..self.operations.len())
-            .filter(|number| match role(&self.operations[*number]) {
+            .filter(|number| match role(self.operations[*number]) {
                 Role::Write(revision) | Role::Read(revision) | Role::Revoke(revision) => inside(revision),
                 Role::Unknown => self.operations[*number].call < calls_end,
                 Role::Serializable(_) | Role::Compaction(_) | Role::Nothing => false,

@@ -1,13 +1,12 @@
 //! Real time: what was asked after an answer arrived must come after it in the order of revisions.
 
 use detcd_replica::api::Revision;
-use detcd_replica::history::{Finding, History, Moment};
+use detcd_replica::history::{Finding, Moment, Operation};
 
 use super::{end, role, violation, words, Role, NOBODY};
 
 /// Sweeps calls and answers in the order of moments. `writers` has the places of writes without an answer, too.
-pub(super) fn check(history: &History, writers: &[u32]) -> Option<Finding> {
-    let operations = &history.operations;
+pub(super) fn check(operations: &[&Operation], writers: &[u32]) -> Option<Finding> {
     // (call, revision, whether the revision is its own, operation)
     let mut calls: Vec<(Moment, Revision, bool, u32)> = Vec::with_capacity(operations.len());
     let mut answers: Vec<(Moment, Revision, u32)> = Vec::with_capacity(operations.len());
@@ -22,7 +21,7 @@ pub(super) fn check(history: &History, writers: &[u32]) -> Option<Finding> {
         answers.push((end(operation), revision, number));
     }
     for (revision, writer) in (0..).zip(writers) {
-        let found = *writer != NOBODY && matches!(role(&operations[*writer as usize]), Role::Unknown | Role::Revoke(_));
+        let found = *writer != NOBODY && matches!(role(operations[*writer as usize]), Role::Unknown | Role::Revoke(_));
         if found {
             calls.push((operations[*writer as usize].call, revision, true, *writer));
         }
@@ -41,7 +40,7 @@ pub(super) fn check(history: &History, writers: &[u32]) -> Option<Finding> {
         if known < revision || (known == revision && !own) {
             continue;
         }
-        let (operation, earlier) = (&operations[number as usize], &operations[by as usize]);
+        let (operation, earlier) = (operations[number as usize], operations[by as usize]);
         let what = if own { "took effect at" } else { "shows" };
         let summary = format!(
             "`{}`, called at {call}, {what} revision {revision}, but `{}` had shown revision {known} by {}",

@@ -19,8 +19,18 @@ impl Hasher for KeyHasher {
         self.0
     }
 
+    /// Of what is long, the ends: values that differ do so there, and to read them whole would take longer than all
+    /// else that is done with them.
     fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
+        const END: usize = 64;
+        match bytes.len() {
+            ..=128 => self.0 = xxh3_64_with_seed(bytes, self.0),
+            length => {
+                self.write_usize(length);
+                self.0 = xxh3_64_with_seed(&bytes[..END], self.0);
+                self.0 = xxh3_64_with_seed(&bytes[length - END..], self.0);
+            }
+        }
     }
 
     fn write_usize(&mut self, n: usize) {

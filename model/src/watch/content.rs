@@ -1,6 +1,6 @@
 //! What needs the log: whether the events are all that were written and what they say of it.
 
-use detcd_replica::api::{WatchBody, WatchEventKind};
+use detcd_replica::api::{Key, Revision, WatchBody, WatchEventKind};
 use detcd_replica::history::Finding;
 
 use super::{event_words, Seen};
@@ -39,31 +39,29 @@ pub(super) fn reliable(seen: &Seen<'_>) -> Option<Finding> {
     let (first, last) = (seen.events.first()?, seen.events.last()?);
     let begins = seen.start.unwrap_or(first.2.kv.mod_revision);
     let newest = seen.truth.store.revision();
-    for (at, _, event) in seen.events.iter().filter(|(_, _, event)| !seen.doubtful(event)) {
+    for (at, event, change) in seen.certain() {
         let told = event.kv.mod_revision;
         if told < begins {
             let summary = format!("the event of revision {told} was sent to a watch from revision {begins}");
-            return seen.finding(check, *at, summary, vec![event_words(event)]);
+            return seen.finding(check, at, summary, vec![event_words(event)]);
         }
-        let Some(change) = seen.change_of(event) else {
+        let Some(change) = change else {
             let summary = if told > newest {
                 format!("an event of revision {told} was sent, but no write is known that could have made it")
             } else {
                 format!("an event of revision {told} was sent that is not what was written there")
             };
             let wrote = seen.expected(told, told).map(|expected| expected.words());
-            return seen.finding(check, *at, summary, std::iter::once(event_words(event)).chain(wrote).collect());
+            return seen.finding(check, at, summary, std::iter::once(event_words(event)).chain(wrote).collect());
         };
         if !change.is_told_by(event) {
             let summary = format!("the event of revision {told} is not what was written");
-            return seen.finding(check, *at, summary, vec![event_words(event), change.words()]);
+            return seen.finding(check, at, summary, vec![event_words(event), change.words()]);
         }
     }
-    let mut told: Vec<_> = seen.events.iter().map(|(_, _, event)| (event.kv.mod_revision, &event.kv.key)).collect();
-    told.sort_unstable();
-    let missing = seen
-        .expected(begins, last.2.kv.mod_revision)
-        .find(|expected| told.binary_search(&(expected.revision(), expected.key)).is_err())?;
+    let is_told = |of: (Revision, &Key)| seen.told.binary_search_by(|(r, k, _)| (*r, *k).cmp(&of)).is_ok();
+    let missing =
+        seen.expected(begins, last.2.kv.mod_revision).find(|expected| !is_told((expected.revision(), expected.key)))?;
     let place = if missing.revision() < first.2.kv.mod_revision { "before" } else { "between" };
     let summary = format!("the event of revision {} is missing {place} others", missing.revision());
     let after = seen.events.iter().find(|(_, _, event)| event.kv.mod_revision >= missing.revision());
@@ -73,17 +71,17 @@ pub(super) fn reliable(seen: &Seen<'_>) -> Option<Finding> {
 
 /// `create_revision` equals `mod_revision` exactly when the key was not there before.
 pub(super) fn is_create(seen: &Seen<'_>) -> Option<Finding> {
-    for (at, _, event) in seen.events.iter().filter(|(_, _, event)| !seen.doubtful(event)) {
+    for (at, event, change) in seen.certain() {
         if event.kind != WatchEventKind::Put {
             continue;
         }
-        let Some(change) = seen.change_of(event).filter(|change| !change.record.is_tombstone()) else { continue };
+        let Some(change) = change.filter(|change| !change.record.is_tombstone()) else { continue };
         if event.kv.create_revision != change.record.create_revision {
             let summary = format!(
                 "the event of revision {} says that the key was created at {}, but that was at {}",
                 event.kv.mod_revision, event.kv.create_revision, change.record.create_revision
             );
-            return seen.finding("watch-is-create", *at, summary, vec![event_words(event), change.words()]);
+            return seen.finding("watch-is-create", at, summary, vec![event_words(event), change.words()]);
         }
     }
     None
@@ -91,19 +89,19 @@ pub(super) fn is_create(seen: &Seen<'_>) -> Option<Finding> {
 
 /// The previous value is the one at the revision before; absent only when not asked for, not there, or compacted.
 pub(super) fn prev_kv(seen: &Seen<'_>) -> Option<Finding> {
-    for (at, _, event) in seen.events.iter().filter(|(_, _, event)| !seen.doubtful(event)) {
-        let Some(change) = seen.change_of(event) else { continue };
-        let before = change.before.map(|record| record.key_value(change.key));
+    for (at, event, change) in seen.certain() {
+        let Some(change) = change else { continue };
         let right = match &event.prev_kv {
-            Some(prev) => seen.watch.request.prev_kv && Some(prev) == before.as_ref(),
+            Some(prev) => seen.watch.request.prev_kv && change.was(prev),
             None => {
-                let asked = seen.watch.request.prev_kv && before.is_some();
-                !asked || event.kv.mod_revision - 1 < seen.compactions.possible(*at)
+                let asked = seen.watch.request.prev_kv && change.before.is_some();
+                !asked || event.kv.mod_revision - 1 < seen.compactions.possible(at)
             }
         };
         if right {
             continue;
         }
+        let before = change.before.map(|record| record.key_value(change.key));
         let told =
             event.prev_kv.as_ref().map_or_else(|| "nothing".to_owned(), crate::linearizability::words::key_value);
         let was = before.as_ref().map_or_else(|| "nothing".to_owned(), crate::linearizability::words::key_value);
@@ -112,7 +110,7 @@ pub(super) fn prev_kv(seen: &Seen<'_>) -> Option<Finding> {
         } else {
             format!("the event of revision {} has a previous value that was not asked for", event.kv.mod_revision)
         };
-        return seen.finding("watch-prev-kv", *at, summary, vec![event_words(event)]);
+        return seen.finding("watch-prev-kv", at, summary, vec![event_words(event)]);
     }
     None
 }

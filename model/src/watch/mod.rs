@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use detcd_replica::api::{KeyRange, Revision, WatchBody, WatchEvent, WatchEventKind};
+use detcd_replica::api::{Key, KeyRange, KeyValue, Revision, WatchBody, WatchEvent, WatchEventKind};
 use detcd_replica::history::{Finding, History, Moment, Side, Watch};
 
 use crate::linearizability::{words, Compactions, Truth};
@@ -37,7 +37,7 @@ pub(crate) const CHECKS: [&str; 10] = [
 
 /// Every guarantee that was broken, at most one finding a check and watch.
 pub(crate) fn check(history: &History, truth: &Truth) -> Vec<Finding> {
-    let compactions = Compactions::of(history);
+    let compactions = Compactions::of(&history.operations.iter().collect::<Vec<_>>());
     let mut findings = Vec::new();
     let mut positions: Vec<Position> = Vec::with_capacity(history.watches.len());
     let mut changes = BTreeMap::<&KeyRange, Vec<Change>>::new();
@@ -80,6 +80,10 @@ struct Seen<'h> {
     start: Option<Revision>,
     /// Every event: when it came, in which response, and itself.
     events: Vec<(Moment, usize, &'h WatchEvent)>,
+    /// Of each event, in order, the change of the log that it tells of.
+    told_of: Vec<Option<Expected<'h>>>,
+    /// The events by what they tell of: revision, key, and in which response. In this order.
+    told: Vec<(Revision, &'h Key, usize)>,
     /// Every progress notification: when, in which response, up to which revision.
     progress: Vec<(Moment, usize, Revision)>,
     /// The moment of the cancellation, when there was one.
@@ -103,6 +107,8 @@ impl<'h> Seen<'h> {
             compactions,
             start: (asked > 0).then_some(asked),
             events: Vec::new(),
+            told_of: Vec::new(),
+            told: Vec::new(),
             progress: Vec::new(),
             cancelled: None,
         };
@@ -115,7 +121,16 @@ impl<'h> Seen<'h> {
                 WatchBody::Cancelled { .. } => seen.cancelled = seen.cancelled.or(Some(*at)),
             }
         }
+        seen.told_of = seen.events.iter().map(|(_, _, event)| seen.change_of(event)).collect();
+        seen.told = seen.events.iter().map(|(_, place, e)| (e.kv.mod_revision, &e.kv.key, *place)).collect();
+        seen.told.sort_unstable();
         seen
+    }
+
+    /// The events, but those that the log may be wrong about: when they came, themselves, what they tell of.
+    fn certain(&self) -> impl Iterator<Item = (Moment, &'h WatchEvent, Option<Expected<'h>>)> + '_ {
+        let all = self.events.iter().zip(&self.told_of).map(|((at, _, event), change)| (*at, *event, *change));
+        all.filter(|(_, event, _)| !self.truth.doubts.about(&event.kv.key, event.kv.mod_revision))
     }
 
     fn finding(&self, check: &'static str, at: Moment, summary: String, details: Vec<String>) -> Option<Finding> {
@@ -156,21 +171,29 @@ impl<'h> Seen<'h> {
         let record = if is_told(record) { record } else { changes.map(|change| change.1).find(|it| is_told(it))? };
         Some(Expected { key, record, before })
     }
-
-    fn doubtful(&self, event: &WatchEvent) -> bool {
-        self.truth.doubts.about(&event.kv.key, event.kv.mod_revision)
-    }
 }
 
 /// A change that a watch should tell of.
 #[derive(Clone, Copy)]
 struct Expected<'h> {
-    key: &'h detcd_replica::api::Key,
+    key: &'h Key,
     record: &'h Record,
     before: Option<&'h Record>,
 }
 
 impl Expected<'_> {
+    /// Whether this is what was there before.
+    fn was(&self, told: &KeyValue) -> bool {
+        self.before.is_some_and(|before| {
+            told.key == *self.key
+                && told.create_revision == before.create_revision
+                && told.mod_revision == before.mod_revision
+                && told.version == before.version
+                && told.lease == before.lease
+                && told.value == before.value
+        })
+    }
+
     fn revision(&self) -> Revision {
         self.record.mod_revision
     }

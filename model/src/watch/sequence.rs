@@ -38,6 +38,9 @@ pub(super) fn ordered(seen: &Seen<'_>) -> Option<Finding> {
 /// No change is told twice. One revision changes a key once, but for transactions inside of one: of those etcd lets one
 /// put what a later one deletes.
 pub(super) fn unique(seen: &Seen<'_>) -> Option<Finding> {
+    if seen.told.windows(2).all(|pair| (pair[0].0, pair[0].1) != (pair[1].0, pair[1].1)) {
+        return None;
+    }
     let mut told = BTreeSet::new();
     let change =
         |event: &'_ WatchEvent| (event.kv.mod_revision, event.kv.key.clone(), event.kind == WatchEventKind::Put);
@@ -60,8 +63,6 @@ pub(super) fn atomic(seen: &Seen<'_>) -> Option<Finding> {
 /// A progress notification says that everything up to its revision has been sent.
 pub(super) fn bookmarkable(seen: &Seen<'_>) -> Option<Finding> {
     let check = "watch-bookmarkable";
-    let mut told: Vec<_> = seen.events.iter().map(|(_, place, e)| (e.kv.mod_revision, &e.kv.key, *place)).collect();
-    told.sort_unstable();
     let mut bookmark = 0;
     let mut next = 0;
     let mut newest = None;
@@ -93,8 +94,8 @@ pub(super) fn bookmarkable(seen: &Seen<'_>) -> Option<Finding> {
             // What lies below the last bookmark was looked at with it.
             let missing = seen.expected(start.max(bookmark.saturating_add(1)), *revision).find(|expected| {
                 let (revision, key) = (expected.revision(), expected.key);
-                let from = told.partition_point(|(r, k, _)| (*r, *k) < (revision, key));
-                !told.get(from).is_some_and(|(r, k, of)| *r == revision && *k == key && of < place)
+                let from = seen.told.partition_point(|(r, k, _)| (*r, *k) < (revision, key));
+                !seen.told.get(from).is_some_and(|(r, k, of)| *r == revision && *k == key && of < place)
             });
             if let Some(missing) = missing {
                 let due = missing.revision();

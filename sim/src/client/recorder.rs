@@ -28,6 +28,13 @@ impl Recorder {
         Self::default()
     }
 
+    /// Nothing yet, and room for so many operations, within reason.
+    pub fn with_room(operations: u64) -> Self {
+        let mut recorder = Self::default();
+        recorder.history.operations.reserve(operations.min(1 << 20) as usize);
+        recorder
+    }
+
     /// What was seen so far.
     pub fn history(&self) -> &History {
         &self.history

@@ -6,48 +6,24 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// What a page cache writes back as a whole.
 pub(super) const PAGE: u64 = 4096;
 
-const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
-
-/// A page that holds something.
-#[derive(Clone, Debug)]
-enum Page {
-    /// As it was written, whole.
-    Written(Bytes),
-    /// Put together from writes of parts.
-    Patched(Arc<[u8; PAGE as usize]>),
-}
-
-impl Page {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Written(bytes) => bytes,
-            Self::Patched(bytes) => &bytes[..],
-        }
-    }
-
-    fn patch(&mut self) -> &mut [u8; PAGE as usize] {
-        if let Self::Written(bytes) = self {
-            let copy = <[u8; PAGE as usize]>::try_from(&bytes[..]).expect("it was written whole");
-            *self = Self::Patched(Arc::new(copy));
-        }
-        match self {
-            Self::Patched(bytes) => Arc::make_mut(bytes),
-            Self::Written(_) => unreachable!("it was copied just now"),
-        }
-    }
+/// Changes a page where it lies, when nobody else holds it, and otherwise a copy.
+fn patch(page: &mut Bytes, change: impl FnOnce(&mut [u8])) {
+    let mut own = std::mem::take(page).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    change(&mut own);
+    *page = own.freeze();
 }
 
 /// Bytes, and zeros wherever nothing was written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
-    pages: BTreeMap<u64, Page>,
+    /// Those that hold something, each whole.
+    pages: BTreeMap<u64, Bytes>,
     length: u64,
 }
 
@@ -64,12 +40,12 @@ impl Content {
                 continue;
             }
             if bytes.len() as u64 == PAGE {
-                self.pages.insert(page, Page::Written(data.slice(part)));
+                self.pages.insert(page, data.slice(part));
                 continue;
             }
-            let held = self.pages.entry(page).or_insert_with(|| Page::Patched(Arc::new(ZEROS))).patch();
+            let held = self.pages.entry(page).or_insert_with(|| Bytes::from(vec![0; PAGE as usize]));
             let at = ((offset + part.start as u64) % PAGE) as usize;
-            held[at..at + bytes.len()].copy_from_slice(bytes);
+            patch(held, |held| held[at..at + bytes.len()].copy_from_slice(bytes));
         }
         if !data.is_empty() {
             self.extend_to(offset + data.len() as u64);
@@ -86,7 +62,7 @@ impl Content {
         if length < self.length {
             self.pages.split_off(&length.div_ceil(PAGE));
             if let Some(last) = self.pages.get_mut(&(length / PAGE)) {
-                last.patch()[(length % PAGE) as usize..].fill(0);
+                patch(last, |last| last[(length % PAGE) as usize..].fill(0));
             }
         }
         self.length = length;
@@ -94,8 +70,8 @@ impl Content {
 
     /// Where the zeros at the end begin.
     pub(super) fn used(&self) -> u64 {
-        let last = |(page, held): (&u64, &Page)| {
-            held.bytes().iter().rposition(|&byte| byte != 0).map(|at| page * PAGE + at as u64 + 1)
+        let last = |(page, held): (&u64, &Bytes)| {
+            held.iter().rposition(|&byte| byte != 0).map(|at| page * PAGE + at as u64 + 1)
         };
         self.pages.iter().rev().find_map(last).unwrap_or(0)
     }
@@ -106,7 +82,7 @@ impl Content {
         for (page, held) in self.pages.range(..length.div_ceil(PAGE)) {
             let rest = &mut all[(page * PAGE) as usize..];
             let fits = rest.len().min(PAGE as usize);
-            rest[..fits].copy_from_slice(&held.bytes()[..fits]);
+            rest[..fits].copy_from_slice(&held[..fits]);
         }
         Bytes::from(all)
     }
@@ -179,7 +155,7 @@ mod tests {
         let written = Bytes::from(vec![7; 2 * PAGE as usize]);
         let mut content = Content::default();
         content.write(PAGE, &written);
-        let shares = |content: &Content| content.pages[&2].bytes().as_ptr() == written[PAGE as usize..].as_ptr();
+        let shares = |content: &Content| content.pages[&2].as_ptr() == written[PAGE as usize..].as_ptr();
         assert!(shares(&content));
         let copy = content.clone();
         content.write(2 * PAGE + 9, &Bytes::from_static(b"x"));

@@ -365,7 +365,7 @@ impl<'a> World<'a> {
             if disk.take_harm() {
                 self.observer.damaged(self.moment, member);
             }
-            let finding = self.observer.disk(self.moment, member, &disk.image());
+            let finding = self.observer.left(self.moment, member, &disk.image());
             self.stop_on(finding);
         }
     }

@@ -126,7 +126,7 @@ impl Traffic {
         Self {
             actors,
             workload,
-            recorder: Recorder::new(),
+            recorder: Recorder::with_room(scenario.clients.operations),
             arrivals: vec![(0, 0); count],
             streams: vec![None; count],
             workers,

@@ -1,5 +1,7 @@
 //! Raft's log in memory: what raft-rs reads through its `Storage` trait. Owned by one node, so no lock.
 
+use std::collections::VecDeque;
+
 use raft::{GetEntriesContext, RaftState, StorageError};
 
 use crate::raftpb::{ConfState, Entry, HardState, Snapshot};
@@ -12,7 +14,7 @@ pub(crate) struct LogStorage {
     pub(crate) conf_state: ConfState,
     /// Index and term before the first entry kept.
     pub(crate) start: (u64, u64),
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: VecDeque<Entry>,
     /// The newest snapshot made: index, term, and the configuration at it. Its index is at least `start.0`.
     pub(crate) snapshot: (u64, u64, ConfState),
 }
@@ -37,7 +39,7 @@ impl LogStorage {
         assert!(first.index > self.start.0, "append at {} into a log that starts after {}", first.index, self.start.0);
         assert!(first.index <= self.last_index() + 1, "append at {} after {}", first.index, self.last_index());
         self.entries.truncate((first.index - self.start.0 - 1) as usize);
-        self.entries.extend_from_slice(entries);
+        self.entries.extend(entries.iter().cloned());
     }
 
     /// Replace everything by a snapshot from the leader.
@@ -81,14 +83,14 @@ impl raft::Storage for LogStorage {
         let to = (high - self.start.0 - 1) as usize;
         let mut size = 0u64;
         let mut taken = from;
-        for entry in &self.entries[from..to] {
+        for entry in self.entries.range(from..to) {
             size = size.saturating_add(entry.data.len() as u64 + 24);
             if size > limit && taken > from {
                 break;
             }
             taken += 1;
         }
-        Ok(self.entries[from..taken].to_vec())
+        Ok(self.entries.range(from..taken).cloned().collect())
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {

@@ -1,6 +1,6 @@
 //! What a replica shows of itself: plain, read-only, cheap enough to take after every step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::api::{AlarmMember, Error, KeyValue, LeaseId, Revision, WatchEvent};
 use crate::lease::Lease;
@@ -92,7 +92,7 @@ pub struct LogView<'a> {
     /// Index and term of the entry before the first one kept.
     pub start: (u64, u64),
     /// Entries in storage, from `start.0 + 1`.
-    pub stable: &'a [raftpb::Entry],
+    pub stable: &'a VecDeque<raftpb::Entry>,
     /// Entries appended but not handed to storage yet. The first may overlap, and then replaces, the end of `stable`.
     pub unstable: &'a [raftpb::Entry],
     /// The lowest index whose entry may have changed in the last step; above the last index when none did.
@@ -102,7 +102,7 @@ pub struct LogView<'a> {
 impl<'a> LogView<'a> {
     /// Index of the last entry.
     pub fn last_index(&self) -> u64 {
-        let last = self.unstable.last().or(self.stable.last());
+        let last = self.unstable.last().or(self.stable.back());
         last.map_or(self.start.0, |entry| entry.index)
     }
 

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use detcd_replica::api::{
-    Alarm, AlarmAction, AlarmMember, AlarmRequest, Key, KeyRange, LeaseId, Request, RequestOp, Revision, TxnRequest,
+    Alarm, AlarmAction, AlarmMember, AlarmRequest, Key, KeyRange, LeaseId, RangeEnd, Request, RequestOp, Revision,
+    TxnRequest,
 };
 use detcd_replica::raftpb;
 
@@ -34,8 +35,8 @@ pub(super) struct Reference {
     entries: Vec<Recorded>,
     /// By index, lowest first.
     states: Vec<Fold>,
-    /// Of each entry that was folded once: whether it gave a request to the key space, and that was not refused.
-    effective: Vec<bool>,
+    /// Of each entry that was folded once: the request that it gave to the key space, if that was not refused.
+    effective: Vec<Option<Request>>,
 }
 
 impl Reference {
@@ -62,15 +63,10 @@ impl Reference {
     }
 
     /// Every request in the log that was not refused when it was applied, in order.
-    pub(super) fn requests(&mut self) -> Vec<Request> {
+    pub(super) fn requests(&mut self) -> impl Iterator<Item = &Request> {
         // From what cannot be read on, nothing is known.
         let _ = self.at(self.last(), &[]);
-        let request = |(entry, _): (&Recorded, _)| match entry::proposal(entry.kind, &entry.data).ok()?.command {
-            Command::Request(request) => Some(request),
-            _ => None,
-        };
-        let entries = self.entries.iter().zip(&self.effective);
-        entries.filter(|(_, effective)| **effective).filter_map(request).collect()
+        self.effective.iter().flatten()
     }
 
     /// The state after the entry at `index`, which must be known. `needed` are indices at which states may be asked for
@@ -102,7 +98,7 @@ impl Reference {
             let entry = &self.entries[state.index as usize];
             let request = state.apply(entry).map_err(|reason| (state.index, reason))?;
             if state.index > self.effective.len() as u64 {
-                self.effective.push(request.is_some());
+                self.effective.push(request);
             }
         }
         // What nobody can ask for any more is below the lowest index needed, save the state just below that.
@@ -215,13 +211,6 @@ impl Fold {
         }
     }
 
-    /// The version of `key` that operation `sub` of revision `main` wrote.
-    pub(super) fn version(&self, key: &[u8], main: Revision, sub: i64) -> Option<&Version> {
-        let versions = self.keys.get(key)?;
-        let place = versions.binary_search_by_key(&(main, sub), |version| (version.record.mod_revision, version.sub));
-        Some(&versions[place.ok()?])
-    }
-
     /// The live keys that a lease is attached to, in byte order.
     pub(super) fn attached(&self, id: LeaseId) -> impl Iterator<Item = &Key> {
         self.attached.get(&id).into_iter().flatten()
@@ -302,6 +291,9 @@ impl Keyspace for Fold {
     }
 
     fn scan(&self, range: &KeyRange, at: Revision, visit: &mut dyn FnMut(&Key, &Record)) {
+        if range.end == RangeEnd::Single {
+            return self.find(&range.start, at).into_iter().for_each(|record| visit(&range.start, record));
+        }
         let Some(bounds) = spec::bounds(range) else { return };
         for (key, versions) in self.keys.range::<[u8], _>(bounds) {
             if let Some(record) = as_of(versions, at) {

@@ -64,7 +64,7 @@ impl Disk {
             entry.entry_type =
                 if kind == 1 { detcd_replica::raftpb::EntryType::EntryConfChange } else { Default::default() };
             entry.data = data.into();
-            fake.entries.push(entry);
+            fake.entries.push_back(entry);
         }
         let last = fake.entries.len() as u64;
         let barred = u64::from(!alarms.is_empty());

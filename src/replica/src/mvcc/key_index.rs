@@ -28,7 +28,7 @@ struct Generation {
 }
 
 /// What the index knows of a key at one revision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Found {
     /// Where its value is.
     pub(crate) modified: RevisionKey,
@@ -43,6 +43,8 @@ pub(crate) struct Found {
 pub(crate) struct KeyIndex {
     /// At least one.
     generations: Vec<Generation>,
+    /// The key as it is now, if it is there: what nearly every read asks for, without the way through the generations.
+    newest: Option<Found>,
     /// Hash of the live key-value; 0 when the key is deleted.
     pub(crate) live_hash: u64,
 }
@@ -50,23 +52,20 @@ pub(crate) struct KeyIndex {
 impl KeyIndex {
     /// A key that nothing was written to yet. A put must follow.
     pub(crate) fn new() -> Self {
-        Self { generations: vec![Generation::default()], live_hash: 0 }
+        Self { generations: vec![Generation::default()], newest: None, live_hash: 0 }
     }
 
     /// A key whose oldest revision left in the backend is this put.
     pub(crate) fn restored(created: i64, modified: RevisionKey, version: i64) -> Self {
-        Self { generations: vec![Generation { version, created, revisions: vec![modified] }], live_hash: 0 }
+        let newest = Some(Found { modified, created, version });
+        Self { generations: vec![Generation { version, created, revisions: vec![modified] }], newest, live_hash: 0 }
     }
 
     /// A key whose oldest revision left in the backend is a tombstone: nobody knows when that life began
     /// (etcd#19179).
     pub(crate) fn restored_tombstone(modified: RevisionKey) -> Self {
         let ended = Generation { version: 1, created: 0, revisions: vec![modified] };
-        Self { generations: vec![ended, Generation::default()], live_hash: 0 }
-    }
-
-    fn current(&self) -> &Generation {
-        self.generations.last().expect("a key index has a generation")
+        Self { generations: vec![ended, Generation::default()], newest: None, live_hash: 0 }
     }
 
     fn current_mut(&mut self) -> &mut Generation {
@@ -87,6 +86,7 @@ impl KeyIndex {
         }
         generation.version += 1;
         generation.revisions.push(revision);
+        self.newest = Some(Found { modified: revision, created: generation.created, version: generation.version });
     }
 
     /// Ends the current life. False, and nothing done, when there is none.
@@ -96,12 +96,13 @@ impl KeyIndex {
         }
         self.put(revision);
         self.generations.push(Generation::default());
+        self.newest = None;
         true
     }
 
     /// Whether the key exists now.
     pub(crate) fn is_live(&self) -> bool {
-        !self.current().revisions.is_empty()
+        self.newest.is_some()
     }
 
     /// Whether nothing of the key is left.
@@ -111,6 +112,9 @@ impl KeyIndex {
 
     /// The key as of main revision `at`.
     pub(crate) fn get(&self, at: i64) -> Option<Found> {
+        if let Some(newest) = self.newest.filter(|newest| newest.modified.main <= at) {
+            return Some(newest);
+        }
         let newest = self.generations.len() - 1;
         for (place, generation) in self.generations.iter().enumerate().rev() {
             let (Some(first), Some(last)) = (generation.revisions.first(), generation.revisions.last()) else {
@@ -178,6 +182,9 @@ impl KeyIndex {
         let oldest = &mut self.generations[0];
         if let Some(first) = oldest.revisions.first() {
             (oldest.created, oldest.version) = (first.main, oldest.revisions.len() as i64);
+            if let (1, Some(newest)) = (self.generations.len(), &mut self.newest) {
+                (newest.created, newest.version) = (self.generations[0].created, self.generations[0].version);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! A bucket in a write transaction: pages become nodes where something changes, and at the commit nodes become pages.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -106,10 +107,11 @@ impl BucketTx {
             return *id;
         }
         let content = match &self.root.inline {
-            Some(inline) => inline.clone(),
+            Some(inline) => Cow::Borrowed(inline),
             None => table.page(page),
         };
-        let id = self.add(Node::read(&content, page, parent));
+        let node = Node::read(&content, page, parent);
+        let id = self.add(node);
         match parent {
             Some(parent) => self.at_mut(parent).children.push(id),
             None => self.root_node = Some(id),

@@ -4,6 +4,7 @@
 //! page `n` to the run's end. When a later write has replaced part of a run, reading it puts the pieces together, as a
 //! memory map would.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +16,7 @@ use super::page::{Page, Pgid};
 pub(super) struct Table {
     page_size: usize,
     /// By page number; each entry is at least a page long.
-    pages: Vec<Bytes>,
+    pages: Vec<Page>,
 }
 
 impl Table {
@@ -28,7 +29,7 @@ impl Table {
             shown if shown.len() >= page_size => file.slice(page * page_size..(page + 1) * page_size),
             shown => Bytes::from([shown, &zeros[shown.len()..]].concat()),
         };
-        Self { page_size, pages: (0..whole.min(limit)).map(page).collect() }
+        Self { page_size, pages: (0..whole.min(limit)).map(page).map(Page).collect() }
     }
 
     pub(super) fn page_size(&self) -> usize {
@@ -42,39 +43,38 @@ impl Table {
 
     /// One page's bytes, without its overflow.
     pub(super) fn single(&self, id: Pgid) -> &[u8] {
-        &self.pages[id.index()][..self.page_size]
+        &self.pages[id.index()].0[..self.page_size]
     }
 
     /// A page with its overflow.
     ///
     /// # Panics
     /// If it lies behind the end. A tree that was checked when the file was opened never points there.
-    pub(super) fn page(&self, id: Pgid) -> Page {
+    pub(super) fn page(&self, id: Pgid) -> Cow<'_, Page> {
         let first = &self.pages[id.index()];
-        let page = Page(first.clone());
-        let length = (page.overflow() as usize + 1) * self.page_size;
-        if first.len() == length && self.is_whole(id.index(), length) {
-            return page;
+        let length = (first.overflow() as usize + 1) * self.page_size;
+        if first.0.len() == length && self.is_whole(id.index(), length) {
+            return Cow::Borrowed(first);
         }
-        self.run(id, length / self.page_size)
+        Cow::Owned(self.run(id, length / self.page_size))
     }
 
     /// `count` pages from `id` on, as one piece; fewer when the table ends before.
     pub(super) fn run(&self, id: Pgid, count: usize) -> Page {
         let mut bytes = BytesMut::with_capacity(count * self.page_size);
         for piece in self.pages.iter().skip(id.index()).take(count) {
-            bytes.extend_from_slice(&piece[..self.page_size]);
+            bytes.extend_from_slice(&piece.0[..self.page_size]);
         }
         Page(bytes.freeze())
     }
 
     /// Whether the run of `length` bytes at `start` is still the memory that it was written from.
     fn is_whole(&self, start: usize, length: usize) -> bool {
-        let memory = self.pages[start].as_ptr() as usize;
+        let memory = self.pages[start].0.as_ptr() as usize;
         let pages = length / self.page_size;
         (1..pages).all(|at| {
             let piece = self.pages.get(start + at);
-            piece.is_some_and(|piece| piece.as_ptr() as usize == memory + at * self.page_size)
+            piece.is_some_and(|piece| piece.0.as_ptr() as usize == memory + at * self.page_size)
         })
     }
 
@@ -83,10 +83,10 @@ impl Table {
         let (start, count) = (id.index(), bytes.len() / self.page_size);
         assert_eq!(count * self.page_size, bytes.len(), "page {} is not whole pages", id.0);
         if self.pages.len() < start + count {
-            self.pages.resize(start + count, Bytes::from(vec![0; self.page_size]));
+            self.pages.resize(start + count, Page(Bytes::from(vec![0; self.page_size])));
         }
         for at in 0..count {
-            self.pages[start + at] = bytes.slice(at * self.page_size..);
+            self.pages[start + at] = Page(bytes.slice(at * self.page_size..));
         }
     }
 }
@@ -96,7 +96,7 @@ impl Hash for Table {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.page_size.hash(state);
         for page in &self.pages {
-            page[..self.page_size].hash(state);
+            page.0[..self.page_size].hash(state);
         }
     }
 }

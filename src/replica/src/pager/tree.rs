@@ -1,5 +1,7 @@
 //! Reading: a bucket's tree as a commit left it, or as an open write transaction has changed it since.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::bucket::BucketTx;
@@ -52,7 +54,7 @@ impl BucketRoot {
 
 /// A page or the node that stands for it.
 enum Block<'a> {
-    Page(Page),
+    Page(Cow<'a, Page>),
     Node(&'a Node),
 }
 
@@ -146,7 +148,7 @@ impl<'a> Tree<'a> {
             return Block::Node(node);
         }
         match self.inline {
-            Some(page) => Block::Page(page.clone()),
+            Some(page) => Block::Page(Cow::Borrowed(page)),
             None => Block::Page(self.table.page(id)),
         }
     }

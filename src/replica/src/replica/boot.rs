@@ -178,7 +178,7 @@ fn assemble(config: Config, found: Recovered, now: Monotonic, mut out: Outputs) 
         hard_state: hard_state.clone(),
         conf_state: conf_state.clone(),
         start: (snapshot.0, snapshot.1),
-        entries,
+        entries: entries.into(),
         snapshot: (snapshot.0, snapshot.1, conf_state),
     };
     let (batch_interval, resync_interval) = (config.backend_batch_interval, config.watch_resync_interval);

@@ -34,7 +34,7 @@ fn entry(hasher: &mut Xxh3, entry: &Entry) {
     (entry.term, entry.index, entry.entry_type as u64, &entry.data[..], &entry.context[..]).hash(hasher);
 }
 
-fn entries(hasher: &mut Xxh3, list: &[Entry]) {
+fn entries<'e>(hasher: &mut Xxh3, list: impl ExactSizeIterator<Item = &'e Entry>) {
     list.len().hash(hasher);
     for one in list {
         entry(hasher, one);
@@ -143,10 +143,10 @@ impl Replica {
         let log = &raft.raft_log;
         (log.committed, log.persisted, log.applied).hash(h);
         log.unstable.offset.hash(h);
-        entries(h, &log.unstable.entries);
+        entries(h, log.unstable.entries.iter());
         snapshot(h, log.unstable.snapshot.as_ref());
         let storage = log.store();
-        entries(h, &storage.entries);
+        entries(h, storage.entries.iter());
         (storage.start, storage.snapshot.0, storage.snapshot.1).hash(h);
         let saved = &storage.hard_state;
         (saved.term, saved.vote, saved.commit).hash(h);
@@ -190,12 +190,12 @@ impl Replica {
             // raft-rs's number of a Ready says only which came first, and there is one.
             (saving.number == 0, saving.next, saving.handed_over).hash(h);
             say(h, &saving.hard_state);
-            entries(h, &saving.entries);
+            entries(h, saving.entries.iter());
             for op in &saving.syncs {
                 age(op).hash(h);
             }
             messages(h, &saving.messages);
-            entries(h, saving.last_entry.as_slice());
+            entries(h, saving.last_entry.iter());
             snapshot(h, saving.snapshot.as_ref());
         }
     }
