@@ -6,11 +6,11 @@
 
 use libmimalloc_sys::{mi_option_set, mi_option_t};
 
-/// `mi_option_purge_delay`, which the bindings do not name: milliseconds until freed memory is given back, -1 is never.
+/// `mi_option_purge_delay`, which the bindings do not name: milliseconds until freed memory goes back, -1 is never.
 const PURGE_DELAY: mi_option_t = 15;
 
-/// Memory that was freed is kept for what is allocated next, and not given back to the system. A batch's runs take about
-/// as much each; to give it back and take it again cost up to a tenth of their time.
+/// Memory that was freed is kept for what is allocated next, and not given back to the system. The runs of a batch take
+/// about as much each; to give it back and take it again cost up to a tenth of their time.
 pub(crate) fn keep_memory() {
     // SAFETY: this only sets a number, before there are other threads.
     #[expect(unsafe_code, reason = "a setting of a C library")]
