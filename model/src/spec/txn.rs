@@ -33,8 +33,12 @@ pub(super) fn apply(
 pub(super) fn refused(txn: &TxnRequest) -> Result<(), Error> {
     check_length(txn, OPERATIONS_MAX)?;
     check_txn(txn)?;
-    writes_of(&txn.success)?;
-    writes_of(&txn.failure)?;
+    for ops in [&txn.success, &txn.failure] {
+        // One operation is beside no other.
+        if !matches!(&ops[..], [] | [RequestOp::Range(_) | RequestOp::Put(_) | RequestOp::DeleteRange(_)]) {
+            writes_of(ops)?;
+        }
+    }
     Ok(())
 }
 

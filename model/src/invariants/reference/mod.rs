@@ -306,7 +306,11 @@ impl Keyspace for Fold {
         let sub = self.written;
         self.written += 1;
         self.versions += 1;
-        let versions = self.keys.entry(key.clone()).or_default();
+        let versions = match self.keys.get_mut(key) {
+            Some(versions) => versions,
+            // Its own bytes, near those of the other keys: an entry's are far from each other.
+            None => self.keys.entry(Bytes::copy_from_slice(key)).or_default(),
+        };
         let before = versions.last().map_or(0, |version| version.record.lease);
         let lease = record.lease;
         versions.push(Version { sub, record });

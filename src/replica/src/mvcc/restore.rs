@@ -94,7 +94,7 @@ impl Store {
                     false => KeyIndex::restored(kv.create_revision, revision, kv.version),
                 };
                 index.live_hash = new;
-                self.index.insert(kv.key, index);
+                self.index.insert(Bytes::copy_from_slice(&kv.key), index);
                 0
             }
         };

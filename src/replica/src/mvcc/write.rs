@@ -51,7 +51,11 @@ impl WriteTxn<'_> {
     /// Writes a key. Its lease, if any, must exist.
     pub fn put(&mut self, key: Key, value: Value, lease: LeaseId) {
         let revision = self.next();
-        let index = self.store.index.entry(key.clone()).or_insert_with(KeyIndex::new);
+        let index = match self.store.index.get_mut(&key) {
+            Some(index) => index,
+            // Its own bytes: the request's would keep all of the entry in memory, and lie far from the other keys.
+            None => self.store.index.entry(Bytes::copy_from_slice(&key)).or_insert_with(KeyIndex::new),
+        };
         let old_lease = if index.is_live() { self.lessor.lease_of(&key) } else { 0 };
         index.put(revision);
         let found = index.get(revision.main).expect("it was put just now");

@@ -34,13 +34,18 @@ impl Watchers {
         if events.is_empty() || (self.synced.is_empty() && self.entering.is_empty()) {
             return;
         }
-        let mut batches: BTreeMap<WatcherId, Vec<WatchEvent>> = BTreeMap::new();
+        // In order of watchers. They are few, mostly one.
+        let mut batches: Vec<(WatcherId, Vec<WatchEvent>)> = Vec::new();
         for event in events {
             assert_eq!(event.kv.mod_revision, revision, "events of one revision are notified together");
             for id in self.synced.of_key(&event.kv.key) {
                 // A watch from a future revision is synced, and not given what comes before it.
                 if self.watchers[&id].min_revision <= revision {
-                    batches.entry(id).or_insert_with(|| Vec::with_capacity(events.len())).push(event.clone());
+                    let place = batches.binary_search_by_key(&id, |(id, _)| *id).unwrap_or_else(|place| {
+                        batches.insert(place, (id, Vec::with_capacity(events.len())));
+                        place
+                    });
+                    batches[place].1.push(event.clone());
                 }
             }
         }
