@@ -9,13 +9,14 @@ use libmimalloc_sys::{mi_option_set, mi_option_t};
 /// `mi_option_purge_delay`, which the bindings do not name: milliseconds until freed memory goes back, -1 is never.
 const PURGE_DELAY: mi_option_t = 15;
 
-/// Memory that was freed is kept for what is allocated next, and not given back to the system. The runs of a batch take
-/// about as much each; to give it back and take it again cost up to a tenth of their time.
+/// Memory that was freed is kept for a second for what is allocated next, and goes back to the system only then.
+/// The runs of a batch take about as much each; to give it back and take it again cost up to a tenth of their time.
+/// Never to give it back was no faster, and 1,000 runs grew by 2 MiB.
 pub(crate) fn keep_memory() {
     // SAFETY: this only sets a number, before there are other threads.
     #[expect(unsafe_code, reason = "a setting of a C library")]
     unsafe {
-        mi_option_set(PURGE_DELAY, -1);
+        mi_option_set(PURGE_DELAY, 1_000);
     }
 }
 
@@ -32,6 +33,6 @@ mod tests {
         let read = || unsafe { mi_option_get(PURGE_DELAY) };
         assert_eq!(read(), 10, "what mimalloc documents as its own choice");
         keep_memory();
-        assert_eq!(read(), -1);
+        assert_eq!(read(), 1_000);
     }
 }
