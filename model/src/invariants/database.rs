@@ -135,8 +135,8 @@ impl Content {
             let found = StoredKeyValue::decode(value.clone()).map_err(|_| wrong("its value is not a KeyValue"))?;
             let place = |version: &Version| (version.record.mod_revision, version.sub);
             while written.next_if(|(_, version)| place(version) < (main, sub)).is_some() {}
-            let next = written.peek().filter(|(key, version)| place(version) == (main, sub) && **key == found.key);
-            let Some((_, version)) = next else {
+            let next = written.peek().filter(|(_, version)| place(version) == (main, sub));
+            let Some((of, version)) = next else {
                 if main <= scheduled && finished < scheduled {
                     continue;
                 }
@@ -149,7 +149,7 @@ impl Content {
             met += 1;
             let record = &version.record;
             let should = StoredKeyValue {
-                key: found.key.clone(),
+                key: (*of).clone(),
                 create_revision: record.create_revision,
                 mod_revision: if record.is_tombstone() { 0 } else { main },
                 version: record.version,

@@ -184,13 +184,15 @@ struct Expected<'h> {
 impl Expected<'_> {
     /// Whether this is what was there before.
     fn was(&self, told: &KeyValue) -> bool {
+        // All of it, whatever it comes to have.
+        let KeyValue { key, create_revision, mod_revision, version, value, lease } = told;
         self.before.is_some_and(|before| {
-            told.key == *self.key
-                && told.create_revision == before.create_revision
-                && told.mod_revision == before.mod_revision
-                && told.version == before.version
-                && told.lease == before.lease
-                && told.value == before.value
+            key == self.key
+                && *create_revision == before.create_revision
+                && *mod_revision == before.mod_revision
+                && *version == before.version
+                && *lease == before.lease
+                && *value == before.value
         })
     }
 

@@ -72,3 +72,22 @@ fn a_key_that_one_transaction_puts_and_deletes_is_told_of_twice() {
     let inside = WatchEvent { prev_kv: Some(kv(3, 2, "2")), ..delete };
     assert_eq!(found(vec![put, inside]), Some("watch-prev-kv"));
 }
+
+#[test]
+fn every_field_of_a_previous_value_counts() {
+    let put = |prev| WatchEvent { kind: WatchEventKind::Put, kv: kv(3, 2, "2"), prev_kv: Some(prev) };
+    let gone = KeyValue { create_revision: 0, ..kv(3, 0, "") };
+    let delete = WatchEvent { kind: WatchEventKind::Delete, kv: gone, prev_kv: Some(kv(2, 1, "1")) };
+    let was = kv(2, 1, "1");
+    assert_eq!(found(vec![put(was.clone()), delete.clone()]), None);
+    for wrong in [
+        KeyValue { key: "b".into(), ..was.clone() },
+        KeyValue { create_revision: 1, ..was.clone() },
+        KeyValue { mod_revision: 1, ..was.clone() },
+        KeyValue { version: 2, ..was.clone() },
+        KeyValue { value: "0".into(), ..was.clone() },
+        KeyValue { lease: 1, ..was.clone() },
+    ] {
+        assert_eq!(found(vec![put(wrong.clone()), delete.clone()]), Some("watch-prev-kv"), "{wrong:?}");
+    }
+}

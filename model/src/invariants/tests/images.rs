@@ -171,8 +171,11 @@ fn a_database_is_what_its_log_leads_to() {
     behind.set_index(5);
     behind.judged(Some(("P1", "1 revisions are missing")));
     behind.set_index(4);
-    behind.bucket("key").insert(revision(3, false), stored("a", "2", 2, 3, 1));
-    behind.judged(Some(("P1", "revision 3.0 holds something else than was written")));
+    let wrong = [stored("a", "2", 2, 3, 1), stored("a", "3", 2, 3, 2), stored("b", "2", 2, 3, 2)];
+    for wrong in wrong {
+        behind.bucket("key").insert(revision(3, false), wrong);
+        behind.judged(Some(("P1", "revision 3.0 holds something else than was written")));
+    }
 }
 
 #[test]

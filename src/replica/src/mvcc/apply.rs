@@ -4,14 +4,11 @@
 //! everything that could fail; then it runs. So an error means that nothing was written (etcd#18679), and a
 //! nested compare does not see what the transaction writes before it, as in etcd.
 
-use bytes::Bytes;
-
-use super::key_index::Found;
 use super::range::RangeResult;
 use super::{Batch, Store, WriteTxn};
 use crate::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, KeyRange, KeyValue, LeaseId, PutRequest,
-    RangeEnd, RangeRequest, RequestOp, ResponseBody, TxnRequest, WatchEvent,
+    RangeRequest, RequestOp, ResponseBody, TxnRequest, WatchEvent,
 };
 use crate::lease::Lessor;
 use crate::time::Monotonic;
@@ -213,44 +210,15 @@ impl Store {
 
     /// Whether a compare holds for every key in its range; on no key at all it is made with an absent one.
     fn holds(&self, batch: &dyn Batch, compare: &Compare) -> bool {
-        let in_value = matches!(compare.target, CompareTarget::Value(_) | CompareTarget::Lease(_));
-        if !in_value && !self.bugs.has(Bug::CompactMetaWrong) {
-            return self.holds_by_index(compare);
-        }
         let found =
             self.range(batch, &RangeRequest::of(compare.range.clone())).expect("the newest revision is readable");
         if found.kvs.is_empty() {
             // A value comparison with an absent key is false, even with the empty value.
-            return !matches!(compare.target, CompareTarget::Value(_)) && holds_for(compare, &absent());
+            let absent = super::proto::only_key(compare.range.start.clone(), 0);
+            return !matches!(compare.target, CompareTarget::Value(_)) && holds_for(compare, &absent);
         }
         found.kvs.iter().all(|kv| holds_for(compare, kv))
     }
-
-    /// The same for what the index knows of a key, without a look at its value.
-    fn holds_by_index(&self, compare: &Compare) -> bool {
-        let holds = |found: Option<Found>| {
-            let known = found.map(|found| KeyValue {
-                create_revision: found.created,
-                mod_revision: found.modified.main,
-                version: found.version,
-                ..absent()
-            });
-            holds_for(compare, &known.unwrap_or_else(absent))
-        };
-        if compare.range.end == RangeEnd::Single {
-            return holds(self.index.get(&compare.range.start).and_then(|key| key.get(self.revision)));
-        }
-        let mut found = self.keys_in(&compare.range).filter_map(|(_, key)| key.get(self.revision)).peekable();
-        match found.peek() {
-            None => holds(None),
-            Some(_) => found.all(|found| holds(Some(found))),
-        }
-    }
-}
-
-/// What a compare is made with where there is no key.
-fn absent() -> KeyValue {
-    super::proto::only_key(Bytes::new(), 0)
 }
 
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
