@@ -5,45 +5,43 @@
 //!
 //! It knows nothing of what the events are.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Names one event in the queue, for cancelling. It is never mistaken for a later event in the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
+    /// Counts events: first in, first out.
+    sequence: u64,
     slot: u32,
-    generation: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    at: u64,
-    /// Counts events: first in, first out. So no two entries compare alike.
-    sequence: u64,
-    token: Token,
-}
+/// Bits of a number that names a slot; the rest of 64 counts events. A run of a trillion events would take weeks.
+const SLOT_BITS: u32 = 24;
+
+/// Time, sequence and slot as one number, from the highest bits to the lowest: a heap does little but compare and move.
+/// No two entries compare alike.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry(u128);
 
 impl Entry {
-    /// Both at once: a heap does little but compare.
-    fn order(&self) -> u128 {
-        u128::from(self.at) << 64 | u128::from(self.sequence)
+    fn new(at: u64, Token { sequence, slot }: Token) -> Self {
+        Self(u128::from(at) << 64 | u128::from(sequence << SLOT_BITS | u64::from(slot)))
     }
-}
 
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+    fn at(self) -> u64 {
+        (self.0 >> 64) as u64
     }
-}
 
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.order().cmp(&other.order())
+    fn token(self) -> Token {
+        let low = self.0 as u64;
+        Token { sequence: low >> SLOT_BITS, slot: (low & ((1 << SLOT_BITS) - 1)) as u32 }
     }
 }
 
 struct Slot<T> {
-    generation: u32,
+    /// Of the event that lies here, or lay here last.
+    sequence: u64,
     payload: Option<T>,
 }
 
@@ -78,28 +76,37 @@ impl<T> Queue<T> {
     }
 
     /// Puts an event in, due at this time in nanoseconds.
+    ///
+    /// # Panics
+    /// If 16 million events wait, or a trillion have come.
     pub fn push(&mut self, at: u64, payload: T) -> Token {
+        let sequence = self.sequence;
+        self.sequence += 1;
+        assert!(sequence < 1 << (u64::BITS - SLOT_BITS), "there have been {sequence} events");
+        let filled = Slot { sequence, payload: Some(payload) };
         let slot = match self.free.pop() {
-            Some(slot) => slot,
+            Some(slot) => {
+                let place = &mut self.slots[slot as usize];
+                assert!(place.payload.is_none(), "slot {slot} is free but holds an event");
+                *place = filled;
+                slot
+            }
             None => {
-                self.slots.push(Slot { generation: 0, payload: None });
-                u32::try_from(self.slots.len() - 1).expect("memory ends before four billion events")
+                assert!(self.slots.len() < 1 << SLOT_BITS, "{} events wait", self.slots.len());
+                self.slots.push(filled);
+                self.slots.len() as u32 - 1
             }
         };
-        let place = &mut self.slots[slot as usize];
-        assert!(place.payload.is_none(), "slot {slot} is free but holds an event");
-        place.payload = Some(payload);
-        let token = Token { slot, generation: place.generation };
-        self.heap.push(Reverse(Entry { at, sequence: self.sequence, token }));
-        self.sequence += 1;
+        let token = Token { sequence, slot };
+        self.heap.push(Reverse(Entry::new(at, token)));
         token
     }
 
     /// Takes the first event out, with its time.
     pub fn pop(&mut self) -> Option<(u64, T)> {
         while let Some(Reverse(entry)) = self.heap.pop() {
-            if let Some(payload) = self.take(entry.token) {
-                return Some((entry.at, payload));
+            if let Some(payload) = self.take(entry.token()) {
+                return Some((entry.at(), payload));
             }
         }
         None
@@ -108,8 +115,8 @@ impl<T> Queue<T> {
     /// When the first event is due.
     pub fn next_time(&mut self) -> Option<u64> {
         while let Some(Reverse(entry)) = self.heap.peek() {
-            if self.slots[entry.token.slot as usize].generation == entry.token.generation {
-                return Some(entry.at);
+            if is_waiting(&self.slots, *entry) {
+                return Some(entry.at());
             }
             self.heap.pop();
         }
@@ -122,21 +129,23 @@ impl<T> Queue<T> {
         // The heap keeps a dead entry until it surfaces; sweep when most are dead, so that memory stays bounded.
         if self.heap.len() > 64 && self.heap.len() > 2 * self.len() {
             let slots = &self.slots;
-            self.heap.retain(|Reverse(e)| slots[e.token.slot as usize].generation == e.token.generation);
+            self.heap.retain(|Reverse(entry)| is_waiting(slots, *entry));
         }
         Some(payload)
     }
 
     fn take(&mut self, token: Token) -> Option<T> {
-        let place = self.slots.get_mut(token.slot as usize)?;
-        if place.generation != token.generation {
-            return None;
-        }
+        let place = self.slots.get_mut(token.slot as usize).filter(|place| place.sequence == token.sequence)?;
         let payload = place.payload.take()?;
-        place.generation = place.generation.wrapping_add(1);
         self.free.push(token.slot);
         Some(payload)
     }
+}
+
+fn is_waiting<T>(slots: &[Slot<T>], entry: Entry) -> bool {
+    let Token { sequence, slot } = entry.token();
+    let place = &slots[slot as usize];
+    place.sequence == sequence && place.payload.is_some()
 }
 
 #[cfg(test)]

@@ -303,13 +303,21 @@ impl TxnRequest {
         if depth > DEPTH_MAX {
             return Err("transactions nest too deep".to_owned());
         }
-        let all = |ops: Vec<RequestOp>| ops.into_iter().map(|op| op.parse(depth)).collect::<Result<Vec<_>, _>>();
         Ok(api::TxnRequest {
-            compare: self.compare.into_iter().map(Compare::parse).collect::<Result<_, _>>()?,
-            success: all(self.success)?,
-            failure: all(self.failure)?,
+            compare: each(self.compare, Compare::parse)?,
+            success: each(self.success, |op| op.parse(depth))?,
+            failure: each(self.failure, |op| op.parse(depth))?,
         })
     }
+}
+
+/// All of them, in a list without room to spare: a log's are kept as long as the run lasts.
+fn each<M, T>(messages: Vec<M>, parse: impl Fn(M) -> Result<T, String>) -> Result<Vec<T>, String> {
+    let mut parsed = Vec::with_capacity(messages.len());
+    for message in messages {
+        parsed.push(parse(message)?);
+    }
+    Ok(parsed)
 }
 
 /// `etcdserverpb.RequestOp`.

@@ -78,16 +78,35 @@ struct Seen<'h> {
     compactions: &'h Compactions,
     /// The first revision that it must show; `None` when the client never learnt it.
     start: Option<Revision>,
-    /// Every event: when it came, in which response, and itself.
-    events: Vec<(Moment, usize, &'h WatchEvent)>,
-    /// Of each event, in order, the change of the log that it tells of.
-    told_of: Vec<Option<Expected<'h>>>,
+    /// Every event, as it came.
+    events: Vec<Told<'h>>,
     /// The events by what they tell of: revision, key, and in which response. In this order.
     told: Vec<(Revision, &'h Key, usize)>,
     /// Every progress notification: when, in which response, up to which revision.
     progress: Vec<(Moment, usize, Revision)>,
     /// The moment of the cancellation, when there was one.
     cancelled: Option<Moment>,
+}
+
+/// An event, and all that the checks want of it: they pass over the events many times, and its bytes lie far apart.
+struct Told<'h> {
+    event: &'h WatchEvent,
+    at: Moment,
+    /// The response that it came in.
+    response: usize,
+    revision: Revision,
+    /// The change of the log that it tells of.
+    change: Option<Expected<'h>>,
+    /// Whether the watch asked for such keys and such events.
+    wanted: bool,
+    /// Whether the log may be wrong about what it tells of.
+    doubtful: bool,
+    /// Whether it is what was written.
+    as_written: bool,
+    /// Whether the key was created when it says so; a delete says nothing of that.
+    as_created: bool,
+    /// Whether the previous value is right; `None` when it has none.
+    as_before: Option<bool>,
 }
 
 impl<'h> Seen<'h> {
@@ -107,30 +126,59 @@ impl<'h> Seen<'h> {
             compactions,
             start: (asked > 0).then_some(asked),
             events: Vec::new(),
-            told_of: Vec::new(),
             told: Vec::new(),
             progress: Vec::new(),
             cancelled: None,
         };
+        let mut near = 0;
         for (place, (at, response)) in watch.responses.iter().enumerate() {
             match &response.body {
                 // From now on: the revision after the one at which the watch was made.
                 WatchBody::Created => seen.start = seen.start.or(Some(response.header.revision.saturating_add(1))),
-                WatchBody::Events(events) => seen.events.extend(events.iter().map(|event| (*at, place, event))),
+                WatchBody::Events(events) => {
+                    for event in events {
+                        let told = seen.look_at(*at, place, event, &mut near);
+                        seen.events.push(told);
+                    }
+                }
                 WatchBody::Progress => seen.progress.push((*at, place, response.header.revision)),
                 WatchBody::Cancelled { .. } => seen.cancelled = seen.cancelled.or(Some(*at)),
             }
         }
-        seen.told_of = seen.events.iter().map(|(_, _, event)| seen.change_of(event)).collect();
-        seen.told = seen.events.iter().map(|(_, place, e)| (e.kv.mod_revision, &e.kv.key, *place)).collect();
+        seen.told = seen.events.iter().map(|told| (told.revision, &told.event.kv.key, told.response)).collect();
         seen.told.sort_unstable();
         seen
     }
 
-    /// The events, but those that the log may be wrong about: when they came, themselves, what they tell of.
-    fn certain(&self) -> impl Iterator<Item = (Moment, &'h WatchEvent, Option<Expected<'h>>)> + '_ {
-        let all = self.events.iter().zip(&self.told_of).map(|((at, _, event), change)| (*at, *event, *change));
-        all.filter(|(_, event, _)| !self.truth.doubts.about(&event.kv.key, event.kv.mod_revision))
+    fn look_at(&self, at: Moment, response: usize, event: &'h WatchEvent, near: &mut usize) -> Told<'h> {
+        let (request, revision) = (&self.watch.request, event.kv.mod_revision);
+        let unwanted = match event.kind {
+            WatchEventKind::Put => request.no_put,
+            WatchEventKind::Delete => request.no_delete,
+        };
+        let in_range = request.range.contains(&event.kv.key);
+        let changes = match in_range {
+            true => of_revision(self.changes, near, revision, |change| change.revision),
+            false => self.truth.store.changes(revision, revision),
+        };
+        let change = self.change_of(event, changes);
+        Told {
+            event,
+            at,
+            response,
+            revision,
+            change,
+            wanted: in_range && !unwanted,
+            doubtful: self.truth.doubts.about(&event.kv.key, revision),
+            as_written: change.is_some_and(|change| change.is_told_by(event)),
+            as_created: change.is_none_or(|change| change.is_created_by(event)),
+            as_before: event.prev_kv.as_ref().map(|prev| change.is_some_and(|change| change.was(prev))),
+        }
+    }
+
+    /// The events, but those that the log may be wrong about.
+    fn certain(&self) -> impl Iterator<Item = &Told<'h>> {
+        self.events.iter().filter(|told| !told.doubtful)
     }
 
     fn finding(&self, check: &'static str, at: Moment, summary: String, details: Vec<String>) -> Option<Finding> {
@@ -160,17 +208,44 @@ impl<'h> Seen<'h> {
         })
     }
 
-    /// The change of the log that an event tells of, and what was there before its revision.
-    fn change_of(&self, event: &WatchEvent) -> Option<Expected<'h>> {
-        let revision = event.kv.mod_revision;
+    /// The change that an event tells of, out of those of its revision, and what was there before that.
+    fn change_of(&self, event: &WatchEvent, changes: &'h [Change]) -> Option<Expected<'h>> {
         let store = &self.truth.store;
-        let changes = store.changes(revision, revision).iter().map(|change| store.change(change));
+        let changes = changes.iter().map(|change| store.change(change));
         let mut changes = changes.filter(|(key, ..)| **key == event.kv.key);
         let (key, record, before) = changes.next()?;
         let is_told = |record: &Record| record.is_tombstone() == (event.kind == WatchEventKind::Delete);
         let record = if is_told(record) { record } else { changes.map(|change| change.1).find(|it| is_told(it))? };
         Some(Expected { key, record, before })
     }
+
+    /// In which response the change of a key at a revision was told first. Fast when `near` is from a call for an
+    /// earlier revision.
+    fn response_of(&self, revision: Revision, key: &Key, near: &mut usize) -> Option<usize> {
+        let same = of_revision(&self.told, near, revision, |told| told.0);
+        let first = same.get(same.partition_point(|told| told.1 < key))?;
+        (first.1 == key).then_some(first.2)
+    }
+}
+
+/// What a list, sorted by revision, has of one of them. It is looked for from `near` on, which comes to be where it
+/// begins: one revision after the other costs next to nothing.
+fn of_revision<'l, T>(list: &'l [T], near: &mut usize, revision: Revision, of: impl Fn(&T) -> Revision) -> &'l [T] {
+    if *near > 0 && of(&list[*near - 1]) >= revision {
+        *near = 0;
+    }
+    *near += gallop(&list[*near..], |item| of(item) < revision);
+    let rest = &list[*near..];
+    &rest[..gallop(rest, |item| of(item) == revision)]
+}
+
+/// `partition_point` at a cost that grows with the logarithm of what it finds.
+fn gallop<T>(list: &[T], is_before: impl Fn(&T) -> bool) -> usize {
+    let mut span = 1;
+    while list.get(span - 1).is_some_and(&is_before) {
+        span *= 2;
+    }
+    list[..span.min(list.len())].partition_point(is_before)
 }
 
 /// A change that a watch should tell of.
@@ -209,6 +284,12 @@ impl Expected<'_> {
             && event.kv.value == self.record.value
             && event.kv.version == self.record.version
             && event.kv.lease == self.record.lease
+    }
+
+    /// Whether the event, if both are puts, says when the key was created.
+    fn is_created_by(&self, event: &WatchEvent) -> bool {
+        let puts = event.kind == WatchEventKind::Put && !self.record.is_tombstone();
+        !puts || event.kv.create_revision == self.record.create_revision
     }
 
     fn words(&self) -> String {

@@ -34,7 +34,7 @@ impl Position {
                 WatchBody::Created | WatchBody::Cancelled { .. } => {}
             }
         }
-        let told = seen.events.iter().map(|(_, _, event)| event.kv.mod_revision).max();
+        let told = seen.events.iter().map(|told| told.revision).max();
         position.told = position.told.max(told.unwrap_or(0));
         position
     }
@@ -48,12 +48,10 @@ pub(super) fn is_same(one: &Watch, other: &Watch) -> bool {
 
 /// An event that an earlier watch had told already.
 pub(super) fn unique(seen: &Seen<'_>, before: Position) -> Option<Finding> {
-    let (at, _, event) = seen.events.iter().find(|(_, _, event)| event.kv.mod_revision <= before.told)?;
-    let summary = format!(
-        "a change of revision {} was told once more, after the client had resumed the watch",
-        event.kv.mod_revision
-    );
-    seen.finding("watch-unique", *at, summary, vec![event_words(event)])
+    let again = seen.events.iter().find(|told| told.revision <= before.told)?;
+    let summary =
+        format!("a change of revision {} was told once more, after the client had resumed the watch", again.revision);
+    seen.finding("watch-unique", again.at, summary, vec![event_words(again.event)])
 }
 
 /// An event that lies between what the earlier watch told and the start of this one.

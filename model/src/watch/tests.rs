@@ -91,3 +91,22 @@ fn every_field_of_a_previous_value_counts() {
         assert_eq!(found(vec![put(wrong.clone()), delete.clone()]), Some("watch-prev-kv"), "{wrong:?}");
     }
 }
+
+#[test]
+fn a_revision_is_found_wherever_the_search_begins() {
+    for count in 0..40 {
+        // Some revisions have several changes, some have none.
+        let list: Vec<Revision> = (0..count).map(|n| n * n / 7 + n % 3 / 2).collect();
+        assert!(list.is_sorted(), "{list:?}");
+        let mut near = 0;
+        for step in 0..400 {
+            // Mostly one after the other, at times back.
+            let revision = if step % 50 < 40 { step % 50 * 5 } else { step * 37 % 230 };
+            let from = list.partition_point(|of| *of < revision);
+            let to = list.partition_point(|of| *of <= revision);
+            let found = super::of_revision(&list, &mut near, revision, |of| *of);
+            assert_eq!((near, found.len()), (from, to - from), "{revision} in {list:?}");
+            assert!(found.iter().all(|of| *of == revision));
+        }
+    }
+}

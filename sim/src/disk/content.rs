@@ -4,7 +4,6 @@
 //! share their pages until one of them is written, and a page that was written whole is the writer's own memory.
 //! Nothing here knows what lasts.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
@@ -22,8 +21,8 @@ fn patch(page: &mut Bytes, change: impl FnOnce(&mut [u8])) {
 /// Bytes, and zeros wherever nothing was written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
-    /// Those that hold something, each whole.
-    pages: BTreeMap<u64, Bytes>,
+    /// By number; each is whole, or empty where it holds nothing.
+    pages: Vec<Bytes>,
     length: u64,
 }
 
@@ -36,14 +35,21 @@ impl Content {
     pub(super) fn write(&mut self, offset: u64, data: &Bytes) {
         for (page, part) in pieces(offset, data.len()) {
             let bytes = &data[part.clone()];
-            if !self.pages.contains_key(&page) && bytes.iter().all(|&byte| byte == 0) {
-                continue;
+            let index = usize::try_from(page).expect("a simulated file fits into memory");
+            if self.pages.get(index).is_none_or(Bytes::is_empty) {
+                if bytes.iter().all(|&byte| byte == 0) {
+                    continue;
+                }
+                self.pages.resize(self.pages.len().max(index + 1), Bytes::new());
             }
+            let held = &mut self.pages[index];
             if bytes.len() as u64 == PAGE {
-                self.pages.insert(page, data.slice(part));
+                *held = data.slice(part);
                 continue;
             }
-            let held = self.pages.entry(page).or_insert_with(|| Bytes::from(vec![0; PAGE as usize]));
+            if held.is_empty() {
+                *held = Bytes::from(vec![0; PAGE as usize]);
+            }
             let at = ((offset + part.start as u64) % PAGE) as usize;
             patch(held, |held| held[at..at + bytes.len()].copy_from_slice(bytes));
         }
@@ -60,8 +66,8 @@ impl Content {
     /// Cuts off, or grows with zeros.
     pub(super) fn set_length(&mut self, length: u64) {
         if length < self.length {
-            self.pages.split_off(&length.div_ceil(PAGE));
-            if let Some(last) = self.pages.get_mut(&(length / PAGE)) {
+            self.pages.truncate(length.div_ceil(PAGE) as usize);
+            if let Some(last) = self.pages.get_mut((length / PAGE) as usize).filter(|last| !last.is_empty()) {
                 patch(last, |last| last[(length % PAGE) as usize..].fill(0));
             }
         }
@@ -70,19 +76,19 @@ impl Content {
 
     /// Where the zeros at the end begin.
     pub(super) fn used(&self) -> u64 {
-        let last = |(page, held): (&u64, &Bytes)| {
-            held.iter().rposition(|&byte| byte != 0).map(|at| page * PAGE + at as u64 + 1)
+        let last = |(page, held): (usize, &Bytes)| {
+            held.iter().rposition(|&byte| byte != 0).map(|at| page as u64 * PAGE + at as u64 + 1)
         };
-        self.pages.iter().rev().find_map(last).unwrap_or(0)
+        self.pages.iter().enumerate().rev().find_map(last).unwrap_or(0)
     }
 
     /// The first so many bytes. What holds nothing is never touched, so that it costs no memory here either.
     pub(super) fn bytes(&self, length: u64) -> Bytes {
         let mut all = vec![0; usize::try_from(length).expect("a simulated file fits into memory")];
-        for (page, held) in self.pages.range(..length.div_ceil(PAGE)) {
-            let rest = &mut all[(page * PAGE) as usize..];
-            let fits = rest.len().min(PAGE as usize);
-            rest[..fits].copy_from_slice(&held[..fits]);
+        for (place, held) in all.chunks_mut(PAGE as usize).zip(&self.pages) {
+            if !held.is_empty() {
+                place.copy_from_slice(&held[..place.len()]);
+            }
         }
         Bytes::from(all)
     }
@@ -142,12 +148,13 @@ mod tests {
         content.set_length(64_000_000);
         content.write(63_999_000, &Bytes::from_static(b"the end"));
         content.write(0, &Bytes::from(vec![0; 1 << 20]));
-        assert_eq!((content.pages.len(), content.length(), content.used()), (1, 64_000_000, 63_999_007));
+        let held = |content: &Content| content.pages.iter().filter(|page| !page.is_empty()).count();
+        assert_eq!((held(&content), content.length(), content.used()), (1, 64_000_000, 63_999_007));
         let copy = content.clone();
         content.write(63_999_000, &Bytes::from_static(b"The"));
         assert_eq!(copy.bytes(63_999_001)[63_999_000], b't');
         content.set_length(10);
-        assert_eq!((content.pages.len(), content.used()), (0, 0));
+        assert_eq!((held(&content), content.used()), (0, 0));
     }
 
     #[test]
@@ -155,7 +162,7 @@ mod tests {
         let written = Bytes::from(vec![7; 2 * PAGE as usize]);
         let mut content = Content::default();
         content.write(PAGE, &written);
-        let shares = |content: &Content| content.pages[&2].as_ptr() == written[PAGE as usize..].as_ptr();
+        let shares = |content: &Content| content.pages[2].as_ptr() == written[PAGE as usize..].as_ptr();
         assert!(shares(&content));
         let copy = content.clone();
         content.write(2 * PAGE + 9, &Bytes::from_static(b"x"));

@@ -276,7 +276,12 @@ fn run(
         RequestOp::Txn(inner) => run(inner, path, execute),
         _ => execute(op),
     };
-    let responses = branch(request, succeeded).iter().map(one).collect::<Result<_, _>>()?;
+    let ops = branch(request, succeeded);
+    // Answers are kept: they take no more room than they need.
+    let mut responses = Vec::with_capacity(ops.len());
+    for response in ops.iter().map(one) {
+        responses.push(response?);
+    }
     Ok(ResponseBody::Txn { succeeded, responses })
 }
 

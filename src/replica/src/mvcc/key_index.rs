@@ -209,11 +209,14 @@ impl KeyIndex {
 
 /// Place of the newest revision whose main is not above `at`.
 fn newest_at(revisions: &[RevisionKey], at: i64) -> Option<usize> {
-    // Nearly every read is of the present: look at the end first.
-    if revisions.last()?.main <= at {
-        return Some(revisions.len() - 1);
-    }
-    revisions.partition_point(|revision| revision.main <= at).checked_sub(1)
+    // Nearly every read is of the present, or of what was there before the newest change: look at the end first.
+    let near = revisions.len().saturating_sub(3);
+    let (old, new) = revisions.split_at(near);
+    let later = new.iter().rev().position(|revision| revision.main <= at);
+    later.map(|later| revisions.len() - 1 - later).or_else(|| {
+        let until = old.partition_point(|revision| revision.main <= at);
+        until.checked_sub(1)
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::freelist::Freelist;
 use super::meta::Meta;
 use super::node::{Inode, Node, NodeId};
-use super::page::{put_node, Pgid, BUCKET, BUCKET_HEADER, HEADER};
+use super::page::{put_node, Pgid, BUCKET, BUCKET_HEADER};
 use super::stats::TxStats;
 use super::table::Table;
 use super::tree::{branch_index, BucketRoot, Tree};
@@ -168,8 +168,8 @@ impl BucketTx {
 
     /// Makes an empty bucket inside this one.
     pub(super) fn create(&mut self, name: &[u8], table: &Table) -> BucketRoot {
-        let mut value = vec![0; BUCKET_HEADER + HEADER];
-        put_node(&mut value[BUCKET_HEADER..], Pgid::NONE, 0, true, &[]);
+        let mut value = vec![0; BUCKET_HEADER];
+        put_node(&mut value, Pgid::NONE, 0, true, &[]);
         let value = Bytes::from(value);
         let root = BucketRoot::of_value(&value);
         self.put_bucket(Bytes::copy_from_slice(name), value, table);
@@ -294,9 +294,9 @@ impl BucketTx {
 
     fn inline_value(&self, root: NodeId) -> Bytes {
         let node = self.at(root);
-        let mut value = vec![0; BUCKET_HEADER + node.size()];
-        value[8..BUCKET_HEADER].copy_from_slice(&self.root.sequence.to_le_bytes());
-        put_node(&mut value[BUCKET_HEADER..], Pgid::NONE, 0, true, &node.inodes);
+        let mut value = vec![0; BUCKET_HEADER];
+        value[8..].copy_from_slice(&self.root.sequence.to_le_bytes());
+        put_node(&mut value, Pgid::NONE, 0, true, &node.inodes);
         value.into()
     }
 
@@ -353,8 +353,9 @@ impl BucketTx {
         space.free(node);
         let count = node.size().div_ceil(page_size);
         let page = space.allocate(count);
-        let mut out = vec![0; count * page_size];
+        let mut out = Vec::with_capacity(count * page_size);
         put_node(&mut out, page, count as u32 - 1, node.leaf, &node.inodes);
+        out.resize(count * page_size, 0);
         space.dirty.insert(page, out.into());
         (node.page, node.overflow, node.spilled) = (page, count as u32 - 1, true);
         space.stats.spills += 1;

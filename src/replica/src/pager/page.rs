@@ -187,30 +187,34 @@ pub(super) fn put_header(out: &mut [u8], id: Pgid, flags: u16, count: u16, overf
     out[12..16].copy_from_slice(&overflow.to_le_bytes());
 }
 
-/// Writes a node as page `id` onto `out`, which is zeroed and long enough.
-pub(super) fn put_node(out: &mut [u8], id: Pgid, overflow: u32, leaf: bool, inodes: &[Inode]) {
+/// Appends a node as page `id`, without the zeros that fill the page.
+pub(super) fn put_node(out: &mut Vec<u8>, id: Pgid, overflow: u32, leaf: bool, inodes: &[Inode]) {
     let count = u16::try_from(inodes.len()).ok().filter(|count| *count != u16::MAX);
     let count = count.unwrap_or_else(|| panic!("{} elements are too many for page {}", inodes.len(), id.0));
-    put_header(out, id, if leaf { LEAF } else { BRANCH }, count, overflow);
-    let mut data = HEADER + inodes.len() * ELEMENT;
-    for (at, inode) in inodes.iter().enumerate() {
-        let start = HEADER + at * ELEMENT;
-        let pos = (data - start) as u32;
+    let mut header = [0; HEADER];
+    put_header(&mut header, id, if leaf { LEAF } else { BRANCH }, count, overflow);
+    out.extend_from_slice(&header);
+    // From the element that is next to its key.
+    let mut pos = inodes.len() * ELEMENT;
+    for inode in inodes {
         let (key, value) = (inode.key.len(), inode.value.len());
         assert!(key > 0, "a key of no bytes on page {}", id.0);
-        let element = &mut out[start..start + ELEMENT];
+        let mut element = [0; ELEMENT];
         if leaf {
             element[..4].copy_from_slice(&inode.flags.to_le_bytes());
-            element[4..8].copy_from_slice(&pos.to_le_bytes());
+            element[4..8].copy_from_slice(&(pos as u32).to_le_bytes());
             element[8..12].copy_from_slice(&(key as u32).to_le_bytes());
             element[12..].copy_from_slice(&(value as u32).to_le_bytes());
         } else {
-            element[..4].copy_from_slice(&pos.to_le_bytes());
+            element[..4].copy_from_slice(&(pos as u32).to_le_bytes());
             element[4..8].copy_from_slice(&(key as u32).to_le_bytes());
             element[8..].copy_from_slice(&inode.child.0.to_le_bytes());
         }
-        out[data..data + key].copy_from_slice(&inode.key);
-        out[data + key..data + key + value].copy_from_slice(&inode.value);
-        data += key + value;
+        out.extend_from_slice(&element);
+        pos = pos + key + value - ELEMENT;
+    }
+    for inode in inodes {
+        out.extend_from_slice(&inode.key);
+        out.extend_from_slice(&inode.value);
     }
 }

@@ -82,11 +82,15 @@ impl Table {
     pub(super) fn write(&mut self, id: Pgid, bytes: &Bytes) {
         let (start, count) = (id.index(), bytes.len() / self.page_size);
         assert_eq!(count * self.page_size, bytes.len(), "page {} is not whole pages", id.0);
-        if self.pages.len() < start + count {
-            self.pages.resize(start + count, Page(Bytes::from(vec![0; self.page_size])));
+        if self.pages.len() < start {
+            self.pages.resize(start, Page(Bytes::from(vec![0; self.page_size])));
         }
         for at in 0..count {
-            self.pages[start + at] = Page(bytes.slice(at * self.page_size..));
+            let page = Page(bytes.slice(at * self.page_size..));
+            match self.pages.get_mut(start + at) {
+                Some(place) => *place = page,
+                None => self.pages.push(page),
+            }
         }
     }
 }

@@ -106,14 +106,20 @@ pub(super) fn parse_txn(txn: TxnRequest, level: usize) -> Result<api::TxnRequest
     if level > TXN_DEPTH_MAX {
         return Err(format!("transactions nest deeper than {TXN_DEPTH_MAX}"));
     }
-    let parse_ops = |ops: Vec<RequestOp>| -> Result<Vec<api::RequestOp>, String> {
-        ops.into_iter().map(|op| parse_op(op, level)).collect()
-    };
     Ok(api::TxnRequest {
-        compare: txn.compare.into_iter().map(parse_compare).collect::<Result<_, _>>()?,
-        success: parse_ops(txn.success)?,
-        failure: parse_ops(txn.failure)?,
+        compare: parse_all(txn.compare, parse_compare)?,
+        success: parse_all(txn.success, |op| parse_op(op, level))?,
+        failure: parse_all(txn.failure, |op| parse_op(op, level))?,
     })
+}
+
+/// In a list as long as it has to be: a list of results is not, and one made where the messages lie keeps their room.
+fn parse_all<M, T>(messages: Vec<M>, parse: impl Fn(M) -> Result<T, String>) -> Result<Vec<T>, String> {
+    let mut parsed = Vec::with_capacity(messages.len());
+    for message in messages {
+        parsed.push(parse(message)?);
+    }
+    Ok(parsed)
 }
 
 fn parse_op(op: RequestOp, level: usize) -> Result<api::RequestOp, String> {
