@@ -26,16 +26,39 @@ fn site(name: &'static str) -> Site {
     }
 }
 
+/// The sites that were asked for lately, each where its name's address leads: to find a name takes as long as to draw.
+/// What is found does not depend on addresses, only how fast.
+pub(crate) struct Lately([Option<(&'static str, Site)>; 64]);
+
+impl Lately {
+    pub(crate) const NONE: Self = Self([None; 64]);
+
+    fn site(&mut self, name: &'static str) -> Site {
+        let place = (name.as_ptr() as usize ^ name.len()) % self.0.len();
+        match self.0[place] {
+            Some((known, site)) if std::ptr::eq(known, name) => site,
+            _ => {
+                let site = site(name);
+                self.0[place] = Some((name, site));
+                site
+            }
+        }
+    }
+}
+
 impl Chance for Decider {
     fn below(&mut self, name: &'static str, subject: u64, n: u64) -> u64 {
-        self.decide(site(name), Subject(subject), &Below(n))
+        let site = self.lately.site(name);
+        self.decide(site, Subject(subject), &Below(n))
     }
 
     fn ratio(&mut self, name: &'static str, subject: u64, numer: u64, denom: u64) -> bool {
-        self.decide(site(name), Subject(subject), &Ratio::new(numer, denom))
+        let site = self.lately.site(name);
+        self.decide(site, Subject(subject), &Ratio::new(numer, denom))
     }
 
     fn exponential(&mut self, name: &'static str, subject: u64, mean: Span) -> Span {
-        Span(self.decide(site(name), Subject(subject), &Exponential(mean.0)))
+        let site = self.lately.site(name);
+        Span(self.decide(site, Subject(subject), &Exponential(mean.0)))
     }
 }

@@ -18,6 +18,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::chance::Lately;
 use crate::distribution::Distribution;
 
 macro_rules! sites {
@@ -331,13 +332,15 @@ pub struct Decider {
     streams: Vec<Stream>,
     /// Open addressing: index into `streams` plus one, or zero. A power of two long, at most half full.
     slots: Vec<u32>,
+    /// Sites by the names that others have for them.
+    pub(crate) lately: Lately,
 }
 
 impl Decider {
     /// The decisions of this seed, except for the overrides: raw numbers, zero being neutral.
     pub fn new(seed: u64, overrides: BTreeMap<Label, u64>) -> Self {
         let neutral = vec![false; Site::ALL.len()];
-        Self { seed, overrides, neutral, streams: Vec::new(), slots: vec![0; 64] }
+        Self { seed, overrides, neutral, streams: Vec::new(), slots: vec![0; 64], lately: Lately::NONE }
     }
 
     /// The seed.

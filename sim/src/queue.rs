@@ -3,6 +3,9 @@
 //! Events come out by time, and those of one time in the order they went in. Putting in and taking out cost O(log n);
 //! cancelling costs O(1). In steady state nothing is allocated: payloads lie in a slab whose places are used again.
 //!
+//! There are two heaps: most events are due within microseconds, and need not sift through the timers of seconds, most
+//! of which are cancelled.
+//!
 //! It knows nothing of what the events are.
 
 use std::cmp::Reverse;
@@ -15,6 +18,9 @@ pub struct Token {
     sequence: u64,
     slot: u32,
 }
+
+/// Nanoseconds from the first event that those which are soon may span.
+const SOON: u64 = 5_000_000;
 
 /// Bits of a number that names a slot; the rest of 64 counts events. A run of a trillion events would take weeks.
 const SLOT_BITS: u32 = 24;
@@ -47,7 +53,11 @@ struct Slot<T> {
 
 /// Events in order of time.
 pub struct Queue<T> {
-    heap: BinaryHeap<Reverse<Entry>>,
+    /// All that are due before `until`.
+    soon: BinaryHeap<Reverse<Entry>>,
+    /// All others.
+    later: BinaryHeap<Reverse<Entry>>,
+    until: u64,
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     sequence: u64,
@@ -55,7 +65,8 @@ pub struct Queue<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), sequence: 0 }
+        let (soon, later) = (BinaryHeap::new(), BinaryHeap::new());
+        Self { soon, later, until: 0, slots: Vec::new(), free: Vec::new(), sequence: 0 }
     }
 }
 
@@ -98,38 +109,68 @@ impl<T> Queue<T> {
             }
         };
         let token = Token { sequence, slot };
-        self.heap.push(Reverse(Entry::new(at, token)));
+        let heap = if at < self.until { &mut self.soon } else { &mut self.later };
+        heap.push(Reverse(Entry::new(at, token)));
         token
     }
 
     /// Takes the first event out, with its time.
     pub fn pop(&mut self) -> Option<(u64, T)> {
-        while let Some(Reverse(entry)) = self.heap.pop() {
+        loop {
+            let Some(Reverse(entry)) = self.soon.pop() else {
+                if self.go_on() {
+                    continue;
+                }
+                return None;
+            };
             if let Some(payload) = self.take(entry.token()) {
                 return Some((entry.at(), payload));
             }
         }
-        None
     }
 
     /// When the first event is due.
     pub fn next_time(&mut self) -> Option<u64> {
-        while let Some(Reverse(entry)) = self.heap.peek() {
+        loop {
+            let Some(Reverse(entry)) = self.soon.peek() else {
+                if self.go_on() {
+                    continue;
+                }
+                return None;
+            };
             if is_waiting(&self.slots, *entry) {
                 return Some(entry.at());
             }
-            self.heap.pop();
+            self.soon.pop();
         }
-        None
+    }
+
+    /// What was later is soon now. False when nothing waits.
+    fn go_on(&mut self) -> bool {
+        assert!(self.soon.is_empty(), "time goes on while {} events are due before", self.soon.len());
+        while let Some(Reverse(entry)) = self.later.peek().copied() {
+            if self.soon.is_empty() {
+                self.until = entry.at().saturating_add(SOON);
+            } else if entry.at() >= self.until {
+                break;
+            }
+            self.later.pop();
+            if is_waiting(&self.slots, entry) {
+                self.soon.push(Reverse(entry));
+            }
+        }
+        !self.soon.is_empty()
     }
 
     /// Takes this event out before its time; `None` when it has happened or was cancelled already.
     pub fn cancel(&mut self, token: Token) -> Option<T> {
         let payload = self.take(token)?;
-        // The heap keeps a dead entry until it surfaces; sweep when most are dead, so that memory stays bounded.
-        if self.heap.len() > 64 && self.heap.len() > 2 * self.len() {
+        // The heaps keep a dead entry until it surfaces; sweep when most are dead, so that memory stays bounded.
+        let entries = self.soon.len() + self.later.len();
+        if entries > 64 && entries > 2 * self.len() {
             let slots = &self.slots;
-            self.heap.retain(|Reverse(entry)| is_waiting(slots, *entry));
+            self.soon.retain(|Reverse(entry)| is_waiting(slots, *entry));
+            self.later.retain(|Reverse(entry)| is_waiting(slots, *entry));
         }
         Some(payload)
     }
@@ -177,7 +218,8 @@ mod tests {
         for i in 0..20_000u64 {
             match draw(5) {
                 0 | 1 => {
-                    let at = draw(1000);
+                    // Soon, somewhat later, and all over the place.
+                    let at = draw(1000) * [1, SOON / 300, 4 * SOON][draw(3) as usize];
                     tokens.push((queue.push(at, i), (at, i)));
                     model.insert((at, i), i);
                 }
@@ -192,7 +234,8 @@ mod tests {
                 }
             }
             assert_eq!((queue.len(), queue.is_empty()), (model.len(), model.is_empty()));
-            assert!(queue.heap.len() <= 64.max(2 * model.len() + 2), "dead entries pile up");
+            let entries = queue.soon.len() + queue.later.len();
+            assert!(entries <= 64.max(2 * model.len() + 2), "dead entries pile up");
         }
     }
 }

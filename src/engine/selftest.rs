@@ -180,7 +180,7 @@ impl Story {
             } else {
                 self.put(bucket, key.clone(), vec![fill; length].into());
             }
-            let found = self.pager.get_open(BUCKETS[bucket].as_bytes(), &key).map(|element| element.value);
+            let found = self.pager.get_open(BUCKETS[bucket].as_bytes(), &key);
             if found.as_ref() != self.now.get(&(bucket, key.clone())) {
                 return Err(format!(
                     "key {} of bucket {} is not what it should be",

@@ -193,13 +193,13 @@ impl Backend {
     /// The value of `key`.
     pub fn get(&self, bucket: Bucket, key: &[u8]) -> Option<Bytes> {
         if self.buffers.has_written() {
-            return self.pager.get_open(bucket.name().as_bytes(), key).map(|element| element.value);
+            return self.pager.get_open(bucket.name().as_bytes(), key);
         }
         if let Some(change) = self.buffers.get(bucket, key) {
             return change.clone();
         }
         let root = self.roots[bucket as usize].as_ref()?;
-        self.pager.tree(root).get(key).map(|element| element.value)
+        self.pager.tree(root).value(key)
     }
 
     /// Shows the pairs with `from <= key < to` (`None`: to the end) in byte order, until `visit` says false.

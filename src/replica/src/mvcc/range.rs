@@ -52,23 +52,25 @@ impl Store {
             true => limit.saturating_add(1),
         };
         let (mut kvs, mut count) = (Vec::new(), 0);
-        let mut take = |found: Found| {
-            count += 1;
-            if count <= most && !request.count_only {
-                kvs.push(self.load(batch, found));
-            }
-        };
         if request.range.end == RangeEnd::Single {
-            // By far the most frequent read: one lookup in the index, one in the backend.
+            // By far the most frequent read: one lookup in the index, one in the backend, and room for one.
             if let Some(found) = self.index.get(&request.range.start).and_then(|key| key.get(at)) {
-                take(found);
+                count = 1;
+                if !request.count_only {
+                    kvs = vec![self.load(batch, found)];
+                }
             }
         } else {
             // Most keys of a range may be gone, and wait for a compaction: one look tells, if it is now that is asked
             // for.
             let may_be = |key: &KeyIndex| at < current || key.live_hash != 0;
             let keys = self.keys_in(&request.range).filter(|(_, key)| may_be(key));
-            keys.filter_map(|(_, key)| key.get(at)).for_each(take);
+            for found in keys.filter_map(|(_, key)| key.get(at)) {
+                count += 1;
+                if count <= most && !request.count_only {
+                    kvs.push(self.load(batch, found));
+                }
+            }
         }
         let more = match refined {
             true => refine(&mut kvs, request, limit),

@@ -107,9 +107,14 @@ impl Page {
     /// Key and value of a leaf's element, sharing the page's memory.
     pub(super) fn pair(&self, at: usize) -> (Bytes, Bytes) {
         let (start, size) = self.key_place(at);
+        (self.0.slice(start..start + size), self.value(at))
+    }
+
+    /// The value of a leaf's element, sharing the page's memory.
+    pub(super) fn value(&self, at: usize) -> Bytes {
+        let (start, size) = self.key_place(at);
         let value_size = u32_at(&self.0, HEADER + at * ELEMENT + 12) as usize;
-        let end = start + size;
-        (self.0.slice(start..end), self.0.slice(end..end + value_size))
+        self.0.slice(start + size..start + size + value_size)
     }
 
     /// Every element, for a node to begin with.

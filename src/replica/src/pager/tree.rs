@@ -93,6 +93,13 @@ impl Block<'_> {
         }
     }
 
+    fn value(&self, at: usize) -> Bytes {
+        match self {
+            Self::Page(page) => page.value(at),
+            Self::Node(node) => node.inodes[at].value.clone(),
+        }
+    }
+
     fn search(&self, key: &[u8]) -> (usize, bool) {
         match self {
             Self::Page(page) => page.search(key),
@@ -155,12 +162,21 @@ impl<'a> Tree<'a> {
 
     /// The element with this key.
     pub fn get(&self, key: &[u8]) -> Option<Element> {
+        self.find(key).map(|(leaf, at)| leaf.element(at))
+    }
+
+    /// The value of this key.
+    pub fn value(&self, key: &[u8]) -> Option<Bytes> {
+        self.find(key).map(|(leaf, at)| leaf.value(at))
+    }
+
+    fn find(&self, key: &[u8]) -> Option<(Block<'a>, usize)> {
         let mut block = self.block(self.root);
         while !block.is_leaf() {
             block = self.block(block.child(branch_index(block.search(key))));
         }
         match block.search(key) {
-            (at, true) => Some(block.element(at)),
+            (at, true) => Some((block, at)),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use super::meta::{Meta, Txid};
 use super::open::map_size;
 use super::page::Pgid;
 use super::stats::{Stats, TxStats};
-use super::tree::{BucketRoot, Element, Tree};
+use super::tree::{BucketRoot, Tree};
 use super::{FreelistSync, OpenBuckets, Pager};
 use crate::wal::Commands;
 use crate::{Bug, DiskCommand, Failpoint, OpId};
@@ -123,9 +123,9 @@ impl Pager {
         bucket.delete(key, table);
     }
 
-    /// The element of a key, as the open write transaction sees it.
-    pub fn get_open(&self, bucket: &[u8], key: &[u8]) -> Option<Element> {
-        self.with_open(bucket, |tree| tree.get(key)).flatten()
+    /// The value of a key, as the open write transaction sees it.
+    pub fn get_open(&self, bucket: &[u8], key: &[u8]) -> Option<Bytes> {
+        self.with_open(bucket, |tree| tree.value(key)).flatten()
     }
 
     /// Reads a bucket as the open write transaction sees it; `None` when there is none of that name.

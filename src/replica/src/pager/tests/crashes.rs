@@ -39,7 +39,7 @@ fn story(seed: u64, operations: u64) -> Tally {
                 let fill = dice.next() as u8;
                 rig.put(bucket, key.clone(), vec![fill; dice.below(large) as usize]);
             }
-            let found = rig.pager.get_open(bucket.as_bytes(), &key).map(|element| element.value);
+            let found = rig.pager.get_open(bucket.as_bytes(), &key);
             assert_eq!(found.as_ref(), rig.now[bucket].get(&key), "seed {seed}: {bucket} {key:?}");
         }
         if dice.below(8) == 0 {
