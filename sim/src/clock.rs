@@ -150,7 +150,16 @@ impl Clock {
     /// keeps its deadline and asks again after each change of rate.
     pub fn true_at(&self, now: u64, deadline: Monotonic) -> Option<u64> {
         let (shown, part) = self.shown(now);
-        let Some(missing) = deadline.0.checked_sub(shown).filter(|missing| *missing > 0) else { return Some(now) };
+        let missing = deadline.0.saturating_sub(shown);
+        self.true_after(now, missing, part)
+    }
+
+    /// True time at which the monotonic clock will show `missing` nanoseconds more than now, when it shows `part`
+    /// billionths of one beyond what it says.
+    fn true_after(&self, now: u64, missing: u64, part: i64) -> Option<u64> {
+        if missing == 0 {
+            return Some(now);
+        }
         if self.suspended {
             return None;
         }
@@ -166,7 +175,10 @@ impl Clock {
 
     /// True time at which a span of local time that begins now ends; `None` while suspended.
     pub fn local_after(&self, now: u64, span: Span) -> Option<u64> {
-        self.true_at(now, self.monotonic(now) + span)
+        if span == Span::ZERO {
+            return Some(now);
+        }
+        self.true_after(now, span.0, self.shown(now).1)
     }
 
     fn rate(&self) -> i128 {

@@ -25,6 +25,7 @@ pub mod api;
 mod auth;
 pub mod backend;
 mod bug;
+mod bytewise;
 mod compactor;
 mod config;
 pub mod history;

@@ -7,9 +7,24 @@
 use bytes::Bytes;
 
 use super::Bucket;
+use crate::bytewise::head;
 
-/// What became of a key: its value, or nothing when it was deleted.
-type Change = (Bytes, Option<Bytes>);
+/// What became of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Change {
+    /// Of the key: it lies in the list itself, and the key elsewhere.
+    head: u64,
+    pub(super) key: Bytes,
+    /// Its value, or nothing when it was deleted.
+    pub(super) value: Option<Bytes>,
+}
+
+impl Change {
+    /// What the list is sorted by.
+    fn place(&self) -> (u64, &[u8]) {
+        (self.head, &self.key)
+    }
+}
 
 /// Both buffers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -55,7 +70,7 @@ enum Reader {
 
 impl Buffers {
     pub(super) fn write(&mut self, bucket: Bucket, key: Bytes, value: Option<Bytes>) {
-        self.written.push((bucket, (key, value)));
+        self.written.push((bucket, Change { head: head(&key), key, value }));
     }
 
     /// Whether anything was written that readers do not see yet.
@@ -68,7 +83,7 @@ impl Buffers {
         if merge == Merge::Duplicates {
             return self.writeback_duplicates();
         }
-        let told = |change: &Change| merge != Merge::NoDeletes || change.1.is_some();
+        let told = |change: &Change| merge != Merge::NoDeletes || change.value.is_some();
         for (bucket, change) in self.written.drain(..).filter(|(_, change)| told(change)) {
             put(&mut self.read[bucket as usize], change);
         }
@@ -94,8 +109,8 @@ impl Buffers {
                 Reader::Empty | Reader::Used => {
                     slots.reader = Reader::Used;
                     slots.lies = new.first().cloned();
-                    new.sort_by(|a, b| a.0.cmp(&b.0));
-                    let overlaps = read.last().zip(new.first()).is_some_and(|(last, first)| last.0 >= first.0);
+                    new.sort_by(|a, b| a.place().cmp(&b.place()));
+                    let overlaps = read.last().zip(new.first()).is_some_and(|(last, first)| last.key >= first.key);
                     if overlaps {
                         new.into_iter().for_each(|change| put(read, change));
                     } else {
@@ -125,31 +140,31 @@ impl Buffers {
 
     /// What became of a key.
     pub(super) fn get(&self, bucket: Bucket, key: &[u8]) -> Option<&Option<Bytes>> {
-        let read = &self.read[bucket as usize];
+        let (read, place) = (&self.read[bucket as usize], (head(key), key));
         // Most revisions that are read are older than all that has not been committed.
-        if read.first().is_none_or(|first| key < &first.0[..]) {
+        if read.first().is_none_or(|first| place < first.place()) {
             return None;
         }
-        let at = read.partition_point(|change| change.0 < key);
-        read.get(at).filter(|change| change.0 == key).map(|change| &change.1)
+        let at = read.partition_point(|change| change.place() < place);
+        read.get(at).filter(|change| change.key == key).map(|change| &change.value)
     }
 
     /// The changes with `from <= key < to`.
     pub(super) fn range(&self, bucket: Bucket, from: &[u8], to: Option<&[u8]>) -> &[Change] {
         let read = &self.read[bucket as usize];
-        let start = read.partition_point(|change| change.0 < from);
-        let end = to.map_or(read.len(), |to| read.partition_point(|change| change.0 < to));
+        let start = read.partition_point(|change| change.key < from);
+        let end = to.map_or(read.len(), |to| read.partition_point(|change| change.key < to));
         &read[start..end.max(start)]
     }
 }
 
 /// Takes a change in. Revisions only grow, so that it mostly goes to the end.
 fn put(read: &mut Vec<Change>, change: Change) {
-    if read.last().is_none_or(|last| last.0 < change.0) {
+    if read.last().is_none_or(|last| last.place() < change.place()) {
         read.push(change);
         return;
     }
-    match read.binary_search_by(|old| old.0.cmp(&change.0)) {
+    match read.binary_search_by(|old| old.place().cmp(&change.place())) {
         Ok(at) => read[at] = change,
         Err(at) => read.insert(at, change),
     }

@@ -25,7 +25,7 @@ use crate::pager::{BucketRoot, Options, Pager};
 use crate::wal::Commands;
 use crate::{raftpb, BootError, Bug, Bugs, DiskImage, Failpoint, FileName};
 
-use buffer::{Buffers, Merge};
+use buffer::{Buffers, Change, Merge};
 pub use commit::CommitProgress;
 use commit::Flight;
 pub use snapshot::SnapshotReader;
@@ -227,18 +227,20 @@ impl Backend {
         let apart = bucket == Bucket::Key && self.bugs.has(Bug::ReadbufMergeDups);
         if let Some(root) = &self.roots[bucket as usize] {
             for element in self.pager.tree(root).seek(from).take_while(|element| inside(&element.key)) {
-                while let Some((key, value)) = buffered.next_if(|change| !apart && change.0 < element.key) {
+                while let Some(Change { key, value, .. }) =
+                    buffered.next_if(|change| !apart && change.key < element.key)
+                {
                     if value.as_ref().is_some_and(|value| !visit(key, value)) {
                         return;
                     }
                 }
-                let newer = !apart && buffered.peek().is_some_and(|change| change.0 == element.key);
+                let newer = !apart && buffered.peek().is_some_and(|change| change.key == element.key);
                 if !newer && !visit(&element.key, &element.value) {
                     return;
                 }
             }
         }
-        for (key, value) in buffered {
+        for Change { key, value, .. } in buffered {
             if value.as_ref().is_some_and(|value| !visit(key, value)) {
                 return;
             }

@@ -160,7 +160,7 @@ impl BucketTx {
     }
 
     pub(super) fn delete(&mut self, key: &[u8], table: &Table) {
-        if self.tree(table).get(key).is_some() {
+        if self.tree(table).has(key) {
             let leaf = self.leaf(key, table);
             self.at_mut(leaf).delete(key);
         }

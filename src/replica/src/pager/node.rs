@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::page::{Page, Pgid, BUCKET, ELEMENT, HEADER};
+use crate::bytewise::compare;
 
 /// Elements that a page must keep when it is split.
 const MIN_KEYS_PER_PAGE: usize = 2;
@@ -76,7 +77,7 @@ impl Node {
 
     /// The first element whose key is not below `key`, and whether it has that very key.
     pub(super) fn search(&self, key: &[u8]) -> (usize, bool) {
-        match self.inodes.binary_search_by(|inode| inode.key[..].cmp(key)) {
+        match self.inodes.binary_search_by(|inode| compare(&inode.key, key)) {
             Ok(at) => (at, true),
             Err(at) => (at, false),
         }

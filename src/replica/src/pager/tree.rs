@@ -170,6 +170,11 @@ impl<'a> Tree<'a> {
         self.find(key).map(|(leaf, at)| leaf.value(at))
     }
 
+    /// Whether there is such a key.
+    pub(super) fn has(&self, key: &[u8]) -> bool {
+        self.find(key).is_some()
+    }
+
     fn find(&self, key: &[u8]) -> Option<(Block<'a>, usize)> {
         let mut block = self.block(self.root);
         while !block.is_leaf() {
