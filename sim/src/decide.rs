@@ -319,7 +319,8 @@ struct Stream {
     next: u64,
     /// Ordinal that the generator stands at.
     generator_at: u64,
-    generator: ChaCha8Rng,
+    /// Large, and apart from what a search for a stream looks at.
+    generator: Box<ChaCha8Rng>,
     /// Whether any override names this site and subject.
     overridden: bool,
 }
@@ -418,7 +419,7 @@ impl Decider {
     fn open(&mut self, site: Site, subject: Subject) -> usize {
         let mut key = *b"--------detcd decisions, ChaCha8";
         key[..8].copy_from_slice(&self.seed.to_le_bytes());
-        let mut generator = ChaCha8Rng::from_seed(key);
+        let mut generator = Box::new(ChaCha8Rng::from_seed(key));
         generator.set_stream(xxh3_64_with_seed(site.name().as_bytes(), subject.0));
         let label = |ordinal| Label { site, subject, ordinal };
         let overridden = self.overrides.range(label(0)..=label(u64::MAX)).next().is_some();

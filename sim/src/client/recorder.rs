@@ -28,10 +28,12 @@ impl Recorder {
         Self::default()
     }
 
-    /// Nothing yet, and room for so many operations, within reason.
+    /// Nothing yet, and room for so many operations, within reason, and for those that come beside them: compactions,
+    /// and what is asked when all is healed.
     pub fn with_room(operations: u64) -> Self {
         let mut recorder = Self::default();
-        recorder.history.operations.reserve(operations.min(1 << 20) as usize);
+        let room = operations.min(1 << 20) as usize;
+        recorder.history.operations.reserve(room + room / 16 + 64);
         recorder
     }
 
