@@ -62,3 +62,24 @@ impl Chance for Decider {
         Span(self.decide(site, Subject(subject), &Exponential(mean.0)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_its_site_however_often_and_beside_which_it_is_asked_for() {
+        let mut lately = Lately::NONE;
+        // So many names that some push each other out.
+        assert!(Site::ALL.len() > lately.0.len() / 2);
+        for _ in 0..3 {
+            for &site in Site::ALL {
+                assert_eq!((lately.site(site.name()), lately.site(site.name())), (site, site));
+            }
+        }
+        // Whatever lies in a place, only the very name that led to it may take it.
+        let (one, other) = (Site::ALL[0], Site::ALL[1]);
+        lately.0 = [Some((one.name(), one)); 64];
+        assert_eq!(lately.site(other.name()), other);
+    }
+}

@@ -238,4 +238,30 @@ mod tests {
             assert!(entries <= 64.max(2 * model.len() + 2), "dead entries pile up");
         }
     }
+
+    #[test]
+    fn what_is_later_comes_in_its_turn() {
+        let mut random = 7u64;
+        let mut draw = move |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % n
+        };
+        let (mut queue, mut model, mut now) = (Queue::new(), BTreeMap::new(), 0);
+        for i in 0..50_000u64 {
+            // As in a world: nothing is put in before now. Most is due about where what is soon ends.
+            if model.len() < 20 || draw(2) == 0 && model.len() < 60 {
+                let at = now.max((now / SOON + draw(3)) * SOON + draw(20));
+                queue.push(at, i);
+                model.insert((at, i), i);
+            } else {
+                let expect = model.pop_first().map(|((at, _), i)| (at, i));
+                let next = queue.next_time().filter(|_| i % 2 == 0);
+                let popped = queue.pop();
+                assert_eq!(popped, expect, "event {i}");
+                let (at, _) = popped.expect("some wait");
+                assert!(next.is_none_or(|next| next == at) && at >= now, "time {at} after {now}");
+                now = at;
+            }
+        }
+    }
 }

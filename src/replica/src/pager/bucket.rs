@@ -355,6 +355,7 @@ impl BucketTx {
         let page = space.allocate(count);
         let mut out = Vec::with_capacity(count * page_size);
         put_node(&mut out, page, count as u32 - 1, node.leaf, &node.inodes);
+        assert_eq!(out.len(), node.size(), "page {} holds what its elements need", page.0);
         out.resize(count * page_size, 0);
         space.dirty.insert(page, out.into());
         (node.page, node.overflow, node.spilled) = (page, count as u32 - 1, true);
