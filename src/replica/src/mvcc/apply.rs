@@ -195,7 +195,7 @@ impl Store {
     }
 
     fn has(&self, key: &[u8]) -> bool {
-        self.index.get(key).is_some_and(super::key_index::KeyIndex::is_live)
+        self.index.live(key).is_some()
     }
 
     fn choose(&self, batch: &dyn Batch, request: &TxnRequest, path: &mut Vec<bool>) {

@@ -14,6 +14,7 @@
 mod apply;
 mod check;
 mod hash;
+mod index;
 mod key_index;
 mod proto;
 mod range;

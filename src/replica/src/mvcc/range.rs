@@ -1,6 +1,6 @@
 //! Reads: through the index to the revision, from the revision to the value; then what is left of it in which order.
 
-use super::key_index::{Found, KeyIndex};
+use super::key_index::Found;
 use super::{proto, Batch, Bucket, Store};
 use crate::api::{Error, KeyValue, RangeEnd, RangeRequest, ResponseBody, Revision, SortOrder, SortTarget};
 use crate::Bug;
@@ -54,18 +54,18 @@ impl Store {
         let (mut kvs, mut count) = (Vec::new(), 0);
         if request.range.end == RangeEnd::Single {
             // By far the most frequent read: one lookup in the index, one in the backend, and room for one.
-            if let Some(found) = self.index.get(&request.range.start).and_then(|key| key.get(at)) {
+            let key = match at < current {
+                true => self.index.get(&request.range.start),
+                false => self.index.live(&request.range.start),
+            };
+            if let Some(found) = key.and_then(|key| key.get(at)) {
                 count = 1;
                 if !request.count_only {
                     kvs = vec![self.load(batch, found)];
                 }
             }
         } else {
-            // Most keys of a range may be gone, and wait for a compaction: one look tells, if it is now that is asked
-            // for.
-            let may_be = |key: &KeyIndex| at < current || key.live_hash != 0;
-            let keys = self.keys_in(&request.range).filter(|(_, key)| may_be(key));
-            for found in keys.filter_map(|(_, key)| key.get(at)) {
+            for found in self.index.since(&request.range, at).filter_map(|key| key.get(at)) {
                 count += 1;
                 if count <= most && !request.count_only {
                     kvs.push(self.load(batch, found));

@@ -74,16 +74,20 @@ impl Store {
         }
 
         let new = if tombstone { 0 } else { proto::live_hash(value) };
-        let old = match self.index.get_mut(&kv.key) {
-            Some(index) => {
-                if index.last_modified() >= Some(revision) {
-                    return Err(format!("{}: it is there twice", at()));
-                }
-                if !tombstone {
-                    index.put(revision);
-                } else if !index.tombstone(revision) {
-                    return Err(format!("{}: deletes a key that is not there", at()));
-                }
+        let old = match self.index.get(&kv.key) {
+            Some(index) if index.last_modified() >= Some(revision) => {
+                return Err(format!("{}: it is there twice", at()));
+            }
+            Some(_) if tombstone => match self.index.tombstone(&kv.key, revision) {
+                Some(old) => old,
+                None => return Err(format!("{}: deletes a key that is not there", at())),
+            },
+            Some(_) => {
+                let index = match self.index.live_mut(&kv.key) {
+                    Some(index) => index,
+                    None => self.index.revive(&kv.key),
+                };
+                index.put(revision);
                 std::mem::replace(&mut index.live_hash, new)
             }
             // Nobody knows when that life began, but its end may be watched, and compacted away again (etcd#19179).
@@ -94,7 +98,7 @@ impl Store {
                     false => KeyIndex::restored(kv.create_revision, revision, kv.version),
                 };
                 index.live_hash = new;
-                self.index.insert(Bytes::copy_from_slice(&kv.key), index);
+                self.index.restore(&kv.key, index);
                 0
             }
         };

@@ -3,17 +3,16 @@
 //! The values are in the backend; what is here can be had back from it (see `restore`). Every method that
 //! reads or writes values is handed the backend's open batch.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::hash::{Hasher, KeyValueHash};
-use super::key_index::KeyIndex;
+use super::index::Index;
 use super::revision::RevisionKey;
 use super::{Batch, Bucket};
-use crate::api::{Error, KeyRange, RangeEnd, Revision};
+use crate::api::{Error, Revision};
 use crate::{Bug, Bugs};
 
 /// Key of the meta bucket: a compaction to here was begun.
@@ -24,8 +23,7 @@ pub(super) const FINISHED_COMPACT: &[u8] = b"finishedCompactRev";
 /// etcd's `mvcc.store`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Store {
-    /// Every key with a revision that is still reachable.
-    pub(super) index: BTreeMap<Bytes, KeyIndex>,
+    pub(super) index: Index,
     pub(super) revision: Revision,
     pub(super) compact_revision: Revision,
     /// Wrapping sum of the hashes of the live keys.
@@ -79,7 +77,7 @@ impl Store {
     /// The empty store, at revision 1.
     pub fn new(bugs: Bugs) -> Self {
         Self {
-            index: BTreeMap::new(),
+            index: Index::default(),
             revision: 1,
             compact_revision: -1,
             state_hash: 0,
@@ -183,7 +181,7 @@ impl Store {
             || self.bugs.has(Bug::RestartCurLtCompact)
             || self.bugs.has(Bug::CompactDropsTombstoneAtRev);
         let reset_creation = self.bugs.has(Bug::CompactMetaWrong);
-        self.index.retain(|_, key| {
+        self.index.compact(|key| {
             key.compact(revision, self.bugs, &mut keep);
             if drop_tombstone {
                 key.drop_tombstone_at(revision, &mut keep);
@@ -191,7 +189,6 @@ impl Store {
             if reset_creation {
                 key.reset_creation();
             }
-            !key.is_empty()
         });
         // A tombstone at the revision is kept for watchers, and hides from etcd that no key lives there: F-08, too.
         let hashes_kept = match self.bugs.has(Bug::HashCountsRemoved) {
@@ -214,18 +211,6 @@ impl Store {
             _ if revision < self.compact_revision => Err(Error::Compacted),
             _ => Ok(revision),
         }
-    }
-
-    /// The keys in `range`, live or not, in byte order.
-    pub(super) fn keys_in<'a>(&'a self, range: &KeyRange) -> impl Iterator<Item = (&'a Bytes, &'a KeyIndex)> {
-        let start = Bound::Included(&range.start[..]);
-        let end = match &range.end {
-            RangeEnd::Single => Bound::Included(&range.start[..]),
-            RangeEnd::Open => Bound::Unbounded,
-            // An end below the start would make the map panic; the range is as empty at its start.
-            RangeEnd::Before(end) => Bound::Excluded(end.max(&range.start).as_ref()),
-        };
-        self.index.range::<[u8], _>((start, end))
     }
 }
 

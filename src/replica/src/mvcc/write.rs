@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::key_index::KeyIndex;
 use super::range::RangeResult;
 use super::revision::RevisionKey;
 use super::{proto, Batch, Bucket, Store};
@@ -51,10 +50,9 @@ impl WriteTxn<'_> {
     /// Writes a key. Its lease, if any, must exist.
     pub fn put(&mut self, key: Key, value: Value, lease: LeaseId) {
         let revision = self.next();
-        let index = match self.store.index.get_mut(&key) {
+        let index = match self.store.index.live_mut(&key) {
             Some(index) => index,
-            // Its own bytes: the request's would keep all of the entry in memory, and lie far from the other keys.
-            None => self.store.index.entry(Bytes::copy_from_slice(&key)).or_insert_with(KeyIndex::new),
+            None => self.store.index.revive(&key),
         };
         let old_lease = if index.is_live() { self.lessor.lease_of(&key) } else { 0 };
         index.put(revision);
@@ -85,8 +83,7 @@ impl WriteTxn<'_> {
 
     /// Deletes the keys in `range` that are there, and says how many they were.
     pub fn delete_range(&mut self, range: &KeyRange) -> u64 {
-        let live = self.store.keys_in(range).filter(|(_, index)| index.is_live());
-        let keys: Vec<Bytes> = live.map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Bytes> = self.store.index.live_in(range).map(|(key, _)| key.clone()).collect();
         let deleted = keys.len() as u64;
         self.bumped |= deleted == 0 && self.store.bugs.has(Bug::RevBumpRules);
         for key in keys {
@@ -100,9 +97,7 @@ impl WriteTxn<'_> {
         if self.lessor.lease_of(&key) != 0 {
             self.lessor.detach(&key);
         }
-        let index = self.store.index.get_mut(&key).expect("the key was found live just now");
-        assert!(index.tombstone(revision), "the key was found live just now");
-        let old = std::mem::take(&mut index.live_hash);
+        let old = self.store.index.tombstone(&key, revision).expect("the key was found live just now");
         self.store.rehash(old, 0);
         self.batch.put(Bucket::Key, revision.tombstone_key(), proto::encode(&proto::only_key(key.clone(), 0)));
         let kv = proto::only_key(key, revision.main);
