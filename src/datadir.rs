@@ -116,7 +116,7 @@ fn add(path: &Path, dir: Dir, found: &mut DataDir) -> Result<(), Failure> {
         data.truncate(used);
         data.shrink_to_fit();
     }
-    found.image.files.insert(name, Bytes::from(data));
+    found.image.files.insert(name, data.into());
     Ok(())
 }
 
@@ -282,8 +282,8 @@ mod tests {
         write(&to, &files).expect("written");
         let found = read_wal(&to).expect("a data dir");
         assert_eq!(found.image.length(wal), Some(64 << 20));
-        assert_eq!(&found.image.files[&wal][..4], b"abc\0");
-        assert_eq!(found.image.files[&wal].len(), 512);
+        let log = found.image.bytes(wal).expect("it is there");
+        assert_eq!((&log[..4], log.len()), (&b"abc\0"[..], 512));
         let db = fs::read(to.join("member/snap/db")).expect("written");
         assert_eq!((&db[..gap.len()], db.len()), (&gap[..], gap.len() + 5));
         #[cfg(unix)]

@@ -18,13 +18,12 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use detcd_model::explore;
 use detcd_model::invariants::Invariants;
 use detcd_model::{jsonl, JudgeOptions, Judgement};
 use detcd_replica::history::{Finding, History, Moment, Side};
 use detcd_replica::time::{Monotonic, Span};
-use detcd_replica::{Address, Bugs, DiskImage, FileName, MemberId, OpId, Output, Release, Timeline, View};
+use detcd_replica::{Address, Bugs, DiskImage, FileName, MemberId, OpId, Output, Release, Rope, Timeline, View};
 use detcd_sim::decide::Label;
 use detcd_sim::{disk, fault, Failure, Observer, Unobserved};
 use serde::{Deserialize, Serialize};
@@ -292,7 +291,7 @@ impl Observer for WhiteBox {
         self.0.borrow_mut().on_last_image(moment, member, image).err()
     }
 
-    fn committed(&mut self, moment: Moment, member: MemberId, db: &Bytes) -> Option<Finding> {
+    fn committed(&mut self, moment: Moment, member: MemberId, db: &Rope) -> Option<Finding> {
         self.0.borrow_mut().on_commit(moment, member, db).err()
     }
 

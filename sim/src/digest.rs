@@ -6,7 +6,8 @@
 //!
 //! It does not know which events are semantic; the world folds in what it thinks matters.
 
-use xxhash_rust::xxh3::xxh3_128;
+use detcd_replica::Rope;
+use xxhash_rust::xxh3::{xxh3_128, Xxh3};
 
 /// Events between two checkpoints.
 pub const CHECKPOINT_EVENTS: u64 = 1024;
@@ -51,8 +52,26 @@ impl Digest {
 
     /// Folds in bytes, and how many they are.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        let hash = xxh3_128(bytes);
-        self.number(bytes.len() as u64);
+        self.hash(bytes.len(), xxh3_128(bytes));
+    }
+
+    /// The same, of bytes in pieces: wherever they meet.
+    pub fn rope(&mut self, rope: &Rope) {
+        let mut pieces = rope.pieces().map(|(_, piece)| piece);
+        let hash = match (pieces.next(), pieces.next()) {
+            (None, _) => xxh3_128(&[]),
+            (Some(only), None) => xxh3_128(only),
+            (Some(first), Some(second)) => {
+                let mut state = Xxh3::new();
+                [first, second].into_iter().chain(pieces).for_each(|piece| state.update(piece));
+                state.digest128()
+            }
+        };
+        self.hash(rope.len(), hash);
+    }
+
+    fn hash(&mut self, length: usize, hash: u128) {
+        self.number(length as u64);
         self.number(hash as u64);
         self.number((hash >> 64) as u64);
     }

@@ -1,9 +1,8 @@
 //! Who watches the members while they run. The world gathers this evidence; it does not know what is made of it.
 
-use bytes::Bytes;
 use detcd_replica::history::{Finding, Moment};
 use detcd_replica::time::Monotonic;
-use detcd_replica::{DiskImage, FileName, MemberId, OpId, Output, Timeline, View};
+use detcd_replica::{DiskImage, FileName, MemberId, OpId, Output, Rope, Timeline, View};
 
 /// A judge's eyes inside the world, each of which may stay closed. A finding ends the run.
 pub trait Observer {
@@ -45,7 +44,7 @@ pub trait Observer {
 
     /// A member's database lasts as it is here: a commit has just ended, and the next has not begun. Only where the
     /// scenario asks for it.
-    fn committed(&mut self, moment: Moment, member: MemberId, db: &Bytes) -> Option<Finding> {
+    fn committed(&mut self, moment: Moment, member: MemberId, db: &Rope) -> Option<Finding> {
         let _ = (moment, member, db);
         None
     }

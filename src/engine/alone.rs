@@ -9,7 +9,8 @@ use detcd_replica::api::{Credential, Error, Header, Request, Response, WatchRequ
 use detcd_replica::time::Monotonic;
 use detcd_replica::wire::rpc::Condition;
 use detcd_replica::{
-    Chance, Config, Dir, DiskCommand, DiskImage, Input, Output, Question, Replica, RequestId, Role, StreamId, Task,
+    Chance, Config, Dir, DiskCommand, DiskImage, FileName, Input, Output, Question, Replica, RequestId, Role, StreamId,
+    Task,
 };
 
 /// How long a member may take until it leads and has applied its log, nanoseconds of its own time.
@@ -148,7 +149,7 @@ impl Alone {
     }
 
     /// What is on its disk.
-    pub(super) fn image(&self) -> &DiskImage {
+    pub(super) fn image(&self) -> DiskImage {
         self.files.image()
     }
 
@@ -212,26 +213,32 @@ impl Alone {
 }
 
 /// A disk on which everything succeeds at once and lasts.
-pub(super) struct Files(DiskImage);
+pub(super) struct Files {
+    contents: BTreeMap<FileName, Bytes>,
+    /// As in a [`DiskImage`].
+    lengths: BTreeMap<FileName, u64>,
+}
 
 impl Files {
     /// With these files on it.
     pub(super) fn new(image: DiskImage) -> Self {
-        Self(image)
+        let contents = image.files.iter().map(|(name, content)| (*name, content.to_bytes())).collect();
+        Self { contents, lengths: image.lengths }
     }
 
     /// What is on it.
-    pub(super) fn image(&self) -> &DiskImage {
-        &self.0
+    pub(super) fn image(&self) -> DiskImage {
+        let files = self.contents.iter().map(|(name, content)| (*name, content.clone().into())).collect();
+        DiskImage { files, lengths: self.lengths.clone() }
     }
 
     /// Performs a command. Whether its end must be told.
     pub(super) fn perform(&mut self, command: DiskCommand) -> bool {
-        let files = &mut self.0.files;
+        let Self { contents: files, lengths } = self;
         match command {
             DiskCommand::Create { file } => {
                 files.insert(file, Bytes::new());
-                self.0.lengths.remove(&file);
+                lengths.remove(&file);
             }
             DiskCommand::Write { file, offset, data } => {
                 let content = files.entry(file).or_default();
@@ -241,7 +248,7 @@ impl Files {
                 if bytes.len() < end {
                     bytes.resize(end, 0);
                 }
-                bytes[start..end].copy_from_slice(&data);
+                bytes[start..end].copy_from_slice(&data.to_bytes());
                 *content = bytes.freeze();
             }
             DiskCommand::Truncate { file, length } => {
@@ -250,7 +257,7 @@ impl Files {
                 if file.dir() == Dir::Wal || size <= content.len() {
                     // Preallocated segments are lengths.
                     content.truncate(size);
-                    self.0.lengths.insert(file, length);
+                    lengths.insert(file, length);
                 } else {
                     let mut bytes = content.to_vec();
                     bytes.resize(size, 0);
@@ -260,15 +267,15 @@ impl Files {
             DiskCommand::Rename { from, to } => {
                 if let Some(content) = files.remove(&from) {
                     files.insert(to, content);
-                    match self.0.lengths.remove(&from) {
-                        Some(length) => self.0.lengths.insert(to, length),
-                        None => self.0.lengths.remove(&to),
+                    match lengths.remove(&from) {
+                        Some(length) => lengths.insert(to, length),
+                        None => lengths.remove(&to),
                     };
                 }
             }
             DiskCommand::Remove { file } => {
                 files.remove(&file);
-                self.0.lengths.remove(&file);
+                lengths.remove(&file);
             }
             DiskCommand::Sync { .. } | DiskCommand::Fsync { .. } | DiskCommand::SyncDir { .. } => return true,
         }

@@ -156,7 +156,7 @@ fn image_of(files: &BTreeMap<FileName, FileContent>) -> DiskImage {
     let mut image = DiskImage::default();
     for (name, content) in files {
         if name.dir() == Dir::Wal {
-            image.files.insert(*name, content.data.clone());
+            image.files.insert(*name, content.data.clone().into());
             image.lengths.insert(*name, content.length);
         } else {
             let mut whole = content.data.to_vec();

@@ -189,7 +189,7 @@ fn names(replica: &Replica, bucket: Bucket) -> Vec<String> {
 /// # Errors
 /// What is wrong with the database.
 pub(crate) fn found(database: Bytes) -> Result<Subject, EngineError> {
-    let image = DiskImage { files: [(FileName::Db, database)].into(), ..DiskImage::default() };
+    let image = DiskImage { files: [(FileName::Db, database.into())].into(), ..DiskImage::default() };
     let member = MemberId(1);
     let config = Config::etcd(member, vec![member]);
     let found = caught(|| Alone::boot(looked_at(config), image).and_then(|alone| ask(alone, (1, 1), false)));

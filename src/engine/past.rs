@@ -103,8 +103,8 @@ fn disks(subject: &Subject) -> Result<Disks, EngineError> {
     let found = &subject.found;
     let Some(image) = &subject.origin else {
         let image = subject.alone.image();
-        let database = image.files.get(&FileName::Db).ok_or_else(|| EngineError::Asked("no database".to_owned()))?;
-        return Ok(Disks::Founded(restored(database)?));
+        let database = image.bytes(FileName::Db).ok_or_else(|| EngineError::Asked("no database".to_owned()))?;
+        return Ok(Disks::Founded(restored(&database)?));
     };
     let member = MemberId(found.member);
     let mut address = Address::of(member);

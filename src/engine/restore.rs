@@ -72,13 +72,13 @@ pub(crate) fn restored(database: &Bytes) -> Result<Bytes, EngineError> {
         backend.delete(Bucket::Meta, key);
     }
     backend.set_consistent_index(0, 0);
-    let image = DiskImage { files: [(FileName::Db, database.clone())].into(), ..DiskImage::default() };
+    let image = DiskImage { files: [(FileName::Db, database.clone().into())].into(), ..DiskImage::default() };
     let mut sink = Sink { files: Files::new(image), issued: 0 };
     let mut op = backend.begin_commit(&mut sink);
     while backend.on_disk(op, &mut sink) == CommitProgress::Pending {
         op = backend.awaiting().expect("a commit under way waits for something");
     }
-    Ok(sink.files.image().files[&FileName::Db].clone())
+    Ok(sink.files.image().bytes(FileName::Db).expect("it was put there"))
 }
 
 /// Performs commands at once.

@@ -72,7 +72,9 @@ impl Commands for File {
     fn issue(&mut self, command: DiskCommand) -> OpId {
         self.issued += 1;
         match command {
-            DiskCommand::Write { offset, data, .. } => self.pending.push(Change::Write(offset as usize, data)),
+            DiskCommand::Write { offset, data, .. } => {
+                self.pending.push(Change::Write(offset as usize, data.to_bytes()))
+            }
             DiskCommand::Truncate { length, .. } => self.pending.push(Change::Length(length as usize)),
             _ => {}
         }
@@ -255,7 +257,7 @@ impl Story {
         // The meta in flight may be torn, if a sector is less than a meta page; nothing else may be wrong.
         let faults: Vec<_> = self.pager.check().into_iter().filter(|fault| fault.page >= Pgid(2)).collect();
         sound(&faults)?;
-        let walked = Db::open(&bytes).and_then(|db| db.walk(&mut |_, _| {}));
+        let walked = Db::open(&bytes.into()).and_then(|db| db.walk(&mut |_, _| {}));
         walked.map_err(|damage| format!("after a crash the judge refuses the file: {damage}"))?;
         let found = content(&self.pager)?;
         let in_flight = !done && found == self.now;

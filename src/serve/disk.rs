@@ -89,7 +89,9 @@ impl Disk {
             DiskCommand::Write { file, offset, data } => {
                 let file = self.file(file)?;
                 (&*file).seek(SeekFrom::Start(offset))?;
-                (&*file).write_all(&data)?;
+                for (_, piece) in data.pieces() {
+                    (&*file).write_all(piece)?;
+                }
             }
             DiskCommand::Truncate { file, length } => self.file(file)?.set_len(length)?,
             DiskCommand::Rename { from, to } => {

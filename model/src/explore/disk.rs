@@ -109,7 +109,7 @@ impl Disk {
                 self.durable.insert(file, Arc::default());
             }
             DiskCommand::Write { file, offset, data } => {
-                Arc::make_mut(self.cached.entry(file).or_default()).write(offset as usize, &data);
+                Arc::make_mut(self.cached.entry(file).or_default()).write(offset as usize, &data.to_bytes());
             }
             DiskCommand::Truncate { file, length } => {
                 Arc::make_mut(self.cached.entry(file).or_default()).truncate(length as usize);

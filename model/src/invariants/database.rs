@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use detcd_replica::api::{Alarm, AlarmMember};
-use detcd_replica::MemberId;
+use detcd_replica::{MemberId, Rope};
 use prost::Message;
 use serde_json::Value;
 
@@ -51,18 +51,17 @@ pub(super) struct Content {
 
 impl Content {
     /// Reads a file whole, and checks its pages on the way.
-    pub(super) fn read(file: &Bytes) -> Result<Self, Fault> {
+    pub(super) fn read(file: &Rope) -> Result<Self, Fault> {
         let db = Db::open(file).map_err(Fault::Pages)?;
         let mut found = Self::default();
         let mut last: Option<(Bytes, Pairs)> = None;
         let walked = db.walk(&mut |bucket, pair| {
-            let pair = pair.map(|(key, value)| (file.slice_ref(key), file.slice_ref(value)));
-            if bucket == b"key" {
+            if bucket == &b"key"[..] {
                 found.keys.extend(pair);
                 return;
             }
             if last.as_ref().is_none_or(|(name, _)| name != bucket) {
-                found.others.extend(last.replace((file.slice_ref(bucket), Pairs::new())));
+                found.others.extend(last.replace((bucket.clone(), Pairs::new())));
             }
             if let Some((_, pairs)) = &mut last {
                 pairs.extend(pair);

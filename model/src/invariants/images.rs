@@ -7,9 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use detcd_replica::history::{Finding, Moment};
-use detcd_replica::{DiskImage, FileName, MemberId, View};
+use detcd_replica::{DiskImage, FileName, MemberId, Rope, View};
 
 use super::database::{Content, Fault};
 use super::findings::finding;
@@ -84,7 +83,7 @@ impl Invariants {
     ///
     /// # Errors
     /// The first invariant that does not hold.
-    pub fn on_commit(&mut self, at: Moment, member: MemberId, db: &Bytes) -> Result<(), Finding> {
+    pub fn on_commit(&mut self, at: Moment, member: MemberId, db: &Rope) -> Result<(), Finding> {
         let place = self.place(member);
         let of = &self.members[place];
         if self.premise_lost || of.damaged || of.tainted {
@@ -94,8 +93,9 @@ impl Invariants {
         let mut index = None;
         let walked = Db::open(db).and_then(|db| {
             db.walk(&mut |bucket, pair| {
-                if let (b"meta", Some((b"consistent_index", value))) = (bucket, pair) {
-                    index = value.try_into().ok().map(u64::from_be_bytes);
+                let of_meta = pair.filter(|(key, _)| bucket == &b"meta"[..] && key == &b"consistent_index"[..]);
+                if let Some((_, value)) = of_meta {
+                    index = value[..].try_into().ok().map(u64::from_be_bytes);
                 }
             })
         });
@@ -231,7 +231,7 @@ impl Invariants {
         Ok((name, content.consistent_index))
     }
 
-    fn read_database(&self, at: Moment, place: usize, name: FileName, file: &Bytes) -> Result<Content, Finding> {
+    fn read_database(&self, at: Moment, place: usize, name: FileName, file: &Rope) -> Result<Content, Finding> {
         let content = Content::read(file).map_err(|fault| self.database_finding(at, place, name, fault))?;
         let (index, known) = (content.consistent_index, self.reference.last());
         if index > known {

@@ -285,7 +285,7 @@ impl Story {
 
 fn write(op: u64) -> Output {
     let data = bytes::Bytes::new();
-    Output::Disk { op: OpId(op), command: DiskCommand::Write { file: WAL, offset: 0, data } }
+    Output::Disk { op: OpId(op), command: DiskCommand::Write { file: WAL, offset: 0, data: data.into() } }
 }
 
 fn put_answer() -> Output {

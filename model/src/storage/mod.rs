@@ -1,8 +1,8 @@
 //! What etcd leaves on a disk, read by the judge's own eyes: bbolt's file, the write-ahead log, and what entries hold.
 //!
-//! Written from bbolt's and etcd's format descriptions, and sharing no code with the replica, so that a mistake in how
-//! a replica writes its files cannot hide behind the same mistake in how they are read. Everything here only reads,
-//! never panics whatever the bytes, and says what is wrong and where: a [`Damage`].
+//! Written from bbolt's and etcd's format descriptions, and sharing no code with the replica but the type of a file's
+//! bytes, so that a mistake in how a replica writes its files cannot hide behind the same mistake in how they are read.
+//! Everything here only reads, never panics whatever the bytes, and says what is wrong and where: a [`Damage`].
 //!
 //! It does not know what should be in the files; that is the business of the invariants.
 

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
+use detcd_replica::Rope;
 
 use crate::decide::{Decider, Site, Subject};
 use crate::distribution::Below;
@@ -44,7 +44,7 @@ pub(super) enum Haunts {
 
 #[derive(Clone, Debug)]
 enum Change {
-    Write { offset: u64, data: Bytes, fate: Fate },
+    Write { offset: u64, data: Rope, fate: Fate },
     Length(u64),
 }
 
@@ -58,7 +58,7 @@ struct Pending {
 #[derive(Clone, Debug)]
 struct Ghost {
     offset: u64,
-    data: Bytes,
+    data: Rope,
     haunts: Haunts,
 }
 
@@ -86,7 +86,7 @@ impl File {
         self.pending.is_empty()
     }
 
-    pub(super) fn write(&mut self, sequence: u64, offset: u64, data: Bytes, fate: Fate) {
+    pub(super) fn write(&mut self, sequence: u64, offset: u64, data: Rope, fate: Fate) {
         for (page, _) in pieces(offset, data.len()) {
             // The whole page is dirty now.
             for ghost in self.ghosts.remove(&page).into_iter().flatten() {
@@ -175,7 +175,7 @@ impl File {
                 Change::Write { offset, data, fate } if sequence <= up_to => {
                     self.durable.extend_to(offset + data.len() as u64);
                     for (page, part) in pieces(offset, data.len()) {
-                        let (offset, data) = (offset + part.start as u64, data.slice(part));
+                        let (offset, data) = (offset + part.start as u64, data.part(part));
                         if dirty.contains(&page) {
                             self.pending.push_back(Pending { sequence, change: Change::Write { offset, data, fate } });
                         } else {
@@ -251,7 +251,7 @@ impl File {
                 if kept[&sector].contains(&index) {
                     let from = (sector * SECTOR).max(*offset);
                     let to = ((sector + 1) * SECTOR).min(offset + data.len() as u64);
-                    self.durable.write(from, &data.slice((from - offset) as usize..(to - offset) as usize));
+                    self.durable.write(from, &data.part((from - offset) as usize..(to - offset) as usize));
                     any = true;
                 } else {
                     whole = false;
@@ -293,13 +293,13 @@ impl File {
     }
 
     /// The content as the page cache shows it. Zeros at the end are cut off, up to a whole page, when `sparse`.
-    pub(super) fn image(&self, sparse: bool) -> Bytes {
+    pub(super) fn image(&self, sparse: bool) -> Rope {
         let content = self.shown(Layer::Cached);
         let used = match sparse {
             true => content.used().next_multiple_of(PAGE).min(content.length()),
             false => content.length(),
         };
-        content.bytes(used)
+        content.rope(used)
     }
 
     /// The content that lasts, or that the page cache shows.
@@ -317,7 +317,7 @@ impl File {
     pub(super) fn overwrite(&mut self, offset: u64, data: &[u8]) {
         let end = (offset + data.len() as u64).min(self.durable.length());
         if offset < end {
-            self.durable.write(offset, &Bytes::copy_from_slice(&data[..(end - offset) as usize]));
+            self.durable.write(offset, &data[..(end - offset) as usize].to_vec().into());
         }
     }
 
@@ -336,7 +336,7 @@ impl File {
     }
 
     /// A write reaches the disk. Its pages go there whole, ghosts and all.
-    fn land(&mut self, offset: u64, data: &Bytes) {
+    fn land(&mut self, offset: u64, data: &Rope) {
         for (page, _) in pieces(offset, data.len()) {
             for ghost in self.ghosts.remove(&page).into_iter().flatten() {
                 self.durable.write(ghost.offset, &ghost.data);
@@ -345,10 +345,10 @@ impl File {
         self.durable.write(offset, data);
     }
 
-    fn haunt(&mut self, offset: u64, data: &Bytes, haunts: Haunts) {
+    fn haunt(&mut self, offset: u64, data: &Rope, haunts: Haunts) {
         self.durable.extend_to(offset + data.len() as u64);
         for (page, part) in pieces(offset, data.len()) {
-            let (offset, data) = (offset + part.start as u64, data.slice(part));
+            let (offset, data) = (offset + part.start as u64, data.part(part));
             self.ghosts.entry(page).or_default().push(Ghost { offset, data, haunts });
         }
     }
@@ -357,7 +357,8 @@ impl File {
         self.durable.set_length(length);
         self.ghosts.split_off(&length.div_ceil(PAGE));
         for ghost in self.ghosts.get_mut(&(length / PAGE)).into_iter().flatten() {
-            ghost.data.truncate(length.saturating_sub(ghost.offset) as usize);
+            let left = length.saturating_sub(ghost.offset) as usize;
+            ghost.data = ghost.data.part(0..left.min(ghost.data.len()));
         }
     }
 }

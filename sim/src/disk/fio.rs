@@ -64,7 +64,7 @@ pub fn sync_latencies(profile: &'static Profile, seed: u64, appends: u64, bytes:
     let mut latencies = Vec::with_capacity(appends as usize);
     for i in 0..appends {
         // Overwriting one block keeps the file small; the device sees no difference.
-        let write = DiskCommand::Write { file, offset: 0, data: block.clone() };
+        let write = DiskCommand::Write { file, offset: 0, data: block.clone().into() };
         disk.perform(now, OpId(2 * i + 1), write, &mut decider);
         let performed = disk.perform(now, OpId(2 * i + 2), DiskCommand::Sync { file }, &mut decider);
         let end = performed.completes_at.expect("a sync completes");

@@ -24,7 +24,7 @@ mod profile;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use detcd_replica::{Dir, DiskCommand, DiskError, DiskImage, FileName, OpId};
+use detcd_replica::{Dir, DiskCommand, DiskError, DiskImage, FileName, OpId, Rope};
 
 use crate::decide::{Decider, Site, Subject};
 use crate::distribution::{Below, Ratio, Weighted};
@@ -241,7 +241,7 @@ impl Disk {
     pub fn hold(&mut self, name: FileName, data: Bytes, length: u64) {
         let (id, mut file) = (self.files_made, File::default());
         self.files_made += 1;
-        file.write(self.sequence, 0, data, Fate::Lands);
+        file.write(self.sequence, 0, data.into(), Fate::Lands);
         file.set_length(self.sequence, length);
         file.persist(self.sequence, &mut self.tally);
         self.files.insert(id, file);
@@ -411,7 +411,7 @@ impl Disk {
     }
 
     /// One file as the page cache shows it, without the zeros at its end; `None` when there is no such file.
-    pub fn shown(&self, name: FileName) -> Option<Bytes> {
+    pub fn shown(&self, name: FileName) -> Option<Rope> {
         self.names.get(&name).map(|id| self.files[id].image(true))
     }
 

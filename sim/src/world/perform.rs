@@ -139,7 +139,7 @@ impl World<'_> {
             DiskCommand::Sync { file } | DiskCommand::Fsync { file } => Some(*file),
             DiskCommand::Write { data, offset, .. } => {
                 self.digest.number(*offset);
-                self.digest.bytes(data);
+                self.digest.rope(data);
                 None
             }
             _ => None,

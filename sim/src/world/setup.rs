@@ -86,7 +86,7 @@ impl Setup {
                 let (first, others) = nodes.split_first_mut().expect("a world has members");
                 for (file, data) in &former.image.files {
                     let length = former.image.length(*file).expect("it is there");
-                    first.disk.hold(*file, data.clone(), length);
+                    first.disk.hold(*file, data.to_bytes(), length);
                 }
                 others.iter_mut().for_each(|node| node.down = Down::Absent);
             }

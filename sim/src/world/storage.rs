@@ -187,10 +187,11 @@ fn damage_record(disk: &mut Disk, nth: u64, how: RecordDamage) -> bool {
 /// Changes the last byte of the value with the `nth` newest revision in a database that nobody has open. False when
 /// there is none.
 fn damage_value(disk: &mut Disk, nth: u64) -> bool {
-    let image = disk.image();
-    let Some(data) = image.files.get(&FileName::Db) else { return false };
+    let mut image = disk.image();
+    let Some(data) = image.bytes(FileName::Db) else { return false };
+    image.files.insert(FileName::Db, data.clone().into());
     let Ok(database) = Backend::open(&image, Bugs::NONE) else { return false };
-    // What is read of a database that was just opened lies in the file: that is where it is.
+    // What is read of a database that was just opened lies in the file, if that is in one piece: that is where it is.
     let file = data.as_ptr_range();
     let mut ends = Vec::new();
     database.for_each(Bucket::Key, b"", None, &mut |revision, value| {

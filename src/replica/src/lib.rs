@@ -52,7 +52,7 @@ pub use config::{Address, Config, ConfigError};
 pub use ids::{MemberId, OpId, RequestId, StreamId, WatchId};
 pub use io::{
     BootError, Chance, Chunk, Dir, DiskCommand, DiskError, DiskImage, Event, Failpoint, FileName, HashAnswer,
-    HashMessage, Input, LeaseAnswer, LeaseAsk, LeaseMessage, Output, PeerMessage, Question, Task,
+    HashMessage, Input, LeaseAnswer, LeaseAsk, LeaseMessage, Output, PeerMessage, Question, Rope, Task,
 };
 pub use lease::Lease;
 pub use release::Release;

@@ -10,7 +10,7 @@ use detcd_replica::api::{
 };
 use detcd_replica::time::{Monotonic, Span};
 use detcd_replica::{
-    Chance, Config, DiskCommand, DiskImage, Input, MemberId, OpId, Output, PeerMessage, Replica, RequestId, Role,
+    Chance, Config, DiskCommand, DiskImage, Input, MemberId, OpId, Output, PeerMessage, Replica, RequestId, Role, Rope,
     StreamId, Task, WatchId,
 };
 
@@ -255,17 +255,17 @@ fn write(pair: &mut Pair, op: OpId, command: DiskCommand) {
     let files = &mut pair.image.files;
     match command {
         DiskCommand::Create { file } => {
-            files.insert(file, Bytes::new());
+            files.insert(file, Rope::default());
         }
         DiskCommand::Write { file, offset, data } => {
-            let mut bytes = files.get(&file).map(|bytes| bytes.to_vec()).unwrap_or_default();
+            let mut bytes = files.get(&file).map(|bytes| bytes.to_bytes().to_vec()).unwrap_or_default();
             let end = offset as usize + data.len();
             bytes.resize(bytes.len().max(end), 0);
-            bytes[offset as usize..end].copy_from_slice(&data);
+            bytes[offset as usize..end].copy_from_slice(&data.to_bytes());
             files.insert(file, bytes.into());
         }
         DiskCommand::Truncate { file, length } => {
-            let mut bytes = files.get(&file).map(|bytes| bytes.to_vec()).unwrap_or_default();
+            let mut bytes = files.get(&file).map(|bytes| bytes.to_bytes().to_vec()).unwrap_or_default();
             bytes.resize(length as usize, 0);
             files.insert(file, bytes.into());
         }

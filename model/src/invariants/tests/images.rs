@@ -297,7 +297,7 @@ fn what_its_database_is_made_of_is_not_given_up() {
 fn pages_are_sound() {
     let mut disk = Disk::settled();
     let mut image = disk.image();
-    let mut bytes = image.files[&FileName::Db].to_vec();
+    let mut bytes = image.files[&FileName::Db].to_bytes().to_vec();
     bytes[2 * PAGE + 8] = 16;
     image.files.insert(FileName::Db, bytes.into());
     // A file that was never committed to may be half made.
@@ -359,7 +359,7 @@ fn a_commit_leaves_a_sound_file_at_its_index() {
     let whole = disk.image().files[&FileName::Db].clone();
     disk.invariants.members[0].progress.committed(6, None);
     disk.invariants.on_commit(5, n(1), &whole).expect("it is at 6, and sound");
-    let mut torn = whole.to_vec();
+    let mut torn = whole.to_bytes().to_vec();
     torn[2 * PAGE] ^= 1;
     let found = disk.invariants.on_commit(6, n(1), &torn.into()).expect_err("a page says that it is another");
     assert_eq!(found.check, "P3", "{}", found.summary);

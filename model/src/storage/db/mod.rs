@@ -17,10 +17,13 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use bytes::Bytes;
+use detcd_replica::Rope;
+
 use super::{le_u32, le_u64, Damage};
 
 /// A key and its value, in the file's own memory.
-type Pair<'a> = (&'a [u8], &'a [u8]);
+type Pair = (Bytes, Bytes);
 
 const MAGIC: u32 = 0xED0C_DAED;
 const VERSION: u32 = 2;
@@ -47,8 +50,9 @@ pub struct Meta {
 
 impl Meta {
     /// The meta in the page that begins at `at`, if it is whole.
-    fn parse(file: &[u8], at: usize) -> Option<Self> {
-        let meta = file.get(at + PAGE_HEADER..)?.get(..META_SUMMED + 8)?;
+    fn parse(file: &Rope, at: usize) -> Option<Self> {
+        let start = at + PAGE_HEADER;
+        let meta = &file.get(start..start + META_SUMMED + 8)?[..];
         let sound = le_u32(meta, 0)? == MAGIC
             && le_u32(meta, 4)? == VERSION
             && le_u64(meta, META_SUMMED)? == fnv_64a(&meta[..META_SUMMED]);
@@ -84,7 +88,7 @@ pub struct Census {
 /// A bbolt file.
 #[derive(Clone, Copy, Debug)]
 pub struct Db<'a> {
-    file: &'a [u8],
+    file: &'a Rope,
     meta: Meta,
 }
 
@@ -96,7 +100,7 @@ impl<'a> Db<'a> {
     /// not written, so their transactions follow each other, and the newer one is where its number says. A copy of a
     /// database begins differently: the newest is on page 0, whatever its number. If that is odd, the commit after it
     /// replaces it, and the next older one stays.
-    pub fn open(file: &'a [u8]) -> Result<Self, Damage> {
+    pub fn open(file: &'a Rope) -> Result<Self, Damage> {
         // The second meta is where the first says that a page ends; when there is no first, it is looked for.
         let first = Meta::parse(file, 0);
         let sizes = match first {
@@ -145,7 +149,7 @@ impl<'a> Db<'a> {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn walk(&self, visit: &mut dyn FnMut(&'a [u8], Option<Pair<'a>>)) -> Result<Census, Damage> {
+    pub fn walk(&self, visit: &mut dyn FnMut(&Bytes, Option<Pair>)) -> Result<Census, Damage> {
         pages::walk(self, visit)
     }
 }

@@ -1,6 +1,9 @@
 //! The walk over a file's pages, which is also its check.
 
-use super::{Census, Damage, Db, Meta, PAGE_HEADER};
+use bytes::Bytes;
+use detcd_replica::Rope;
+
+use super::{Census, Damage, Db, Meta, Pair, PAGE_HEADER};
 use crate::storage::{le_u16, le_u32, le_u64};
 
 const BRANCH: u16 = 1;
@@ -16,15 +19,17 @@ const DEPTH_MAX: u32 = 64;
 const PAGES_MAX: u64 = 1 << 24;
 
 /// Shows a bucket's name with a pair of it, or without when it is empty.
-type Visit<'a, 'v> = &'v mut dyn FnMut(&'a [u8], Option<(&'a [u8], &'a [u8])>);
+type Visit<'v> = &'v mut dyn FnMut(&Bytes, Option<Pair>);
+/// Takes the page, the flags, the key and the value of an element.
+type Take<'t> = &'t mut dyn FnMut(&Page, u32, Bytes, Bytes) -> Result<(), Damage>;
 
 struct Walk<'a, 'v> {
-    file: &'a [u8],
+    file: &'a Rope,
     meta: Meta,
     /// A bit for each page.
     reached: Vec<u64>,
     census: Census,
-    visit: Visit<'a, 'v>,
+    visit: Visit<'v>,
 }
 
 /// The keys that a page may hold: from the first on, below the second.
@@ -37,16 +42,15 @@ struct Span<'a> {
 const EVERYTHING: Span<'static> = Span { from: &[], below: None };
 
 /// A page's content, at home or inside a value.
-#[derive(Clone, Copy)]
-struct Page<'a> {
+struct Page {
     /// Its number, or that of the page which holds it.
     id: u64,
     flags: u16,
     count: usize,
-    bytes: &'a [u8],
+    bytes: Bytes,
 }
 
-pub(super) fn walk<'a>(db: &Db<'a>, visit: Visit<'a, '_>) -> Result<Census, Damage> {
+pub(super) fn walk(db: &Db<'_>, visit: Visit<'_>) -> Result<Census, Damage> {
     let meta = *db.meta();
     if meta.high_water > PAGES_MAX || meta.high_water < 3 {
         return Err(Damage::new("meta", format!("{} pages cannot be in use", meta.high_water)));
@@ -67,7 +71,7 @@ fn at(page: u64) -> String {
     format!("page {page}")
 }
 
-impl<'a> Walk<'a, '_> {
+impl Walk<'_, '_> {
     /// A page and those that it flows over into are reached, for the first time.
     fn reach(&mut self, page: u64, overflow: u32) -> Result<(), Damage> {
         let end = page.saturating_add(u64::from(overflow));
@@ -93,21 +97,23 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// The page, which is reached by this.
-    fn page(&mut self, id: u64) -> Result<Page<'a>, Damage> {
+    fn page(&mut self, id: u64) -> Result<Page, Damage> {
         let size = self.meta.page_size as usize;
         if id >= self.meta.high_water {
             return Err(Damage::new(at(id), "it is behind the last page in use"));
         }
         let start = id as usize * size;
-        let rest = self.file.get(start..).unwrap_or(&[]);
-        let page = parse(id, rest).ok_or_else(|| Damage::new(at(id), "the file ends before it"))?;
-        let overflow = le_u32(rest, 12).unwrap_or(0);
-        if le_u64(rest, 0) != Some(id) {
-            return Err(Damage::new(at(id), format!("it says that it is page {}", le_u64(rest, 0).unwrap_or(0))));
+        let header = self.file.get(start..start + PAGE_HEADER);
+        let header = header.ok_or_else(|| Damage::new(at(id), "the file ends before it"))?;
+        let number = le_u64(&header, 0).expect("a header has 16 bytes");
+        if number != id {
+            return Err(Damage::new(at(id), format!("it says that it is page {number}")));
         }
+        let overflow = le_u32(&header, 12).expect("a header has 16 bytes");
         self.reach(id, overflow)?;
-        let length = size * (overflow as usize + 1);
-        Ok(Page { bytes: &rest[..length.min(rest.len())], ..page })
+        let end = (start + size * (overflow as usize + 1)).min(self.file.len());
+        let bytes = self.file.get(start..end).expect("it begins within the file, and ends there");
+        Ok(parse(id, bytes).expect("its header was read"))
     }
 
     fn freelist(&mut self, id: u64) -> Result<Vec<u64>, Damage> {
@@ -117,12 +123,12 @@ impl<'a> Walk<'a, '_> {
         }
         // A count that does not fit is the first number of the list.
         let (first, count) = match page.count {
-            0xffff => (1, le_u64(page.bytes, PAGE_HEADER).unwrap_or(0)),
+            0xffff => (1, le_u64(&page.bytes, PAGE_HEADER).unwrap_or(0)),
             count => (0, count as u64),
         };
         let mut free = Vec::new();
         for place in first..first + count.min(self.meta.high_water) {
-            let number = le_u64(page.bytes, PAGE_HEADER + place as usize * 8);
+            let number = le_u64(&page.bytes, PAGE_HEADER + place as usize * 8);
             let number = number.ok_or_else(|| Damage::new(at(id), "the freelist ends before its count"))?;
             if number >= self.meta.high_water || number < 2 {
                 return Err(Damage::new(at(id), format!("page {number} cannot be free")));
@@ -147,20 +153,22 @@ impl<'a> Walk<'a, '_> {
         })?;
         for (page, name, value) in buckets {
             let before = self.census.keys;
-            self.bucket(page, name, value)?;
+            self.bucket(page, &name, &value)?;
             if self.census.keys == before {
-                (self.visit)(name, None);
+                (self.visit)(&name, None);
             }
         }
         Ok(())
     }
 
-    fn bucket(&mut self, holder: u64, name: &'a [u8], value: &'a [u8]) -> Result<(), Damage> {
+    fn bucket(&mut self, holder: u64, name: &Bytes, value: &Bytes) -> Result<(), Damage> {
         let shown = || Damage::new(at(holder), format!("bucket {} is cut off", name.escape_ascii()));
         let root = le_u64(value, 0).ok_or_else(shown)?;
-        let inline = value.get(BUCKET_HEADER..).ok_or_else(shown)?;
+        if value.len() < BUCKET_HEADER {
+            return Err(shown());
+        }
         let mut pairs = Vec::new();
-        let mut take = |page: Page<'a>, flags, key, value| {
+        let mut take = |page: &Page, flags, key, value| {
             if flags == BUCKET {
                 return Err(Damage::new(at(page.id), "a bucket stands where etcd has none"));
             }
@@ -168,11 +176,11 @@ impl<'a> Walk<'a, '_> {
             Ok(())
         };
         if root == 0 {
-            let page = parse(holder, inline).ok_or_else(shown)?;
+            let page = parse(holder, value.slice(BUCKET_HEADER..)).ok_or_else(shown)?;
             if page.flags != LEAF {
                 return Err(Damage::new(at(holder), format!("bucket {} is no leaf inside", name.escape_ascii())));
             }
-            leaf(page, EVERYTHING, &mut take)?;
+            leaf(&page, EVERYTHING, &mut take)?;
         } else {
             self.tree(root, EVERYTHING, 0, &mut take)?;
         }
@@ -183,20 +191,14 @@ impl<'a> Walk<'a, '_> {
         Ok(())
     }
 
-    fn tree(
-        &mut self,
-        id: u64,
-        span: Span<'a>,
-        depth: u32,
-        take: &mut dyn FnMut(Page<'a>, u32, &'a [u8], &'a [u8]) -> Result<(), Damage>,
-    ) -> Result<(), Damage> {
+    fn tree(&mut self, id: u64, span: Span<'_>, depth: u32, take: Take<'_>) -> Result<(), Damage> {
         let page = self.page(id)?;
         match page.flags {
-            LEAF => leaf(page, span, take),
+            LEAF => leaf(&page, span, take),
             BRANCH if depth < DEPTH_MAX => {
-                let elements = branch(page, span)?;
+                let elements = branch(&page, span)?;
                 for (place, (key, child)) in elements.iter().enumerate() {
-                    let below = elements.get(place + 1).map_or(span.below, |(key, _)| Some(*key));
+                    let below = elements.get(place + 1).map_or(span.below, |(key, _)| Some(&key[..]));
                     self.tree(*child, Span { from: key, below }, depth + 1, take)?;
                 }
                 Ok(())
@@ -225,18 +227,27 @@ impl<'a> Walk<'a, '_> {
     }
 }
 
-fn parse(id: u64, bytes: &[u8]) -> Option<Page<'_>> {
-    Some(Page { id, flags: le_u16(bytes, 8)?, count: usize::from(le_u16(bytes, 10)?), bytes })
+fn parse(id: u64, bytes: Bytes) -> Option<Page> {
+    Some(Page { id, flags: le_u16(&bytes, 8)?, count: usize::from(le_u16(&bytes, 10)?), bytes })
 }
 
-fn slice<'a>(page: &Page<'a>, from: usize, length: usize) -> Result<&'a [u8], Damage> {
-    let end = from.checked_add(length);
-    let bytes = end.and_then(|end| page.bytes.get(from..end));
-    bytes.ok_or_else(|| Damage::new(at(page.id), "an element is not inside its page"))
+/// The fixed part of an element.
+fn head(page: &Page, from: usize) -> Result<&[u8], Damage> {
+    page.bytes.get(from..from + ELEMENT).ok_or_else(|| outside(page))
+}
+
+fn slice(page: &Page, from: usize, length: usize) -> Result<Bytes, Damage> {
+    let end = from.checked_add(length).filter(|end| *end <= page.bytes.len());
+    let bytes = end.map(|end| page.bytes.slice(from..end));
+    bytes.ok_or_else(|| outside(page))
+}
+
+fn outside(page: &Page) -> Damage {
+    Damage::new(at(page.id), "an element is not inside its page")
 }
 
 /// Keys rise, from the least that the page may hold to below the first that it may not.
-fn in_order(page: &Page<'_>, span: Span<'_>, before: Option<&[u8]>, key: &[u8]) -> Result<(), Damage> {
+fn in_order(page: &Page, span: Span<'_>, before: Option<&[u8]>, key: &[u8]) -> Result<(), Damage> {
     let rises = before.is_none_or(|before| before < key);
     if rises && key >= span.from && span.below.is_none_or(|below| key < below) {
         return Ok(());
@@ -244,39 +255,35 @@ fn in_order(page: &Page<'_>, span: Span<'_>, before: Option<&[u8]>, key: &[u8]) 
     Err(Damage::new(at(page.id), format!("key {} is out of order", key.escape_ascii())))
 }
 
-fn leaf<'a>(
-    page: Page<'a>,
-    span: Span<'_>,
-    take: &mut dyn FnMut(Page<'a>, u32, &'a [u8], &'a [u8]) -> Result<(), Damage>,
-) -> Result<(), Damage> {
-    let mut before = None;
+fn leaf(page: &Page, span: Span<'_>, take: Take<'_>) -> Result<(), Damage> {
+    let mut before: Option<Bytes> = None;
     for place in 0..page.count {
         let element = PAGE_HEADER + place * ELEMENT;
-        let head = slice(&page, element, ELEMENT)?;
+        let head = head(page, element)?;
         let number = |at| le_u32(head, at).expect("an element has 16 bytes");
         let (flags, position) = (number(0), number(4) as usize);
         let (key_length, value_length) = (number(8) as usize, number(12) as usize);
-        let key = slice(&page, element + position, key_length)?;
-        let value = slice(&page, element + position + key_length, value_length)?;
-        in_order(&page, span, before, key)?;
-        before = Some(key);
+        let key = slice(page, element + position, key_length)?;
+        let value = slice(page, element + position + key_length, value_length)?;
+        in_order(page, span, before.as_deref(), &key)?;
+        before = Some(key.clone());
         take(page, flags, key, value)?;
     }
     Ok(())
 }
 
-fn branch<'a>(page: Page<'a>, span: Span<'_>) -> Result<Vec<(&'a [u8], u64)>, Damage> {
+fn branch(page: &Page, span: Span<'_>) -> Result<Vec<(Bytes, u64)>, Damage> {
     if page.count == 0 {
         return Err(Damage::new(at(page.id), "a branch without an element"));
     }
-    let mut elements: Vec<(&[u8], u64)> = Vec::with_capacity(page.count);
+    let mut elements: Vec<(Bytes, u64)> = Vec::with_capacity(page.count);
     for place in 0..page.count {
         let element = PAGE_HEADER + place * ELEMENT;
-        let head = slice(&page, element, ELEMENT)?;
+        let head = head(page, element)?;
         let number = |at| le_u32(head, at).expect("an element has 16 bytes") as usize;
-        let key = slice(&page, element + number(0), number(4))?;
+        let key = slice(page, element + number(0), number(4))?;
         let child = le_u64(head, 8).expect("an element has 16 bytes");
-        in_order(&page, span, elements.last().map(|(key, _)| *key), key)?;
+        in_order(page, span, elements.last().map(|(key, _)| &key[..]), &key)?;
         elements.push((key, child));
     }
     Ok(elements)

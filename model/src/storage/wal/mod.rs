@@ -19,7 +19,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use detcd_replica::FileName;
+use detcd_replica::{FileName, Rope};
 use prost::Message;
 
 use super::entry::{Entry, HardState, Snapshot};
@@ -113,8 +113,8 @@ impl Log {
 ///
 /// # Errors
 /// What etcd would refuse to start from.
-pub fn read(files: &BTreeMap<FileName, Bytes>, lengths: &BTreeMap<FileName, u64>) -> Result<Option<Log>, Damage> {
-    let mut segments: Vec<(u64, FileName, &Bytes)> = Vec::new();
+pub fn read(files: &BTreeMap<FileName, Rope>, lengths: &BTreeMap<FileName, u64>) -> Result<Option<Log>, Damage> {
+    let mut segments: Vec<(u64, FileName, &Rope)> = Vec::new();
     for (file, content) in files {
         if let FileName::Wal { seq, .. } = file {
             // A crash may undo the removal of an old segment, and leave a gap behind it.
@@ -144,17 +144,17 @@ fn segment(
     log: &mut Log,
     crc: &mut u32,
     file: FileName,
-    (mut content, length): (Bytes, usize),
+    (mut content, length): (Rope, usize),
     last: bool,
 ) -> Result<Option<usize>, Damage> {
     let mut offset = 0;
     loop {
         let damage = |reason: &str| Damage::new(format!("{file} at byte {offset}"), reason);
-        let field = match le_u64(&content[offset..], 0) {
-            Some(field) => field,
+        let field = match content.get(offset..offset + FRAME) {
+            Some(field) => le_u64(&field, 0).expect("a frame begins with its length"),
             None if content.len() == offset => 0,
             None if content.len() < length => {
-                content = with_zeros(&content, length.min(offset + FRAME));
+                add_zeros(&mut content, length.min(offset + FRAME));
                 continue;
             }
             None if last => return Ok(Some(offset)),
@@ -168,7 +168,7 @@ fn segment(
         let end = end.filter(|end| *end <= length);
         // A record may end in zeros, of which the content has none at its own end.
         if let Some(end) = end.filter(|end| *end > content.len()) {
-            content = with_zeros(&content, end);
+            add_zeros(&mut content, end);
         }
         let framed = end.and_then(|end| content.get(offset + FRAME..end));
         let Some(framed) = framed else {
@@ -177,14 +177,14 @@ fn segment(
                 false => return Err(damage("a record is longer than what is left of its segment")),
             }
         };
-        let record = Record::decode(content.slice_ref(&framed[..size as usize])).ok().filter(|record| {
+        let record = Record::decode(framed.slice(..size as usize)).ok().filter(|record| {
             if record.kind != CRC {
                 *crc = crc32c::crc32c_append(*crc, &record.data);
             }
             record.kind == CRC || record.crc == *crc
         });
         let Some(record) = record else {
-            match last && has_zero_sector(framed, offset + FRAME) {
+            match last && has_zero_sector(&framed, offset + FRAME) {
                 true => return Ok(Some(offset)),
                 false => return Err(damage("a record is damaged")),
             }
@@ -200,10 +200,8 @@ fn segment(
     }
 }
 
-fn with_zeros(content: &Bytes, length: usize) -> Bytes {
-    let mut longer = content.to_vec();
-    longer.resize(length, 0);
-    longer.into()
+fn add_zeros(content: &mut Rope, length: usize) {
+    content.push(vec![0; length - content.len()].into());
 }
 
 fn take(log: &mut Log, record: Record) -> Result<(), String> {

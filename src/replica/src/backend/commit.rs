@@ -65,7 +65,7 @@ impl Backend {
         if let Some(data) = self.uncreated.take() {
             let file = self.tmp_file();
             commands.issue(DiskCommand::Create { file });
-            commands.issue(DiskCommand::Write { file, offset: 0, data });
+            commands.issue(DiskCommand::Write { file, offset: 0, data: data.into() });
             let sync = commands.issue(DiskCommand::Sync { file });
             self.flight = Some(Flight::Create { file, sync, consistent_index });
             return sync;

@@ -112,10 +112,10 @@ impl Backend {
     /// # Errors
     /// [`BootError::Backend`] when the file is damaged.
     pub fn open(image: &DiskImage, bugs: Bugs) -> Result<Self, BootError> {
-        match image.files.get(&FileName::Db) {
+        match image.bytes(FileName::Db) {
             Some(file) if !file.is_empty() => {
                 let length = image.length(FileName::Db).expect("it is there");
-                Self::of(open(file, length, bugs)?, bugs)
+                Self::of(open(&file, length, bugs)?, bugs)
             }
             _ => Ok(Self::create(bugs)),
         }

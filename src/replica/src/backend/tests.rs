@@ -403,7 +403,7 @@ fn a_reader_of_a_file_that_was_replaced_ends() {
 #[test]
 fn damage_is_refused_with_its_page() {
     let (_, disk) = fragmented(Bugs::NONE);
-    let mut file = disk.image().files[&FileName::Db].to_vec();
+    let mut file = disk.image().files[&FileName::Db].to_bytes().to_vec();
     assert!(Backend::parse(&file.clone().into(), Bugs::NONE).is_ok());
     (file[24], file[4096 + 24]) = (1, 1);
     let error = Backend::parse(&file.into(), Bugs::NONE).unwrap_err();

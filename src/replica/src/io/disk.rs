@@ -5,6 +5,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::Rope;
+
 /// The two directories of a data dir.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dir {
@@ -116,7 +118,7 @@ pub enum DiskCommand {
         /// Where, in bytes.
         offset: u64,
         /// What.
-        data: Bytes,
+        data: Rope,
     },
     /// `fdatasync`: everything written to the file so far, and its size, must last.
     Sync {
@@ -168,12 +170,17 @@ pub enum DiskError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskImage {
     /// The files.
-    pub files: BTreeMap<FileName, Bytes>,
+    pub files: BTreeMap<FileName, Rope>,
     /// Lengths of the files that are longer than their content here: the rest are zeros.
     pub lengths: BTreeMap<FileName, u64>,
 }
 
 impl DiskImage {
+    /// What a file holds, in one piece of memory.
+    pub fn bytes(&self, file: FileName) -> Option<Bytes> {
+        self.files.get(&file).map(Rope::to_bytes)
+    }
+
     /// How long a file is, in bytes.
     pub fn length(&self, file: FileName) -> Option<u64> {
         let content = self.files.get(&file)?.len() as u64;

@@ -4,11 +4,13 @@ mod disk;
 mod event;
 mod failpoint;
 mod peer;
+mod rope;
 
 pub use disk::{BootError, Dir, DiskCommand, DiskError, DiskImage, FileName};
 pub use event::Event;
 pub use failpoint::Failpoint;
 pub use peer::{Chunk, HashAnswer, HashMessage, LeaseAnswer, LeaseAsk, LeaseMessage, PeerMessage};
+pub use rope::Rope;
 
 use crate::api::{Credential, Error, Request, Response, WatchRequest, WatchResponse};
 use crate::time::Span;

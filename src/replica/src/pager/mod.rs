@@ -139,7 +139,7 @@ impl Pager {
     pub fn create(file: FileName, options: Options, commands: &mut impl Commands) -> (Self, OpId) {
         let (pager, data) = Self::blank(file, options);
         commands.issue(DiskCommand::Create { file });
-        commands.issue(DiskCommand::Write { file, offset: 0, data });
+        commands.issue(DiskCommand::Write { file, offset: 0, data: data.into() });
         let sync = commands.issue(DiskCommand::Sync { file });
         (pager, sync)
     }

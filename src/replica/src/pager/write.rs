@@ -258,7 +258,7 @@ impl Pager {
         self.table.write(id, &data);
         let offset = id.0 * page_size as u64;
         self.length = self.length.max(offset + data.len() as u64);
-        commands.issue(DiskCommand::Write { file: self.file, offset, data });
+        commands.issue(DiskCommand::Write { file: self.file, offset, data: data.into() });
     }
 
     fn finish(&mut self, commit: Commit) {

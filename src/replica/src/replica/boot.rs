@@ -75,7 +75,7 @@ impl Replica {
         // One that came before a crash is there already when its snapshot is sent again.
         for (file, database) in &image.files {
             if let FileName::SnapDb { index } = file {
-                replica.applying.keep_database(*index, database.clone());
+                replica.applying.keep_database(*index, database.to_bytes());
             }
         }
         replica.start(was_there);

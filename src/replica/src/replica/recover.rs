@@ -119,12 +119,12 @@ fn open_backend(
     }
     let file = FileName::SnapDb { index: snapshot };
     let refuse = |reason| BootError::Snapshot { reason };
-    let Some(database) = image.files.get(&file).filter(|_| snap_dir.take_database(snapshot, out)) else {
+    let Some(database) = image.bytes(file).filter(|_| snap_dir.take_database(snapshot, out)) else {
         let have = backend.consistent_index();
         let why = format!("{file} doesn't exist, and {} is at index {have}", FileName::Db);
         return Err(refuse(format!("failed to recover v3 backend from snapshot: {why}")));
     };
-    let backend = Backend::parse(database, config.bugs)?;
+    let backend = Backend::parse(&database, config.bugs)?;
     let have = backend.consistent_index();
     // An index that was never saved is that of a database from before 3.0, and taken as it is.
     if have < snapshot && have != 0 {

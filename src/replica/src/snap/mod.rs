@@ -69,8 +69,8 @@ impl SnapDir {
     ) -> Option<raftpb::Snapshot> {
         for (term, index) in self.snaps.clone().into_iter().rev() {
             let file = FileName::Snap { term, index };
-            let content = image.files.get(&file).map_or(&[][..], |content| &content[..]);
-            let Ok(snapshot) = file::decode(content) else {
+            let content = image.bytes(file).unwrap_or_default();
+            let Ok(snapshot) = file::decode(&content) else {
                 commands.issue(DiskCommand::Rename { from: file, to: FileName::SnapBroken { term, index } });
                 self.snaps.remove(&(term, index));
                 continue;
@@ -182,7 +182,7 @@ mod tests {
     fn a_broken_file_gets_out_of_the_way() {
         let (_, mut disk) = saved(&[(1, 10), (2, 20)]);
         let file = FileName::Snap { term: 2, index: 20 };
-        disk.issue(DiskCommand::Write { file, offset: 12, data: Bytes::from_static(b"\xff\xff\xff") });
+        disk.issue(DiskCommand::Write { file, offset: 12, data: Bytes::from_static(b"\xff\xff\xff").into() });
         let image = disk.image();
         let mut dir = SnapDir::open(&image, &mut disk);
         let loaded = dir.load_newest_available(&image, &[record(10, 1), record(20, 2)], &mut disk);

@@ -84,7 +84,7 @@ impl Receiving {
         }
         let (file, offset, data) = (stream.file, chunk.offset, chunk.data.clone());
         stream.data.extend_from_slice(&data);
-        stream.commands.insert(commands.issue(DiskCommand::Write { file, offset, data }));
+        stream.commands.insert(commands.issue(DiskCommand::Write { file, offset, data: data.into() }));
         if !chunk.is_last() {
             return Arrival::Waits;
         }
@@ -144,7 +144,7 @@ mod tests {
         assert!(matches!(take(&mut disk, 9, (2, "cd")), Arrival::Waits));
         let Arrival::Complete(_, received) = take(&mut disk, 9, (4, "ef")) else { panic!("it is complete") };
         assert_eq!((received.stream, &received.data[..]), (9, &b"abcdef"[..]));
-        assert_eq!(disk.image().files[&received.file], "abcdef");
+        assert_eq!(disk.image().files[&received.file].to_bytes(), "abcdef");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! [`read()`] is the way back: it tells the torn tail that a crash leaves (to be repaired) from damage (to be refused),
 //! by etcd's rules, blind spots included. The log does not know what is in entries, nor what Raft does with them.
 
+mod buffer;
 mod dump;
 mod pages;
 mod pipeline;
@@ -209,8 +210,9 @@ impl Wal {
             return SaveOutcome::default();
         }
         let file = self.tail_file();
-        let room: usize = entries.iter().map(|entry| entry.data.len() + 64).sum();
-        self.tail.buffer.reserve(room + 64);
+        // Beside its data an entry needs some fifty bytes, and a hard state too.
+        let lengths = entries.iter().flat_map(|entry| [64, entry.data.len()]);
+        self.tail.buffer.reserve(lengths.chain([64]));
         for entry in entries {
             let before = self.tail.buffer.len();
             record::put_entry(&mut self.tail.buffer, &mut self.crc, entry);

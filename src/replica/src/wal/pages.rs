@@ -5,8 +5,7 @@
 //! writes, each of which ends where a page of 4096 bytes does, and a save that need not be synced is often none at all:
 //! it dies with the process.
 
-use bytes::Bytes;
-
+use super::buffer::Buffer;
 use super::Commands;
 use crate::{DiskCommand, Failpoint, FileName, OpId};
 
@@ -20,14 +19,14 @@ const WATERMARK: usize = 128 * 1024;
 pub(super) struct Pages {
     /// Length of what has been written: the file's position.
     position: u64,
-    pub(super) buffer: Vec<u8>,
+    pub(super) buffer: Buffer,
     /// The first write since the last time somebody asked.
     first_write: Option<OpId>,
 }
 
 impl Pages {
     pub(super) fn at(position: u64) -> Self {
-        Self { position, buffer: Vec::new(), first_write: None }
+        Self { position, buffer: Buffer::default(), first_write: None }
     }
 
     /// Where the file ends, without what is buffered.
@@ -78,8 +77,7 @@ impl Pages {
         if self.first_write.is_some() {
             commands.point(Failpoint::WalBetweenWrites);
         }
-        let rest = self.buffer.split_off(length);
-        let data = Bytes::from(std::mem::replace(&mut self.buffer, rest));
+        let data = self.buffer.take(length);
         let op = commands.issue(DiskCommand::Write { file, offset: self.position, data });
         self.position += length as u64;
         self.first_write.get_or_insert(op);

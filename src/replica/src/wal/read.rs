@@ -19,7 +19,7 @@ use bytes::Bytes;
 use super::pages::Pages;
 use super::pipeline::Pipeline;
 use super::{record, Segment, Settings, Wal, WalSnapshot};
-use crate::{raftpb, BootError, Bug, DiskCommand, DiskImage, FileName};
+use crate::{raftpb, BootError, Bug, DiskCommand, DiskImage, FileName, Rope};
 
 /// What disks write as a whole.
 const SECTOR: u64 = 512;
@@ -119,7 +119,7 @@ fn repair_tail(torn: &mut Content, offset: u64, repair: &mut Vec<DiskCommand>) {
     let (file, broken) = (torn.segment.file(), FileName::WalBroken { seq, index });
     repair.extend([
         DiskCommand::Create { file: broken },
-        DiskCommand::Write { file: broken, offset: 0, data: torn.bytes.clone() },
+        DiskCommand::Write { file: broken, offset: 0, data: torn.bytes.clone().into() },
         DiskCommand::Truncate { file, length: offset },
         DiskCommand::Fsync { file },
     ]);
@@ -196,10 +196,10 @@ impl Content {
 }
 
 pub(super) fn segments(image: &DiskImage) -> Vec<Content> {
-    let segment = |(file, bytes): (&FileName, &Bytes)| match *file {
+    let segment = |(file, content): (&FileName, &Rope)| match *file {
         FileName::Wal { seq, index } => {
             let length = image.length(*file).unwrap_or(0);
-            Some(Content { segment: Segment { seq, index }, bytes: bytes.clone(), length })
+            Some(Content { segment: Segment { seq, index }, bytes: content.to_bytes(), length })
         }
         _ => None,
     };

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::buffer::Buffer;
 use crate::raftpb;
 
 pub(super) const METADATA: u64 = 1;
@@ -51,7 +52,7 @@ impl Small {
 }
 
 /// Appends a frame whose data is `head` and then `tail`, and moves the checksum on.
-fn frame(out: &mut Vec<u8>, crc: &mut u32, kind: u64, head: &[u8], tail: &[u8]) {
+fn frame(out: &mut Buffer, crc: &mut u32, kind: u64, head: &[u8], tail: &Bytes) {
     *crc = crc32c::crc32c_append(*crc, head);
     *crc = crc32c::crc32c_append(*crc, tail);
     let data = head.len() + tail.len();
@@ -67,24 +68,23 @@ fn frame(out: &mut Vec<u8>, crc: &mut u32, kind: u64, head: &[u8], tail: &[u8]) 
     if padding > 0 {
         length |= (0x80 | padding as u64) << 56;
     }
-    out.reserve(FRAME + record + padding);
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(fields.bytes());
-    out.extend_from_slice(head);
-    out.extend_from_slice(tail);
-    out.extend_from_slice(&[0; 8][..padding]);
+    out.copy(&length.to_le_bytes());
+    out.copy(fields.bytes());
+    out.copy(head);
+    out.append(tail);
+    out.copy(&[0; 8][..padding]);
 }
 
-pub(super) fn put_metadata(out: &mut Vec<u8>, crc: &mut u32, metadata: &[u8]) {
-    frame(out, crc, METADATA, metadata, &[]);
+pub(super) fn put_metadata(out: &mut Buffer, crc: &mut u32, metadata: &Bytes) {
+    frame(out, crc, METADATA, &[], metadata);
 }
 
 /// Carries the checksum over into a new segment. It has no data, so it states the checksum as it is.
-pub(super) fn put_crc(out: &mut Vec<u8>, crc: &mut u32) {
-    frame(out, crc, CRC, &[], &[]);
+pub(super) fn put_crc(out: &mut Buffer, crc: &mut u32) {
+    frame(out, crc, CRC, &[], &Bytes::new());
 }
 
-pub(super) fn put_entry(out: &mut Vec<u8>, crc: &mut u32, entry: &raftpb::Entry) {
+pub(super) fn put_entry(out: &mut Buffer, crc: &mut u32, entry: &raftpb::Entry) {
     assert!(entry.context.is_empty(), "etcd's log has no place for the context of entry {}", entry.index);
     let mut head = Small::new();
     head.varint(0x08, entry.entry_type as u64);
@@ -96,16 +96,16 @@ pub(super) fn put_entry(out: &mut Vec<u8>, crc: &mut u32, entry: &raftpb::Entry)
     frame(out, crc, ENTRY, head.bytes(), &entry.data);
 }
 
-pub(super) fn put_state(out: &mut Vec<u8>, crc: &mut u32, (term, vote, commit): (u64, u64, u64)) {
+pub(super) fn put_state(out: &mut Buffer, crc: &mut u32, (term, vote, commit): (u64, u64, u64)) {
     let mut head = Small::new();
     head.varint(0x08, term);
     head.varint(0x10, vote);
     head.varint(0x18, commit);
-    frame(out, crc, STATE, head.bytes(), &[]);
+    frame(out, crc, STATE, head.bytes(), &Bytes::new());
 }
 
 pub(super) fn put_snapshot(
-    out: &mut Vec<u8>,
+    out: &mut Buffer,
     crc: &mut u32,
     index: u64,
     term: u64,
@@ -118,7 +118,7 @@ pub(super) fn put_snapshot(
     if let Some(conf_state) = conf_state {
         put_conf_state(&mut tail, 0x1a, conf_state);
     }
-    frame(out, crc, SNAPSHOT, head.bytes(), &tail);
+    frame(out, crc, SNAPSHOT, head.bytes(), &tail.into());
 }
 
 /// Appends a configuration as a field of the message around it.

@@ -74,7 +74,7 @@ impl Commands for Disk {
                 if cached.len() < end {
                     cached.resize(end, 0);
                 }
-                cached[offset as usize..end].copy_from_slice(&data);
+                cached[offset as usize..end].copy_from_slice(&data.to_bytes());
             }
             DiskCommand::Truncate { file, length } => {
                 self.inodes[self.names[&file]].cached.resize(length as usize, 0);

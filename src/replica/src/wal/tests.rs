@@ -60,11 +60,11 @@ fn sample(count: u64) -> Bytes {
         wal.save(Some(&state(1, 1, index - 1)), &[entry(index, 1, vec![index as u8; 100])], true, &mut disk);
         settle(&mut wal, &mut disk);
     }
-    disk.image().files[&FIRST].clone()
+    disk.image().files[&FIRST].to_bytes()
 }
 
 fn image(content: impl Into<Bytes>) -> DiskImage {
-    DiskImage { files: [(FIRST, content.into())].into(), ..DiskImage::default() }
+    DiskImage { files: [(FIRST, content.into().into())].into(), ..DiskImage::default() }
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn the_bytes_are_those_of_the_format() {
     framed(5, &[0x08, 0, 0x10, 0]);
     framed(2, &[0x08, 0, 0x10, 2, 0x18, 1, 0x22, 1, b'x']);
     framed(3, &[0x08, 2, 0x10, 0, 0x18, 0]);
-    let content = &disk.image().files[&FIRST];
+    let content = disk.image().files[&FIRST].to_bytes();
     assert_eq!(content.len(), 4096);
     assert_eq!(content[..expect.len()], expect[..]);
     assert!(content[expect.len()..].iter().all(|byte| *byte == 0));
@@ -117,7 +117,7 @@ fn a_snapshot_record_carries_the_configuration() {
     settle(&mut wal, &mut disk);
     wal.save_snapshot(12, 3, &conf_state, &mut disk);
     let data = [0x08, 9, 0x10, 3, 0x1a, 9, 0x08, 1, 0x08, 0xac, 2, 0x10, 7, 0x28, 0];
-    let content = &disk.image().files[&FIRST];
+    let content = disk.image().files[&FIRST].to_bytes();
     assert!(content.windows(data.len()).any(|window| window == data));
     let all = read(&disk.image(), (9, 3), with(4096)).unwrap();
     let expect = WalSnapshot { index: 9, term: 3, conf_state: Some(conf_state) };
@@ -472,7 +472,7 @@ fn damage_in_an_older_segment_is_always_refused() {
     let mut dice = Dice(5);
     for _ in 0..300 {
         let mut damaged = sound.clone();
-        let mut content = damaged.files[&FIRST].to_vec();
+        let mut content = damaged.files[&FIRST].to_bytes().to_vec();
         let at = 64 + dice.below(end - 64) as usize;
         match dice.below(3) {
             0 => content[at] ^= 1 << dice.below(8),

@@ -48,7 +48,7 @@ impl Commands for File {
         self.issued += 1;
         match &command {
             DiskCommand::Write { offset, data, .. } => {
-                self.pending.push(Change::Write(*offset as usize, data.clone()));
+                self.pending.push(Change::Write(*offset as usize, data.to_bytes()));
             }
             DiskCommand::Truncate { length, .. } => self.pending.push(Change::Length(*length as usize)),
             _ => {}
