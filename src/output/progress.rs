@@ -41,7 +41,12 @@ impl Progress {
             bar.set_position(totals.seeds);
         } else if self.plain && self.spoken.elapsed() >= PLAIN_INTERVAL {
             self.spoken = Instant::now();
-            eprintln!("seeds {}/{} · {}", totals.seeds, self.total, self.rates(totals));
+            // A long run tells nothing before it ends but that it goes on.
+            let news = match totals.seeds {
+                0 => format!("{} s so far", self.started.elapsed().as_secs()),
+                _ => self.rates(totals),
+            };
+            eprintln!("seeds {}/{} · {news}", totals.seeds, self.total);
         }
     }
 
