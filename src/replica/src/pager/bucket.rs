@@ -61,12 +61,14 @@ pub(super) struct BucketTx {
     root_node: Option<NodeId>,
     /// The last leaf, once something was put there: where the next key most likely goes.
     rightmost: Option<NodeId>,
+    /// The leaf that a key was removed from last: a compaction removes those that follow.
+    thinned: Option<NodeId>,
 }
 
 impl BucketTx {
     pub(super) fn new(root: BucketRoot) -> Self {
         let (nodes, cache) = (Vec::new(), BTreeMap::new());
-        Self { root, fill: DEFAULT_FILL, nodes, cache, root_node: None, rightmost: None }
+        Self { root, fill: DEFAULT_FILL, nodes, cache, root_node: None, rightmost: None, thinned: None }
     }
 
     /// How full a split leaves a page, in percent. Kept until the commit.
@@ -160,10 +162,13 @@ impl BucketTx {
     }
 
     pub(super) fn delete(&mut self, key: &[u8], table: &Table) {
-        if self.tree(table).has(key) {
-            let leaf = self.leaf(key, table);
-            self.at_mut(leaf).delete(key);
-        }
+        let leaf = match self.thinned.filter(|leaf| self.at(*leaf).spans(key)) {
+            Some(leaf) => leaf,
+            None if self.tree(table).has(key) => self.leaf(key, table),
+            None => return,
+        };
+        self.at_mut(leaf).delete(key);
+        self.thinned = Some(leaf);
     }
 
     /// Makes an empty bucket inside this one.

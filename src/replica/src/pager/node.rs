@@ -83,6 +83,14 @@ impl Node {
         }
     }
 
+    /// Whether `key`, if it is anywhere in a tree that has this leaf, is here.
+    pub(super) fn spans(&self, key: &[u8]) -> bool {
+        let (first, last) = (self.inodes.first(), self.inodes.last());
+        let is_here =
+            |(first, last): (&Inode, &Inode)| compare(&first.key, key).is_le() && compare(key, &last.key).is_le();
+        first.zip(last).is_some_and(is_here)
+    }
+
     /// Where the parent of `child` has it.
     pub(super) fn child_index(&self, key: &[u8]) -> usize {
         self.search(key).0
