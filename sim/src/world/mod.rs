@@ -511,6 +511,11 @@ impl<'a> World<'a> {
             if view.commit != view.applied {
                 return Some(format!("{member} has applied {} of {} committed entries", view.applied, view.commit));
             }
+            // A new leader commits what it has found in its log with the first entry of its own term.
+            if view.log.last_index() != view.commit {
+                let last = view.log.last_index();
+                return Some(format!("{member} has committed {} of {last} entries", view.commit));
+            }
         }
         if leaders != 1 {
             return Some(format!("{leaders} members lead"));

@@ -178,3 +178,19 @@ fn a_former_member_goes_on_with_its_log_and_the_others_join_it() {
         assert_eq!([1, 2].map(|place| view(place).member), [5, 6].map(MemberId));
     }
 }
+
+#[test]
+fn a_run_does_not_end_before_a_new_leader_has_committed_what_it_found() {
+    let mut scenario = scenario(vec![episode(Kind::Crash, &["n1"], 500, 100_000, 0)]);
+    scenario.cluster.members = 1;
+    let mut behind = 0;
+    for seed in 0..20 {
+        let options = Options { seed, host: Host::Bare, traced: false, overrides: BTreeMap::new(), beginning: None };
+        let (_, remains, stuck) = crate::run::play(&scenario, &options, Until::End, &mut |_| Box::new(Unobserved));
+        assert_eq!(stuck, None);
+        let view = remains.members[0].replica.as_ref().expect("it is up").view();
+        assert_eq!((view.commit, view.applied), (view.log.last_index(), view.log.last_index()), "seed {seed}");
+        behind += u64::from(view.term > 2);
+    }
+    assert!(behind > 10, "it came back as leader of a new term");
+}
