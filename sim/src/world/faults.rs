@@ -442,7 +442,7 @@ impl World<'_> {
     }
 
     /// How long the cluster may take to settle once all is repaired: an election against split votes, the clients'
-    /// patience, and the slowest catch-up by snapshot.
+    /// patience, the slowest catch-up by snapshot, and that of the watches.
     pub(crate) fn liveness_bound(&self) -> Span {
         let set = self.scenario.acts.liveness_bound.0;
         if set > Span::ZERO {
@@ -450,6 +450,18 @@ impl World<'_> {
         }
         let config = &self.nodes[0].config;
         let election = config.heartbeat_interval * u64::from(config.election_ticks);
-        election * 20 + config.request_timeout * 2 + self.scenario.clients.request_timeout.0 * 4 + Span::secs(20)
+        let patience = config.request_timeout * 2 + self.scenario.clients.request_timeout.0 * 4;
+        election * 20 + patience + Span::secs(20) + self.watches_catch_up()
+    }
+
+    /// How long watches may need from the first revision on, all of them on one member: each run of the sync task takes
+    /// some of them a batch of revisions further, and an operation makes one revision at most. An hour is the limit, as of
+    /// what a scenario may set.
+    fn watches_catch_up(&self) -> Span {
+        let (config, watch) = (&self.nodes[0].config, &self.scenario.watch);
+        let turns = (watch.count * watch.per_stream).div_ceil(config.watch_sync_batch as u64);
+        let batches = self.scenario.clients.operations.div_ceil(config.watch_batch_revisions as u64);
+        let runs = turns.saturating_mul(batches);
+        Span(config.watch_resync_interval.0.saturating_mul(runs)).min(Span::secs(3_600))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use detcd_replica::history::Outcome as Ended;
+use detcd_replica::time::Span;
 use detcd_replica::{Address, MemberId};
 
 use crate::beginning::{Beginning, Disks, Former};
@@ -193,4 +194,15 @@ fn a_run_does_not_end_before_a_new_leader_has_committed_what_it_found() {
         behind += u64::from(view.term > 2);
     }
     assert!(behind > 10, "it came back as leader of a new term");
+}
+
+#[test]
+fn a_run_waits_for_watches_as_long_as_their_small_batches_take() {
+    let mut scenario = scenario(Vec::new());
+    (scenario.cluster.members, scenario.clients.operations) = (1, 600);
+    (scenario.watch.count, scenario.watch.per_stream, scenario.watch.restart_period) = (4, 8, Time::millis(500));
+    (scenario.replica.watch_batch_revisions, scenario.replica.watch_sync_batch) = (Some(1), Some(1));
+    let outcome = play(&scenario, 1, Host::Bare);
+    assert_eq!(outcome.failure, None);
+    assert!(outcome.simulated > Span::secs(60), "it has waited: {}", outcome.simulated);
 }
