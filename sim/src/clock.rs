@@ -229,6 +229,7 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::draws;
     use std::collections::BTreeMap;
 
     const SECOND: u64 = 1_000_000_000;
@@ -278,11 +279,7 @@ mod tests {
 
     #[test]
     fn the_monotonic_clock_never_goes_back_and_changes_lose_nothing() {
-        let mut random = 9u64;
-        let mut draw = move |n: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % n
-        };
+        let mut draw = draws(9);
         let (mut c, mut quiet) = (clock(), clock());
         quiet.set_rate(0, 333);
         c.set_rate(0, 333);

@@ -23,6 +23,8 @@ mod observer;
 pub mod queue;
 mod run;
 pub mod scenario;
+#[cfg(test)]
+mod testing;
 pub mod workload;
 mod world;
 

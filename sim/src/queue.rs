@@ -192,6 +192,7 @@ fn is_waiting<T>(slots: &[Slot<T>], entry: Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::draws;
     use std::collections::BTreeMap;
 
     #[test]
@@ -208,11 +209,7 @@ mod tests {
 
     #[test]
     fn it_agrees_with_a_sorted_map_under_random_use() {
-        let mut random = 1u64;
-        let mut draw = move |n: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % n
-        };
+        let mut draw = draws(1);
         let (mut queue, mut model) = (Queue::new(), BTreeMap::new());
         let mut tokens = Vec::new();
         for i in 0..20_000u64 {
@@ -241,11 +238,7 @@ mod tests {
 
     #[test]
     fn what_is_later_comes_in_its_turn() {
-        let mut random = 7u64;
-        let mut draw = move |n: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % n
-        };
+        let mut draw = draws(7);
         let (mut queue, mut model, mut now) = (Queue::new(), BTreeMap::new(), 0);
         for i in 0..50_000u64 {
             // As in a world: nothing is put in before now. Most is due about where what is soon ends.

@@ -1,8 +1,8 @@
 //! The content of a file in memory: pages of 4 KiB, of which only those that hold something take any.
 //!
 //! A preallocated segment of 64 MB, a database that was grown by 16 MiB and a hole in the middle are lengths. Copies
-//! share their pages until one of them is written, and a page that was written whole is the writer's own memory; so is
-//! a view of them all. Nothing here knows what lasts.
+//! share their pages until one of them is written; a page that was written whole is the writer's own memory, and what
+//! is shown of them is their own. Nothing here knows what lasts.
 
 use std::ops::Range;
 
@@ -123,18 +123,6 @@ impl Content {
         };
         1 + (1..held.len() / PAGE as usize).take_while(is).count()
     }
-
-    /// The first so many bytes, in one piece. What holds nothing is never touched, so that it costs no memory here,
-    /// either.
-    pub(super) fn bytes(&self, length: u64) -> Bytes {
-        let mut all = vec![0; usize::try_from(length).expect("a simulated file fits into memory")];
-        for (place, held) in all.chunks_mut(PAGE as usize).zip(&self.pages) {
-            if !held.is_empty() {
-                place.copy_from_slice(&held[..place.len()]);
-            }
-        }
-        Bytes::from(all)
-    }
 }
 
 /// A stretch of a file, page by page: the page, and which of the stretch's bytes are on it.
@@ -153,14 +141,11 @@ pub(super) fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::draws;
 
     #[test]
     fn it_is_a_vector_that_costs_nothing_where_it_is_zero() {
-        let mut random = 1u64;
-        let mut draw = move |n: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % n
-        };
+        let mut draw = draws(1);
         for _ in 0..200 {
             let (mut content, mut model) = (Content::default(), Vec::new());
             for _ in 0..draw(30) {
@@ -179,11 +164,10 @@ mod tests {
                 }
             }
             assert_eq!(content.length(), model.len() as u64);
-            assert_eq!(content.bytes(content.length()), model);
             assert_eq!(content.rope(content.length()).to_bytes(), model);
             let used = model.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);
             assert_eq!(content.used(), used);
-            assert_eq!(content.bytes(used / 2)[..], model[..used as usize / 2]);
+            assert_eq!(content.rope(used / 2).to_bytes()[..], model[..used as usize / 2]);
         }
     }
 
@@ -197,7 +181,7 @@ mod tests {
         assert_eq!((held(&content), content.length(), content.used()), (1, 64_000_000, 63_999_007));
         let copy = content.clone();
         content.write(63_999_000, &b"The".to_vec().into());
-        assert_eq!(copy.bytes(63_999_001)[63_999_000], b't');
+        assert_eq!(copy.rope(63_999_001).to_bytes()[63_999_000], b't');
         content.set_length(10);
         assert_eq!((held(&content), content.used()), (0, 0));
     }
@@ -215,7 +199,7 @@ mod tests {
         content.write(2 * PAGE + 9, &b"x".to_vec().into());
         assert!(shares(&copy) && !shares(&content));
         assert_eq!((views(&copy), views(&content)), (2, 3));
-        assert_eq!(content.bytes(3 * PAGE)[2 * PAGE as usize + 8..][..3], [7, b'x', 7]);
+        assert_eq!(content.rope(3 * PAGE).to_bytes()[2 * PAGE as usize + 8..][..3], [7, b'x', 7]);
         assert!(written.iter().all(|&byte| byte == 7));
     }
 }

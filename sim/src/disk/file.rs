@@ -305,7 +305,7 @@ impl File {
     /// The content that lasts, or that the page cache shows.
     pub(super) fn content(&self, layer: Layer) -> FileContent {
         let content = self.shown(layer);
-        FileContent { data: content.bytes(content.used()), length: content.length() }
+        FileContent { data: content.rope(content.used()).to_bytes(), length: content.length() }
     }
 
     /// Where the zeros at the end of what lasts begin.

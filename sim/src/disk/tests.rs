@@ -1,6 +1,7 @@
 //! What a disk promises: what was synced lasts, what was not may not.
 
 use super::*;
+use crate::testing::draws;
 use bytes::Bytes;
 
 const MS: u64 = 1_000_000;
@@ -173,11 +174,7 @@ fn names_last_only_after_a_directory_sync() {
 #[test]
 fn a_crash_leaves_only_what_was_written_and_never_less_than_was_synced() {
     for seed in 0..300u64 {
-        let mut random = seed + 1;
-        let mut draw = move |n: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % n
-        };
+        let mut draw = draws(seed + 1);
         let mut rig = Rig::new(seed);
         rig.made(DB);
         let size = 8_192usize;
@@ -464,11 +461,7 @@ fn failures_strike_the_command_they_count_to_and_no_other() {
 #[test]
 fn a_full_disk_takes_what_does_not_grow() {
     for seed in 0..50u64 {
-        let mut random = seed + 1;
-        let mut draw = move |n: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % n
-        };
+        let mut draw = draws(seed + 1);
         let mut rig = Rig::new(seed);
         [DB, WAL, TMP].into_iter().for_each(|file| rig.made(file));
         let mut lengths = BTreeMap::from([(DB, 0), (WAL, 0), (TMP, 0)]);
@@ -608,11 +601,7 @@ fn the_disk_is_its_naive_twin() {
         cached: BTreeMap<FileName, Vec<u8>>,
     }
     for seed in 0..200u64 {
-        let mut random = seed + 1;
-        let mut draw = move |n: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % n
-        };
+        let mut draw = draws(seed + 1);
         let (mut rig, mut twin) = (Rig::new(seed), Twin::default());
         for file in [DB, WAL] {
             rig.made(file);

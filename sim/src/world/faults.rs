@@ -455,8 +455,8 @@ impl World<'_> {
     }
 
     /// How long watches may need from the first revision on, all of them on one member: each run of the sync task takes
-    /// some of them a batch of revisions further, and an operation makes one revision at most. An hour is the limit, as of
-    /// what a scenario may set.
+    /// some of them a batch of revisions further, and an operation makes one revision at most. An hour is the limit, as
+    /// of what a scenario may set.
     fn watches_catch_up(&self) -> Span {
         let (config, watch) = (&self.nodes[0].config, &self.scenario.watch);
         let turns = (watch.count * watch.per_stream).div_ceil(config.watch_sync_batch as u64);

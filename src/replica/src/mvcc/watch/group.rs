@@ -120,38 +120,33 @@ fn is_nearer(end: &RangeEnd, other: &RangeEnd) -> bool {
 mod tests {
     use super::*;
     use crate::ids::{StreamId, WatchId};
+    use crate::mvcc::tests::Dice;
 
     /// Beside a list that is looked through.
     #[test]
     fn those_of_a_key_are_those_whose_ranges_contain_it() {
-        let mut random = 7u64;
-        let mut draw = move |n: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % n
-        };
-        let mut key = {
-            let mut draw = draw;
-            move || Bytes::from((0..=draw(3)).map(|_| b'a' + draw(3) as u8).collect::<Vec<u8>>())
-        };
+        let mut dice = Dice(7);
+        let key =
+            |dice: &mut Dice| Bytes::from((0..=dice.below(3)).map(|_| b'a' + dice.below(3) as u8).collect::<Vec<u8>>());
         for _ in 0..200 {
             let (mut group, mut list) = (Group::default(), Vec::<(WatcherId, KeyRange)>::new());
             for number in 0..60 {
-                if draw(4) == 0 && !list.is_empty() {
-                    let (id, range) = list.swap_remove(draw(list.len() as u64) as usize);
+                if dice.one_in(4) && !list.is_empty() {
+                    let (id, range) = list.swap_remove(dice.below(list.len() as u64) as usize);
                     assert!(group.contains(id, &range));
                     group.remove(id, &range);
                     assert!(!group.contains(id, &range));
                 } else {
-                    let end = match draw(6) {
+                    let end = match dice.below(6) {
                         0 => RangeEnd::Single,
                         1 => RangeEnd::Open,
-                        _ => RangeEnd::Before(key()),
+                        _ => RangeEnd::Before(key(&mut dice)),
                     };
-                    let (id, range) = ((StreamId(1), WatchId(number)), KeyRange { start: key(), end });
+                    let (id, range) = ((StreamId(1), WatchId(number)), KeyRange { start: key(&mut dice), end });
                     group.insert(id, &range);
                     list.push((id, range));
                 }
-                let key = key();
+                let key = key(&mut dice);
                 let found: BTreeSet<WatcherId> = group.of_key(&key).collect();
                 let expect: BTreeSet<WatcherId> =
                     list.iter().filter(|(_, range)| range.contains(&key)).map(|(id, _)| *id).collect();
