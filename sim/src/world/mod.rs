@@ -426,11 +426,12 @@ impl<'a> World<'a> {
     /// Schedule a task: the sooner of two wake-ups counts.
     fn wake(&mut self, node: usize, task: Task, after: Span) {
         let mut at = self.nodes[node].clock.local_after(self.now, after).expect("clocks are never suspended");
-        if after == Span::ZERO {
-            // The goroutine becomes runnable; the scheduler gets to it a little later.
+        if task != Task::Tick {
+            // The goroutine becomes runnable, at once or when its timer fires; the scheduler gets to it a little later.
+            // Without that, timers of one period would fire in one order for ever.
             let subject = Subject::pair(node as u32 + 1, task.index() as u32);
             at += self.decider.decide(Site::SchedTask, subject, &distribution::Below(SCHEDULING));
-        } else if task == Task::Tick && self.nodes[node].wake(task).is_none() && self.faults.first_tick(node) {
+        } else if self.nodes[node].wake(task).is_none() && self.faults.first_tick(node) {
             // Every member has its own phase of the tick.
             let phase = distribution::Below(after.0);
             at = self.now + self.decider.decide(Site::TickPhase, Subject::one(node as u32 + 1), &phase);

@@ -20,6 +20,9 @@ impl World<'_> {
     pub(super) fn send_chunk(&mut self, stream: Stream, delivery: Delivery, message: PeerMessage) {
         let first = message.chunk.as_ref().is_some_and(|chunk| chunk.offset == 0);
         if first {
+            let (from, to, _) = stream;
+            let under_way = self.streams.range((from, to, 0)..=(from, to, u64::MAX)).next();
+            assert!(under_way.is_none(), "two databases at once from node {from} to {to}: {under_way:?}, {stream:?}");
             self.streams.insert(stream, self.now);
         }
         let Some(last) = self.streams.get_mut(&stream) else { return };

@@ -206,3 +206,22 @@ fn a_run_waits_for_watches_as_long_as_their_small_batches_take() {
     assert_eq!(outcome.failure, None);
     assert!(outcome.simulated > Span::secs(60), "it has waited: {}", outcome.simulated);
 }
+
+#[test]
+fn timers_of_one_period_do_not_fire_as_one() {
+    // If they did, progress could fill a small channel each time before a watch is told that its history is compacted.
+    let mut scenario = scenario(Vec::new());
+    scenario.cluster.members = 1;
+    (scenario.watch.count, scenario.watch.restart_period) = (2, Time::millis(300));
+    (scenario.replica.watch_batch_revisions, scenario.replica.watch_sync_batch) = (Some(1), Some(1));
+    scenario.replica.watch_progress_interval = Some(Time::millis(100));
+    let options = Options { seed: 1, host: Host::Bare, traced: true, overrides: BTreeMap::new(), beginning: None };
+    let outcome = run(&scenario, &options, &mut |_| Box::new(Unobserved));
+    let two = ["Run(WatchProgress)", "Run(WatchSync)"];
+    let at = |line: &str| line.split([':', ',']).nth(3).and_then(|at| at.parse::<u64>().ok()).expect("a time");
+    let task = |line: &str| two.into_iter().find(|task| line.contains(task)).map(|task| (at(line), task));
+    let runs: Vec<(u64, &str)> = outcome.trace.iter().filter_map(|line| task(line)).collect();
+    let near = runs.windows(2).filter(|pair| pair[0].1 != pair[1].1 && pair[1].0 - pair[0].0 < 1_000_000);
+    let (together, near) = (near.clone().filter(|pair| pair[0].0 == pair[1].0).count(), near.count());
+    assert!(near > 4 && together < near / 4, "{together} of {near} at one instant");
+}

@@ -90,6 +90,19 @@ impl Snapshotting {
     pub(super) fn is_making(&self) -> bool {
         self.making.is_some()
     }
+
+    #[cfg(test)]
+    pub(super) fn want_again(&mut self) {
+        self.want(self.sending[0].message.clone());
+    }
+
+    /// The first of the messages whose member gets no database yet. Raft may want to send a second one before the
+    /// first has come, as when an old answer passes the snapshot that it waits for. etcd sends both at once; here they
+    /// go one by one, so that to its receiver a new stream says that the one before is broken.
+    fn next(&self) -> Option<usize> {
+        let gets_one = |to: u64| self.sending.iter().any(|sending| sending.to.0 == to);
+        self.wanted.iter().position(|message| !gets_one(message.to))
+    }
 }
 
 impl Replica {
@@ -223,7 +236,7 @@ impl Replica {
 
     /// A member wants a database: the batch is committed first.
     pub(super) fn send_database(&mut self) {
-        if self.snapshotting.wanted.is_empty() || self.backend.awaiting().is_some() {
+        if self.snapshotting.next().is_none() || self.backend.awaiting().is_some() {
             return;
         }
         self.snapshotting.commits_for_sending = true;
@@ -236,7 +249,8 @@ impl Replica {
         if self.backend.is_defragmenting() || !std::mem::take(&mut self.snapshotting.commits_for_sending) {
             return;
         }
-        let Some(mut message) = self.snapshotting.wanted.pop_front() else { return };
+        let next = self.snapshotting.next();
+        let Some(mut message) = next.and_then(|next| self.snapshotting.wanted.remove(next)) else { return };
         let index = self.applied;
         let Some(term) = self.raft.store().term_of(index) else { return };
         let conf_state = self.raft.raft.prs().conf().to_conf_state();
@@ -293,6 +307,9 @@ impl Replica {
         let Some(place) = self.snapshotting.sending.iter().position(ours) else { return };
         let sending = self.snapshotting.sending.remove(place);
         self.backend.close_snapshot(sending.reader);
+        if !self.snapshotting.wanted.is_empty() {
+            self.out.wake_now(Task::Apply);
+        }
         if delivered {
             let delay = self.config.snapshot_release_delay;
             self.snapshotting.releases.push_back(now + delay);

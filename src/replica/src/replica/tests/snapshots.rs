@@ -22,6 +22,8 @@ struct Node {
     /// Outputs that it may still perform before it loses power.
     fuse: Option<u64>,
     installed: usize,
+    /// Databases that it began to send.
+    sent: usize,
 }
 
 /// Members that speak to each other in order and without loss, but for one that may be cut off.
@@ -51,7 +53,7 @@ impl Rig {
             (config.monitor_version_interval, config.downgrade_check_interval) = (Span::ZERO, Span::ZERO);
             change(&mut config);
             let (disk, wakes) = (Disk::default(), BTreeMap::new());
-            Node { config, replica: None, disk, wakes, fuse: None, installed: 0 }
+            Node { config, replica: None, disk, wakes, fuse: None, installed: 0, sent: 0 }
         };
         let nodes = members.iter().map(node).collect();
         let (messages, now) = (VecDeque::new(), Monotonic::default());
@@ -116,7 +118,10 @@ impl Rig {
             match output {
                 Output::Send(message) => {
                     if let Some(chunk) = message.chunk.as_ref().filter(|chunk| chunk.offset == 0) {
-                        self.streams.insert((who, message.to.0 as usize - 1, chunk.stream));
+                        let to = message.to.0 as usize - 1;
+                        let under_way = self.streams.range((who, to, 0)..=(who, to, u64::MAX)).next();
+                        assert_eq!(under_way, None, "two databases at once");
+                        self.streams.insert((who, to, chunk.stream));
                     }
                     self.messages.push_back(message);
                 }
@@ -137,6 +142,7 @@ impl Rig {
                     self.step(who, Input::Chance(Chance::ElectionTimeout(ticks)));
                 }
                 Output::Event(Event::SnapshotInstalled { .. }) => node.installed += 1,
+                Output::Event(Event::SnapshotSending { .. }) => node.sent += 1,
                 Output::Exit { reason } => panic!("{reason}"),
                 Output::Stream { .. } | Output::Point(_) | Output::Event(_) => {}
             }
@@ -308,6 +314,20 @@ fn a_member_that_lags_gets_a_database_in_chunks() {
     rig.put(30..40);
     rig.settle(|rig| rig.caught_up(behind));
     assert_eq!(rig.keys(behind), 40);
+}
+
+#[test]
+fn databases_that_raft_wants_at_once_go_one_by_one() {
+    let mut rig = Rig::new(3, |config| config.snapshot_chunk_bytes = 1000);
+    let behind = rig.lag();
+    rig.settle(|rig| !rig.streams.is_empty());
+    let leader = rig.leader().expect("there is one");
+    let sent = rig.nodes[leader].sent;
+    let replica = rig.nodes[leader].replica.as_mut().expect("it leads");
+    (0..2).for_each(|_| replica.snapshotting.want_again());
+    rig.settle(|rig| rig.nodes[leader].sent == sent + 2 && rig.streams.is_empty());
+    rig.settle(|rig| rig.nodes[behind].installed > 0 && rig.caught_up(behind));
+    assert_eq!(rig.keys(behind), 30);
 }
 
 #[test]
