@@ -224,8 +224,10 @@ static MESSAGES: &[(&str, &[Field])] = &[
             field(10, "isLearner", Bool),
             field(11, "storageVersion", Text),
             field(12, "dbSizeQuota", Signed),
+            field(13, "downgradeInfo", Message("DowngradeInfo")),
         ],
     ),
+    ("DowngradeInfo", &[field(1, "enabled", Bool), field(2, "targetVersion", Text)]),
     ("HashKVRequest", &[field(1, "revision", Signed)]),
     (
         "HashKVResponse",

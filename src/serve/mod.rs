@@ -283,8 +283,7 @@ fn configure(options: &Options, identity: &Identity) -> Config {
     config.election_ticks = options.election_ticks;
     config.snapshot_count = options.snapshot_count;
     config.snapshot_catch_up_entries = options.snapshot_catch_up_entries;
-    // The replica's 0 is no quota.
-    config.quota_backend_bytes = u64::try_from(options.quota_backend_bytes).unwrap_or(0);
+    config.quota_backend_bytes = options.quota_backend_bytes;
     config.max_snapshots = options.max_snapshots;
     config.max_wals = options.max_wals;
     config.backend_batch_interval = options.backend_batch_interval.unwrap_or(config.backend_batch_interval);

@@ -154,6 +154,7 @@ impl Constants {
             };
         }
         let span = |time: Time| time.0;
+        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         set! {
             release: Release::from,
@@ -186,7 +187,7 @@ impl Constants {
             watch_victim_interval: span,
             watch_batch_revisions: count,
             watch_progress_interval: span,
-            quota_backend_bytes: std::convert::identity,
+            quota_backend_bytes: signed,
             lease_expiry_interval: span,
             lease_revoke_rate: std::convert::identity,
             lease_pending_revokes: count,

@@ -97,8 +97,8 @@ pub struct Config {
     /// Time between progress notifications. etcd: 10 min.
     pub watch_progress_interval: Span,
     /// Size of the backend's file beyond which a request that would make it grow is refused, and the alarm about space
-    /// raised, bytes. 0: no quota. etcd: 2 GiB (`--quota-backend-bytes`).
-    pub quota_backend_bytes: u64,
+    /// raised, bytes. 0 or less: no quota. etcd: 2 GiB (`--quota-backend-bytes`, whose own 0 is that).
+    pub quota_backend_bytes: i64,
     /// Time between looks for leases that have ended. etcd: 500 ms.
     pub lease_expiry_interval: Span,
     /// Leases that may end in one second when many do, 2 or more. etcd: 1,000.

@@ -50,11 +50,14 @@ impl Replica {
             errors.push(Error::NoLeader.message().to_owned());
         }
         errors.extend(view.alarms.iter().map(|raised| as_go_prints(raised.member, raised.alarm)));
+        // Releases before 3.6 do not tell.
+        let tells = !self.config.release.speaks_old_api();
         Condition {
             version: self.config.version().to_string(),
             db_size: size.total,
             db_size_in_use: size.in_use,
-            db_size_quota: self.config.quota_backend_bytes,
+            db_size_quota: if tells { self.config.quota_backend_bytes } else { 0 },
+            downgrade: tells.then(|| self.membership.downgrade()),
             is_learner: view.learners.contains(&view.member),
             errors,
         }

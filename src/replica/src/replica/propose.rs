@@ -127,11 +127,12 @@ impl Replica {
 
     /// Whether the backend has no room for the request.
     pub(super) fn exceeds_quota(&self, request: &Request) -> bool {
-        if self.config.quota_backend_bytes == 0 {
+        let quota = u64::try_from(self.config.quota_backend_bytes).unwrap_or(0);
+        if quota == 0 {
             return false;
         }
         let cost = quota::cost(request, self.config.bugs);
-        cost > 0 && self.backend.size().total + cost >= self.config.quota_backend_bytes
+        cost > 0 && self.backend.size().total + cost >= quota
     }
 
     /// Raise the alarm about space; whoever found out is answered when that is done, or cannot be.

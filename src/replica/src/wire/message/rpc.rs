@@ -249,6 +249,17 @@ pub(crate) struct StatusResponse {
     pub(crate) is_learner: bool,
     #[prost(int64, tag = "12")]
     pub(crate) db_size_quota: i64,
+    #[prost(message, optional, tag = "13")]
+    pub(crate) downgrade_info: Option<DowngradeInfo>,
+}
+
+/// `etcdserverpb.DowngradeInfo`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct DowngradeInfo {
+    #[prost(bool, tag = "1")]
+    pub(crate) enabled: bool,
+    #[prost(string, tag = "2")]
+    pub(crate) target_version: String,
 }
 
 /// `etcdserverpb.HashKVRequest`.

@@ -5,6 +5,7 @@ use prost::Message;
 
 use super::Method;
 use crate::api::{Alarm, AuthResponse, Header, KeyValue, Member, PermissionType, Response, ResponseBody};
+use crate::membership::Version;
 use crate::wire::message::{auth, rpc};
 use crate::MemberId;
 
@@ -17,8 +18,10 @@ pub struct Condition {
     pub db_size: u64,
     /// Bytes of it that are in use.
     pub db_size_in_use: u64,
-    /// Its quota in bytes.
-    pub db_size_quota: u64,
+    /// Its quota in bytes; less than 0 is none, and 0 of a release that does not tell.
+    pub db_size_quota: i64,
+    /// Where an enabled downgrade goes; nothing at all of a release that does not tell.
+    pub downgrade: Option<Option<Version>>,
     /// Whether it has no vote.
     pub is_learner: bool,
     /// Alarms, and that nobody leads.
@@ -103,7 +106,11 @@ pub fn status(cluster: u64, response: &Response, condition: &Condition) -> Bytes
         errors: condition.errors.clone(),
         db_size_in_use: signed(condition.db_size_in_use),
         is_learner: condition.is_learner,
-        db_size_quota: signed(condition.db_size_quota),
+        db_size_quota: condition.db_size_quota,
+        downgrade_info: condition.downgrade.map(|target| rpc::DowngradeInfo {
+            enabled: target.is_some(),
+            target_version: target.map_or_else(String::new, |target| target.to_string()),
+        }),
     }
     .encode_to_vec()
     .into()

@@ -8,6 +8,7 @@ use crate::api::{
     self, Header, KeyRange, KeyValue, RangeEnd, Request, Response, ResponseBody, WatchBody, WatchEvent, WatchEventKind,
     WatchRequest, WatchResponse,
 };
+use crate::membership::Version;
 use crate::wire::message::{kv, rpc, watch};
 use crate::{MemberId, WatchId};
 
@@ -225,4 +226,20 @@ fn answers_inside_of_a_transaction_say_at_which_revision_they_were() {
     };
     let txn = rpc::TxnResponse::decode(bytes).expect("its message");
     assert_eq!(revisions(&txn), [6, 6, 0, 7, 7]);
+}
+
+#[test]
+fn a_status_tells_its_quota_and_downgrade_since_3_6() {
+    let body = ResponseBody::Status { leader: Some(MemberId(2)), raft_applied_index: 4, raft_index: 5 };
+    let tell = |condition: &Condition| {
+        let message = status(9, &Response { header: HEADER, body: body.clone() }, condition);
+        let told = rpc::StatusResponse::decode(message).expect("a status");
+        (told.leader, told.db_size_quota, told.downgrade_info.map(|info| (info.enabled, info.target_version)))
+    };
+    let old = Condition::default();
+    assert_eq!(tell(&old), (2, 0, None));
+    let none = Condition { db_size_quota: -1, downgrade: Some(None), ..old.clone() };
+    assert_eq!(tell(&none), (2, -1, Some((false, String::new()))));
+    let down = Condition { downgrade: Some(Some(Version::release(3, 5))), ..none };
+    assert_eq!(tell(&down), (2, -1, Some((true, "3.5.0".into()))));
 }
