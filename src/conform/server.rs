@@ -31,10 +31,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How long it may take to be gone.
 const ENDING_MAX: Duration = Duration::from_secs(2);
 
-/// A server that runs. It is killed when it goes, and its data with it.
+/// A server that runs. It is killed when it goes, and then its data go.
 pub(super) struct Server {
     child: Child,
-    folder: PathBuf,
+    folder: Folder,
     runtime: Runtime,
     client: Option<Client>,
     /// The id of its member.
@@ -51,10 +51,19 @@ pub(super) struct Stream {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself, and what is left of it hurts nobody.
+        // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Where a server has its data, as long as this is there.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it hurts nobody.
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -80,13 +89,14 @@ impl Server {
         let told = |error: io::Error| format!("{}: {error}", folder.display());
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).map_err(told)?;
-        let log = File::create(folder.join("log")).map_err(told)?;
+        let folder = Folder(folder.clone());
+        let log = File::create(folder.0.join("log")).map_err(told)?;
         let (client, peer) = (free_port().map_err(told)?, free_port().map_err(told)?);
         let (client, peer) = (format!("127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
         // Nobody else is there to reach it, so that it may be known by the name that ours has.
         let child = Command::new(binary)
             .arg("--data-dir")
-            .arg(folder.join("data"))
+            .arg(folder.0.join("data"))
             .args(["--listen-client-urls", &format!("http://{client}")])
             .args(["--advertise-client-urls", &format!("http://{client}")])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", PEER])
@@ -103,7 +113,7 @@ impl Server {
         let deadline = Instant::now() + START_MAX;
         loop {
             if let Some(status) = server.child.try_wait().map_err(|error| error.to_string())? {
-                let log = std::fs::read_to_string(server.folder.join("log")).unwrap_or_default();
+                let log = std::fs::read_to_string(server.folder.0.join("log")).unwrap_or_default();
                 return Err(format!("{} has ended ({status}): {}", binary.display(), log.lines().last().unwrap_or("")));
             }
             if server.client.is_none() {
@@ -207,7 +217,7 @@ impl Server {
         let deadline = Instant::now() + ENDING_MAX;
         while Instant::now() < deadline {
             if self.child.try_wait().is_ok_and(|status| status.is_some()) {
-                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                let log = std::fs::read_to_string(self.folder.0.join("log")).unwrap_or_default();
                 let is_word =
                     |line: &&str| ["\"fatal\"", "\"panic\"", "panic: "].iter().any(|word| line.contains(word));
                 return Some(log.lines().find(is_word).or(log.lines().next_back()).unwrap_or_default().to_owned());

@@ -41,7 +41,10 @@ fn without_a_real_etcd_it_says_so_in_one_line() {
         (&["conform", "--etcd", "/bin/true", "--seed", "1"], "has ended"),
         (&["conform", "--etcd", "x", "--seed", "1", "--seeds", "0..2"], "cannot be used with"),
     ] {
-        let output = detcd_in(folder.path(), args);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_detcd"));
+        let output = command.args(args).env("TMPDIR", folder.path()).output().expect("the binary runs");
+        let left = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, 0, "{args:?} leaves something behind");
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
         assert!(error.contains(part) && error.trim().lines().count() == 1, "{args:?}: {error}");
