@@ -117,7 +117,7 @@ impl Invariants {
                 if *index == self.reference.last() + 1 {
                     if let Some(entry) = view.log.entry(*index) {
                         let kind = entry.entry_type as i32;
-                        self.leases.applied(at, kind, &entry.data);
+                        self.leases.applied(at, (*index, *term), kind, &entry.data);
                         self.cluster.applied(kind, &entry.data);
                         let state = (*state_hash, *revision);
                         if let Some(what) = self.alarms.applied(kind, &entry.data, state, &self.leaders) {

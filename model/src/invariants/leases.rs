@@ -20,20 +20,38 @@ use crate::storage::entry::{self, Command};
 const SECOND: u64 = 1_000_000_000;
 /// The rate of a clock is measured over at least so long, in nanoseconds.
 const CLOCK_SPAN: u64 = 10_000_000;
-/// An old leader steps down at its second look at the quorum after it was cut off, two election timeouts later at most;
-/// a new one may be there one election timeout after its last heartbeat, which may have been sent an interval before
-/// that. The election timeout that it adds falls short of that interval, and of the ticks in which both count.
-const GRACE_TICKS: u64 = 2;
 /// Parts in the rate of a clock.
 const BILLION: u64 = 1_000_000_000;
 
 /// A lease as the judge has seen it live.
 #[derive(Clone, Copy, Debug)]
 struct Life {
-    /// Seconds.
-    ttl: i64,
     /// When it was granted, or last known to be kept alive, nanoseconds since the run began.
     since: u64,
+    /// How long it is to live from then on, nanoseconds on the clock of whoever leads.
+    span: u64,
+    /// Of the leader who said so.
+    term: u64,
+}
+
+impl Life {
+    fn new(since: u64, ttl: i64, term: u64) -> Self {
+        Self { since, span: u64::try_from(ttl).unwrap_or(0).saturating_mul(SECOND), term }
+    }
+
+    /// When it ends, on a clock that is right.
+    fn end(self) -> u64 {
+        self.since.saturating_add(self.span)
+    }
+}
+
+/// The newest leader's first sight of itself as the primary lessor.
+#[derive(Clone, Copy, Debug, Default)]
+struct Promotion {
+    term: u64,
+    at: u64,
+    /// What it gave every lease beyond its time to live: an election timeout, nanoseconds.
+    extension: u64,
 }
 
 /// A lease that ended too early, if no client asked for that.
@@ -58,8 +76,11 @@ pub(super) struct Leases {
     /// How much faster than true time the fastest clock has run, in billionths.
     fastest: u64,
     lives: BTreeMap<LeaseId, Life>,
-    /// How much too early a lease may end, nanoseconds.
-    grace: u64,
+    newest: Promotion,
+    /// Index of the last entry that says how much time a lease has left.
+    checkpointed: BTreeMap<LeaseId, u64>,
+    /// The newest term that has an entry, and the index of its first, at which its leader becomes the primary.
+    begun: (u64, u64),
     /// Keep-alives that a member has forwarded, by its name for them.
     forwarded: BTreeMap<(MemberId, u64), LeaseId>,
     /// Who has been told by another member that a lease is kept alive, and will pass that on, late perhaps.
@@ -76,7 +97,6 @@ impl Leases {
 
     /// The member that goes is this one. A clock that was fast while it did nothing counts as well.
     pub(super) fn goes(&mut self, view: &View<'_>) {
-        self.grace = view.heartbeat_interval.as_nanos() * GRACE_TICKS;
         self.runs(view.member);
     }
 
@@ -110,11 +130,17 @@ impl Leases {
         if !self.primaries.insert(view.member) {
             return None;
         }
+        if view.term > self.newest.term {
+            self.newest = Promotion { term: view.term, at: self.now, extension: view.election_timeout.as_nanos() };
+        }
         // Many that end together are spread, to three quarters of the rate.
         let count = view.leases.len() as u64;
         let spread = if count < view.lease_revoke_rate { 0 } else { 2 + count * 4 / (3 * view.lease_revoke_rate) };
         let grace = view.election_timeout.as_nanos() + spread * SECOND;
-        view.leases.iter().find_map(|(id, lease)| {
+        // A checkpoint behind that does not change what it counts.
+        let (term, first) = self.begun;
+        let counts = |id: &LeaseId| term != view.term || self.checkpointed.get(id).is_none_or(|index| *index < first);
+        view.leases.iter().filter(|(id, _)| counts(id)).find_map(|(id, lease)| {
             let seconds = if lease.remaining_ttl > 0 { lease.remaining_ttl } else { lease.ttl };
             let left = lease.remaining(self.local)?;
             let most = i128::from(seconds) * i128::from(SECOND) + i128::from(grace);
@@ -122,30 +148,48 @@ impl Leases {
         })
     }
 
-    fn kept_alive(&mut self, id: LeaseId, ttl: i64) {
-        let now = self.now;
-        if let Some(life) = self.lives.get_mut(&id) {
-            *life = Life { ttl, since: now };
+    /// A leader of this term has said that the lease is kept alive. One that was cut off, or stuck, and goes again,
+    /// says so until it has looked at its quorum twice. When it has a successor by then, what it says counts for no
+    /// more than that one gave every lease, and for nothing where that one has said so itself.
+    fn kept_alive(&mut self, id: LeaseId, ttl: i64, term: u64) {
+        let Some(life) = self.lives.get_mut(&id) else { return };
+        let (kept, newest) = (Life::new(self.now, ttl, term), self.newest);
+        if term >= newest.term {
+            *life = kept;
+            return;
+        }
+        let given = Life::new(newest.at, ttl, term);
+        let given = Life { span: given.span.saturating_add(newest.extension), ..given };
+        let counts = if given.end() < kept.end() { given } else { kept };
+        if life.term < newest.term && counts.end() > life.end() {
+            *life = counts;
         }
     }
 
-    /// The entry at the end of the reference was applied for the first time.
-    pub(super) fn applied(&mut self, at: Moment, kind: i32, data: &bytes::Bytes) {
+    /// The entry at the end of the reference, with its index and term, was applied for the first time.
+    pub(super) fn applied(&mut self, at: Moment, (index, term): (u64, u64), kind: i32, data: &bytes::Bytes) {
+        if term > self.begun.0 {
+            self.begun = (term, index);
+        }
         if !is_about_leases(kind, data) {
             return;
         }
         match entry::proposal(kind, data).map(|proposal| proposal.command) {
+            Ok(Command::Checkpoint(checkpoints)) => {
+                self.checkpointed.extend(checkpoints.into_iter().map(|(id, _)| (id, index)));
+            }
             Ok(Command::Request(Request::LeaseGrant(grant))) => {
-                self.lives.entry(grant.id).or_insert(Life { ttl: grant.ttl, since: self.now });
+                self.lives.entry(grant.id).or_insert(Life::new(self.now, grant.ttl, self.newest.term));
             }
             Ok(Command::Request(Request::LeaseRevoke { id })) => {
+                self.checkpointed.remove(&id);
                 let Some(life) = self.lives.remove(&id) else { return };
-                let ttl = u64::try_from(life.ttl).unwrap_or(0);
-                let least = u128::from(ttl) * u128::from(SECOND) * u128::from(BILLION);
-                let lived = u128::from(self.now - life.since + self.grace) * u128::from(BILLION + self.fastest);
+                let least = u128::from(life.span) * u128::from(BILLION);
+                let lived = u128::from(self.now - life.since) * u128::from(BILLION + self.fastest);
                 if lived < least {
+                    let span = life.span / 1_000_000;
                     let details = vec![
-                        format!("its time to live is {ttl} s, of the fastest clock, {} ppb too fast", self.fastest),
+                        format!("it was to live {span} ms, of the fastest clock, {} ppb too fast", self.fastest),
                         format!("granted or kept alive {} ms before", (self.now - life.since) / 1_000_000),
                     ];
                     self.early.push(Early { id, at, details });
@@ -156,11 +200,12 @@ impl Leases {
     }
 }
 
-/// Whether the entry is a grant or a revocation.
+/// Whether the entry is a grant, a revocation or a checkpoint.
 fn is_about_leases(kind: i32, data: &[u8]) -> bool {
     const GRANT: u8 = 8 << 3 | 2;
     const REVOKE: u8 = 9 << 3 | 2;
-    matches!(entry::union_tag(kind, data), Some(GRANT | REVOKE))
+    const CHECKPOINT: u8 = 11 << 3 | 2;
+    matches!(entry::union_tag(kind, data), Some(GRANT | REVOKE | CHECKPOINT))
 }
 
 impl Invariants {
@@ -200,7 +245,7 @@ impl Invariants {
                 // Whoever was primary when it was asked has answered for itself.
                 let relayed = self.leases.relayed.remove(&(view.member, id));
                 if ttl > 0 && view.is_primary_lessor && !relayed {
-                    self.leases.kept_alive(id, ttl);
+                    self.leases.kept_alive(id, ttl, view.term);
                     let moved = |output: &Output| matches!(output, Output::Event(Event::Applied { .. }));
                     let gone = !view.leases.contains_key(&id) && !outputs[number..].iter().any(moved);
                     if gone && !self.premise_lost {
@@ -215,7 +260,7 @@ impl Invariants {
                 }
                 Some(LeaseMessage::Answer { call, result: Ok(LeaseAnswer::KeptAlive { ttl }) }) => {
                     if let Some(id) = self.leases.forwarded.remove(&(message.to, *call)) {
-                        self.leases.kept_alive(id, *ttl);
+                        self.leases.kept_alive(id, *ttl, view.term);
                         self.leases.relayed.insert((message.to, id));
                     }
                 }
@@ -308,14 +353,43 @@ mod tests {
         ] {
             let mut leases = Leases::default();
             leases.clock(1_000_000, Monotonic(0), rate_ppb);
-            leases.applied(1, entry::NORMAL, &bytes(grant(7, 5)));
+            leases.applied(1, (1, 1), entry::NORMAL, &bytes(grant(7, 5)));
             if let Some(kept) = kept_ms {
                 leases.clock(1_000_000 + kept * 1_000_000, Monotonic(0), 0);
-                leases.kept_alive(7, 5);
+                leases.kept_alive(7, 5, 1);
             }
             leases.clock(1_000_000 + lived_ms * 1_000_000, Monotonic(0), 0);
-            leases.applied(2, entry::NORMAL, &bytes(revoke(7)));
+            leases.applied(2, (2, 1), entry::NORMAL, &bytes(revoke(7)));
             assert_eq!(leases.early.len(), early, "{lived_ms} {rate_ppb} {kept_ms:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_leader_says_after_its_successor_counts_for_what_that_one_gave() {
+        for (kept, ends_ms) in [
+            // The successor gave 5 s and an election timeout of 1 s.
+            (&[(12_000, 2)][..], 16_000),
+            // Less than that.
+            (&[(10_500, 2)], 15_500),
+            // It says so itself, before or behind.
+            (&[(12_000, 3)], 17_000),
+            (&[(10_200, 3), (10_500, 2)], 15_200),
+            (&[(10_500, 2), (10_600, 3)], 15_600),
+        ] {
+            for early in [0, 1] {
+                let mut leases = Leases::default();
+                let at = |leases: &mut Leases, ms: u64| leases.clock(ms * 1_000_000, Monotonic(0), 0);
+                at(&mut leases, 9_000);
+                leases.applied(1, (1, 1), entry::NORMAL, &bytes(grant(7, 5)));
+                leases.newest = Promotion { term: 3, at: 10_000_000_000, extension: SECOND };
+                for (kept_ms, term) in kept {
+                    at(&mut leases, *kept_ms);
+                    leases.kept_alive(7, 5, *term);
+                }
+                at(&mut leases, ends_ms - early as u64);
+                leases.applied(2, (2, 1), entry::NORMAL, &bytes(revoke(7)));
+                assert_eq!(leases.early.len(), early, "{kept:?} {ends_ms}");
+            }
         }
     }
 }

@@ -81,7 +81,6 @@ impl Fake {
             leases: &NO_LEASES,
             is_primary_lessor: false,
             election_timeout: Span::secs(1),
-            heartbeat_interval: Span::millis(100),
             lease_revoke_rate: 1_000,
             auth_enabled: false,
             auth_revision: 1,

@@ -504,6 +504,11 @@ pub(crate) mod testing {
         InternalRaftRequest { lease_revoke, ..Default::default() }.encode_to_vec()
     }
 
+    pub(crate) fn checkpoint(id: i64, remaining: i64) -> Vec<u8> {
+        let lease_checkpoint = Some(LeaseCheckpointRequest { checkpoints: vec![LeaseCheckpoint { id, remaining }] });
+        InternalRaftRequest { lease_checkpoint, ..Default::default() }.encode_to_vec()
+    }
+
     pub(crate) fn attach(key: &str, lease: i64) -> Vec<u8> {
         let put = Some(PutRequest { key: Bytes::copy_from_slice(key.as_bytes()), lease, ..Default::default() });
         InternalRaftRequest { put, ..Default::default() }.encode_to_vec()

@@ -57,8 +57,6 @@ pub struct View<'a> {
     pub is_primary_lessor: bool,
     /// Its election timeout, without the random part.
     pub election_timeout: Span,
-    /// The leader's heartbeat interval, which is Raft's tick.
-    pub heartbeat_interval: Span,
     /// Leases that it lets end in one second when many do.
     pub lease_revoke_rate: u64,
     /// The alarms that are raised.

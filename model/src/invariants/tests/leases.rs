@@ -1,13 +1,17 @@
 //! E4: what a member that becomes the primary lessor makes of checkpoints; E3: who may say that a lease is kept alive.
 
+use bytes::Bytes;
 use detcd_replica::api::{Header, Response, ResponseBody};
 use detcd_replica::time::Monotonic;
 use detcd_replica::{LeaseAnswer, LeaseAsk, LeaseMessage, PeerMessage, RequestId};
 
 use super::*;
+use crate::storage::entry;
+use crate::storage::request::testing::checkpoint;
 
-/// Whether it is a finding that a new primary gives a lease of 3 s so much time, after this checkpoint.
-fn found(left_ms: u64, remaining_ttl: i64) -> bool {
+/// Whether it is a finding that a new primary gives a lease of 3 s so much time, after a checkpoint with this
+/// index. Its term begins with index 8.
+fn found(left_ms: u64, remaining_ttl: i64, index: u64) -> bool {
     let now = Monotonic(5_000_000_000);
     let mut lease = Lease::default();
     lease.ttl = 3;
@@ -17,7 +21,9 @@ fn found(left_ms: u64, remaining_ttl: i64) -> bool {
     let fake = Fake::new(1);
     let mut invariants = Invariants::new(&[MemberId(1)]);
     invariants.on_clock(1, now, 0);
-    let primary = View { leases: &leases, is_primary_lessor: true, ..fake.view() };
+    invariants.leases.applied(1, (8, 1), entry::NORMAL, &Bytes::new());
+    invariants.leases.applied(1, (index, 1), entry::NORMAL, &checkpoint(7, remaining_ttl).into());
+    let primary = View { leases: &leases, is_primary_lessor: true, term: 1, ..fake.view() };
     let finding = invariants.ends_leases(1, &primary).err();
     assert_eq!(invariants.ends_leases(1, &primary), Ok(()), "only becoming the primary counts");
     finding.is_some_and(|finding| finding.check == "E4")
@@ -26,7 +32,8 @@ fn found(left_ms: u64, remaining_ttl: i64) -> bool {
 #[test]
 fn a_new_primary_counts_from_the_last_checkpoint_and_adds_an_election_timeout() {
     for (left_ms, remaining_ttl, is) in [(4_000, 0, false), (4_001, 0, true), (3_000, 2, false), (3_001, 2, true)] {
-        assert_eq!(found(left_ms, remaining_ttl), is, "{left_ms} {remaining_ttl}");
+        assert_eq!(found(left_ms, remaining_ttl, 7), is, "{left_ms} {remaining_ttl}");
+        assert!(!found(left_ms, remaining_ttl, 9), "it came later");
     }
 }
 

@@ -427,7 +427,6 @@ impl Replica {
             leases: self.lessor.leases(),
             is_primary_lessor: self.lessor.is_primary(),
             election_timeout: self.config.heartbeat_interval * u64::from(self.config.election_ticks),
-            heartbeat_interval: self.config.heartbeat_interval,
             lease_revoke_rate: self.config.lease_revoke_rate,
             auth_enabled: self.auth.is_enabled(),
             auth_revision: self.auth.revision(),
