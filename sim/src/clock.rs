@@ -14,6 +14,8 @@ use crate::distribution::Normal;
 
 /// A rate of exactly one: local billionths of a nanosecond in a true nanosecond.
 const ONE: i128 = 1_000_000_000;
+/// Why no clock overflows.
+const IN_TIME: &str = "it starts above zero and only grows, for less than 500 years";
 
 /// How well a node's clock is kept: the standard deviation of what is left of its offset after each correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,6 +193,9 @@ impl Clock {
             return (self.monotonic, self.part);
         }
         let elapsed = self.elapsed(now);
+        if self.rate_ppb == 0 {
+            return (self.monotonic.checked_add(elapsed).expect(IN_TIME), self.part);
+        }
         // What the rate adds to the time that has passed. Years of a usual drift fit into 64 bits.
         let ahead = i64::try_from(elapsed).ok().and_then(|elapsed| elapsed.checked_mul(self.rate_ppb));
         let ahead = match ahead.and_then(|ahead| ahead.checked_add(self.part)) {
@@ -201,7 +206,7 @@ impl Clock {
             }
         };
         let shown = i128::from(self.monotonic) + i128::from(elapsed) + ahead.0;
-        let shown = u64::try_from(shown).expect("it starts above zero and only grows, for less than 500 years");
+        let shown = u64::try_from(shown).expect(IN_TIME);
         (shown, ahead.1)
     }
 

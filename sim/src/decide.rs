@@ -445,8 +445,10 @@ impl Decider {
 
 /// Where the search for a stream starts. Order never shows, so any spread will do.
 fn place(site: Site, subject: Subject) -> usize {
-    let mixed = (subject.0 ^ (site as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed ^ mixed >> 32) as usize
+    let mixed = (subject.0.rotate_left(8) ^ site as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // The lower half hears nothing of what is in the upper one, and each bit nothing of those above it.
+    let upper = mixed >> 32;
+    (upper ^ upper >> 15) as usize
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ pub(crate) use worker::run_one;
 /// How far the threads may run ahead of the oldest unfinished run, in runs a thread. Bounds what waits to be reported.
 const AHEAD_PER_JOB: u64 = 64;
 
-/// How often the batch looks up when no run ends.
-const BREATH: Duration = Duration::from_millis(100);
+/// How often the batch looks up. To be woken by every run would cost a fiftieth of short ones.
+const BREATH: Duration = Duration::from_millis(10);
 
 /// What a batch is.
 pub(crate) struct Batch<'a> {
@@ -71,10 +71,15 @@ impl Batch<'_> {
         let jobs = (self.jobs.get() as u64).min(self.seeds.count());
 
         std::thread::scope(|scope| {
+            let batch = std::thread::current();
             for _ in 0..jobs {
-                let sender = sender.clone();
+                let (sender, batch) = (sender.clone(), batch.clone());
                 let (next, reported, stop) = (&next, &reported, &stop);
-                scope.spawn(move || self.work(jobs, next, reported, stop, &sender));
+                scope.spawn(move || {
+                    self.work(jobs, next, reported, stop, &sender);
+                    drop(sender);
+                    batch.unpark();
+                });
             }
             drop(sender);
 
@@ -82,13 +87,12 @@ impl Batch<'_> {
             let mut outcome = Ok(ControlFlow::Continue(()));
             let goes_on = |outcome: &Result<ControlFlow<()>, Failure>| matches!(outcome, Ok(ControlFlow::Continue(())));
             loop {
-                match receiver.recv_timeout(BREATH) {
-                    Ok((place, result)) => {
-                        waiting.insert(place, result);
-                    }
-                    Err(mpsc::RecvTimeoutError::Timeout) => {}
-                    Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                }
+                let ended = loop {
+                    match receiver.try_recv() {
+                        Ok((place, result)) => waiting.insert(place, result),
+                        Err(end) => break end == mpsc::TryRecvError::Disconnected,
+                    };
+                };
                 let mut due = reported.load(Ordering::Relaxed);
                 while let Some(result) = waiting.remove(&due) {
                     if goes_on(&outcome) {
@@ -100,7 +104,11 @@ impl Batch<'_> {
                 if !goes_on(&outcome) {
                     stop.store(true, Ordering::Relaxed);
                 }
+                if ended {
+                    break;
+                }
                 breathe();
+                std::thread::park_timeout(BREATH);
             }
             outcome.map(|_| ())
         })

@@ -69,10 +69,10 @@ pub(super) struct Leases {
     now: u64,
     /// What the clock of the member that goes next shows.
     local: Monotonic,
-    /// For each member that runs, an earlier moment, in true time and on its clock.
-    seen: BTreeMap<MemberId, (u64, Monotonic)>,
-    /// Who took itself for the primary lessor when it was last seen.
-    primaries: BTreeSet<MemberId>,
+    /// For each member that runs, an earlier moment, in true time and on its clock. They are few.
+    seen: Vec<(MemberId, u64, Monotonic)>,
+    /// Who took itself for the primary lessor when it was last seen; mostly one.
+    primaries: Vec<MemberId>,
     /// How much faster than true time the fastest clock has run, in billionths.
     fastest: u64,
     lives: BTreeMap<LeaseId, Life>,
@@ -102,12 +102,15 @@ impl Leases {
 
     fn runs(&mut self, member: MemberId) {
         let (now, local) = (self.now, self.local);
-        let (then, shown) = *self.seen.entry(member).or_insert((now, local));
+        let Some(seen) = self.seen.iter_mut().find(|(of, ..)| *of == member) else {
+            return self.seen.push((member, now, local));
+        };
+        let (_, then, shown) = *seen;
         // Over less the clock's own grain would matter.
         if now < then + CLOCK_SPAN {
             return;
         }
-        self.seen.insert(member, (now, local));
+        *seen = (member, now, local);
         let passed = u128::from(local.since(shown).as_nanos()) * u128::from(BILLION) / u128::from(now - then);
         let fast = passed.saturating_sub(u128::from(BILLION));
         self.fastest = self.fastest.max(u64::try_from(fast).unwrap_or(u64::MAX / 2));
@@ -115,20 +118,22 @@ impl Leases {
 
     /// The member is gone, and whatever it took itself for.
     pub(super) fn crashed(&mut self, member: MemberId) {
-        self.primaries.remove(&member);
-        self.seen.remove(&member);
+        self.primaries.retain(|primary| *primary != member);
+        self.seen.retain(|(of, ..)| *of != member);
         self.relayed.retain(|(by, _)| *by != member);
     }
 
     /// E4: a lease whose time its new primary does not count from its last checkpoint, with how many seconds it should
     /// have at most and what it has, in nanoseconds.
     fn prolonged(&mut self, view: &View<'_>) -> Option<(LeaseId, i64, i64)> {
-        if !view.is_primary_lessor {
-            self.primaries.remove(&view.member);
-            return None;
-        }
-        if !self.primaries.insert(view.member) {
-            return None;
+        let known = self.primaries.iter().position(|primary| *primary == view.member);
+        match (known, view.is_primary_lessor) {
+            (Some(place), false) => {
+                self.primaries.swap_remove(place);
+                return None;
+            }
+            (Some(_), true) | (None, false) => return None,
+            (None, true) => self.primaries.push(view.member),
         }
         if view.term > self.newest.term {
             self.newest = Promotion { term: view.term, at: self.now, extension: view.election_timeout.as_nanos() };
