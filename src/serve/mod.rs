@@ -117,7 +117,7 @@ async fn run(options: &Options, runtime: &tokio::runtime::Handle) -> Result<Exit
         asking: asking.clone(),
         metrics: metrics.clone(),
         version: config.version().to_string(),
-        quota_bytes: options.quota_backend_bytes,
+        quota_bytes: config.quota_backend_bytes,
         max_request_bytes: config.max_request_bytes,
         max_concurrent_streams: options.max_concurrent_streams,
         token: options.token.clone(),

@@ -18,7 +18,7 @@ impl Invariants {
         outputs: &[Output],
         committed: u64,
     ) -> Result<(), Finding> {
-        self.leases.goes(view);
+        self.leases.goes(view.member);
         let mut answered = false;
         for (number, output) in outputs.iter().enumerate() {
             match output {

@@ -96,11 +96,7 @@ impl Leases {
     }
 
     /// The member that goes is this one. A clock that was fast while it did nothing counts as well.
-    pub(super) fn goes(&mut self, view: &View<'_>) {
-        self.runs(view.member);
-    }
-
-    fn runs(&mut self, member: MemberId) {
+    pub(super) fn goes(&mut self, member: MemberId) {
         let (now, local) = (self.now, self.local);
         let Some(seen) = self.seen.iter_mut().find(|(of, ..)| *of == member) else {
             return self.seen.push((member, now, local));
@@ -126,15 +122,14 @@ impl Leases {
     /// E4: a lease whose time its new primary does not count from its last checkpoint, with how many seconds it should
     /// have at most and what it has, in nanoseconds.
     fn prolonged(&mut self, view: &View<'_>) -> Option<(LeaseId, i64, i64)> {
-        let known = self.primaries.iter().position(|primary| *primary == view.member);
-        match (known, view.is_primary_lessor) {
-            (Some(place), false) => {
-                self.primaries.swap_remove(place);
-                return None;
-            }
-            (Some(_), true) | (None, false) => return None,
-            (None, true) => self.primaries.push(view.member),
+        if view.is_primary_lessor == self.primaries.contains(&view.member) {
+            return None;
         }
+        if !view.is_primary_lessor {
+            self.primaries.retain(|primary| *primary != view.member);
+            return None;
+        }
+        self.primaries.push(view.member);
         if view.term > self.newest.term {
             self.newest = Promotion { term: view.term, at: self.now, extension: view.election_timeout.as_nanos() };
         }
@@ -321,7 +316,7 @@ impl Invariants {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::request::testing::{attach, grant, revoke};
+    use crate::storage::request::testing::{attach, checkpoint, grant, revoke};
 
     fn bytes(data: Vec<u8>) -> bytes::Bytes {
         data.into()
@@ -329,7 +324,9 @@ mod tests {
 
     #[test]
     fn entries_about_leases_are_known_by_their_first_field() {
-        for (data, is) in [(grant(7, 5), true), (revoke(7), true), (attach("a", 7), false), (Vec::new(), false)] {
+        let about = [grant(7, 5), revoke(7), checkpoint(7, 3)].map(|data| (data, true));
+        let others = [attach("a", 7), Vec::new()].map(|data| (data, false));
+        for (data, is) in about.into_iter().chain(others) {
             assert_eq!(is_about_leases(entry::NORMAL, &data), is);
             let numbered = [&[0x08, 0x85, 0x01][..], &data].concat();
             assert_eq!(is_about_leases(entry::NORMAL, &numbered), is);
@@ -341,7 +338,7 @@ mod tests {
         let mut leases = Leases::default();
         for (now_ms, local_ms) in [(0, 1_000), (500, 1_560), (505, 1_900)] {
             leases.clock(now_ms * 1_000_000, Monotonic(local_ms * 1_000_000), 0);
-            leases.runs(MemberId(1));
+            leases.goes(MemberId(1));
         }
         assert_eq!(leases.fastest, 120_000_000);
     }
