@@ -312,6 +312,19 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_right_again_keeps_the_part_of_a_nanosecond_that_it_was_ahead() {
+        let mut c = clock();
+        let mut now = 0;
+        // A third of a nanosecond is gained in each turn, and none in between.
+        for gained in [0, 0, 1, 1, 1, 2] {
+            c.set_rate(now, 333_333_334);
+            c.set_rate(now + 1, 0);
+            now += 2;
+            assert_eq!(c.monotonic(now), Monotonic(5 * SECOND + now + gained));
+        }
+    }
+
+    #[test]
     fn drawn_clocks_are_within_their_class() {
         let mut decider = Decider::new(5, BTreeMap::new());
         let mut drifts = Vec::new();

@@ -92,7 +92,7 @@ pub(crate) fn play(
     let mut decider = Decider::new(options.seed, options.overrides.clone());
     let scenario = scenario.drawn(&mut decider);
     let plan = Plan::draw(&scenario, &mut decider);
-    let mut observer = observer(&scenario.voters());
+    let mut observer = observer(&scenario.founders());
     let beginning = options.beginning.clone();
     let mut world = World::new(&scenario, plan, decider, &mut *observer, options.traced, until, beginning);
     let stuck = host(options.host, options.seed, &mut world, |world, advance| {

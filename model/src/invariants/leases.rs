@@ -315,6 +315,7 @@ impl Invariants {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::Fake;
     use super::*;
     use crate::storage::request::testing::{attach, checkpoint, grant, revoke};
 
@@ -383,7 +384,10 @@ mod tests {
                 let at = |leases: &mut Leases, ms: u64| leases.clock(ms * 1_000_000, Monotonic(0), 0);
                 at(&mut leases, 9_000);
                 leases.applied(1, (1, 1), entry::NORMAL, &bytes(grant(7, 5)));
-                leases.newest = Promotion { term: 3, at: 10_000_000_000, extension: SECOND };
+                at(&mut leases, 10_000);
+                let fake = Fake::new(2);
+                let successor = View { term: 3, is_primary_lessor: true, ..fake.view() };
+                assert_eq!(leases.prolonged(&successor), None);
                 for (kept_ms, term) in kept {
                     at(&mut leases, *kept_ms);
                     leases.kept_alive(7, 5, *term);

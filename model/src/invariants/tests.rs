@@ -19,7 +19,7 @@ const WAL: FileName = FileName::Wal { seq: 0, index: 0 };
 
 /// A member as the story tells it.
 #[derive(Clone)]
-struct Fake {
+pub(super) struct Fake {
     id: MemberId,
     term: u64,
     vote: MemberId,
@@ -42,7 +42,7 @@ static NO_LEASES: BTreeMap<LeaseId, Lease> = BTreeMap::new();
 
 impl Fake {
     /// A member that has nothing yet.
-    fn new(id: u64) -> Self {
+    pub(super) fn new(id: u64) -> Self {
         Self {
             id: MemberId(id),
             term: 1,
@@ -63,7 +63,7 @@ impl Fake {
         }
     }
 
-    fn view(&self) -> View<'_> {
+    pub(super) fn view(&self) -> View<'_> {
         View {
             member: self.id,
             term: self.term,

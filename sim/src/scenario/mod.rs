@@ -156,12 +156,13 @@ impl Amount for Retention {}
 section! {
     /// `[cluster]`: who takes part.
     Cluster {
-        /// Voting members that bootstrap the cluster, n1, n2 …
+        /// Voting members, n1, n2 …, which bootstrap the cluster together.
         members: u64 = 3, 1, 7, "members";
         /// Learners that join after it started. etcd allows one at a time.
         learners: u64 = 0, 0, 1, "members";
-        /// A member starts with etcd's --force-new-cluster, every time: it gives up what it does not know to be
-        /// committed. Only for a cluster of one.
+        /// The first member founds the cluster alone, and comes back from its crashes with etcd's
+        /// --force-new-cluster, by which it gives up what it does not know to be committed. When it has come back
+        /// once, the operator adds the other members; then nobody is forced any more.
         forced: bool = false, 0, 0, "true or false";
     }
 }
@@ -484,8 +485,8 @@ impl Scenario {
         self.restore.check("restore")?;
         self.acts.check("acts")?;
         self.checks.check("checks")?;
-        if self.cluster.forced && self.cluster.members + self.cluster.learners > 1 {
-            return Err(ScenarioError::new("cluster", "forced", "is only for a cluster of one member".to_owned()));
+        if self.cluster.forced && self.cluster.learners > 0 {
+            return Err(ScenarioError::new("cluster", "forced", "is not for a cluster with learners".to_owned()));
         }
         one_of("network", &self.network.profile, &NETWORK_PROFILES)?;
         one_of("disk", &self.disk.profile, &DISK_PROFILES)?;
@@ -522,14 +523,23 @@ impl Scenario {
         self.config(member).validate().map_err(refuse)
     }
 
-    /// The voters that bootstrap the cluster.
+    /// The voters of the cluster.
     pub fn voters(&self) -> Vec<MemberId> {
         (1..=self.cluster.members).map(MemberId).collect()
     }
 
+    /// Those that bootstrap it.
+    pub fn founders(&self) -> Vec<MemberId> {
+        let mut founders = self.voters();
+        if self.cluster.forced {
+            founders.truncate(1);
+        }
+        founders
+    }
+
     /// The configuration of a member: etcd's, with what the scenario sets.
     pub fn config(&self, member: MemberId) -> Config {
-        let mut config = Config::etcd(member, self.voters());
+        let mut config = Config::etcd(member, self.founders());
         self.replica.apply(&mut config);
         let ttl = self.auth.token_ttl.0;
         config.force_new_cluster = self.cluster.forced;
@@ -569,7 +579,7 @@ mod tests {
     fn the_default_is_valid_and_is_etcd() {
         let scenario = Scenario::default();
         assert_eq!(scenario.validate(), Ok(()));
-        let mut etcd = Config::etcd(MemberId(2), scenario.voters());
+        let mut etcd = Config::etcd(MemberId(2), scenario.founders());
         // Passwords as hard as etcd's would cost more than the rest of a run.
         etcd.auth.bcrypt_cost = 4;
         assert_eq!(scenario.config(MemberId(2)), etcd);
@@ -581,7 +591,7 @@ mod tests {
         let cases: [(&str, Change); 12] = [
             ("cluster.members", |s| s.cluster.members = 0),
             ("cluster.members", |s| s.cluster.members = 8),
-            ("cluster.forced", |s| s.cluster.forced = true),
+            ("cluster.forced", |s| (s.cluster.forced, s.cluster.learners) = (true, 1)),
             ("clients.count", |s| s.clients.count = 0),
             ("clients.request_timeout", |s| s.clients.request_timeout = Time::millis(0)),
             ("replica.election_ticks", |s| s.replica.election_ticks = Some(1)),

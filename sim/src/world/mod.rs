@@ -112,7 +112,7 @@ pub(crate) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// A world at the beginning of time: every member is about to start; of a world with a former member only that
+    /// A world at the beginning of time: every founder is about to start; of a world with a former member only that
     /// one is, and [`World::commence`] must be called when the others have joined it. Nothing happens after `until`.
     pub(crate) fn new(
         scenario: &'a Scenario,
@@ -127,7 +127,7 @@ impl<'a> World<'a> {
         let network = network(scenario, count, &mut decider);
         let setup = Setup::new(beginning);
         let mut nodes: Vec<Node> = (0..count).map(|place| node(scenario, &setup, place, 0, &mut decider)).collect();
-        setup.prepare(&mut nodes);
+        setup.prepare(scenario, &mut nodes);
         let mut world = Self {
             scenario,
             now: 0,
@@ -325,10 +325,9 @@ impl<'a> World<'a> {
             Ok(Err(error)) => self.stop = Some(Stop::Refused { member, reason: error.to_string() }),
             Ok(Ok(replica)) => {
                 self.digest.event(self.now, 1, node as u64);
-                // Whoever was forced into a cluster of its own once is in it.
-                self.nodes[node].config.force_new_cluster = self.scenario.cluster.forced;
                 self.nodes[node].replica = Some(replica);
                 self.perform(node, &mut outputs, true);
+                self.join_the_forced(node);
             }
         }
         outputs.clear();

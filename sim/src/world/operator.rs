@@ -1,5 +1,6 @@
 //! The operator: puts a new member in the place of one whose disk is gone, as etcd's guide says: remove it first, then
-//! add the new one, then start it with an empty disk. And adds those that join a former member.
+//! add the new one, then start it with an empty disk. And adds those that join a former member,
+//! or one that was forced to be a cluster of its own.
 //!
 //! The operator asks any member that runs, the leader first, and asks again when nothing has come of it. That it has is
 //! seen in the cluster's configuration, as of the newest entry applied anywhere.
@@ -54,6 +55,16 @@ impl World<'_> {
             self.trace_note(place, "the operator adds it");
             self.take_on(Job { gone: None, guest: Some(self.names.id(place)), asks_at: 0 });
         }
+    }
+
+    /// A member has booted. Where the first one is forced to be a cluster of its own, it is so as long as it is alone,
+    /// and the others join it when it has come back once.
+    pub(super) fn join_the_forced(&mut self, node: usize) {
+        let alone = |world: &Self| world.operator.jobs.is_empty() && node == 0 && world.scenario.cluster.forced;
+        if alone(self) && self.nodes[node].incarnation > 1 {
+            (1..self.scenario.cluster.members as usize).for_each(|place| self.recruit(place));
+        }
+        self.nodes[node].config.force_new_cluster = alone(self);
     }
 
     fn take_on(&mut self, job: Job) {

@@ -75,7 +75,10 @@ impl Setup {
     }
 
     /// What the nodes of the scenario have when the world begins.
-    pub(super) fn prepare(&self, nodes: &mut [Node]) {
+    pub(super) fn prepare(&self, scenario: &Scenario, nodes: &mut [Node]) {
+        if scenario.cluster.forced {
+            nodes.iter_mut().skip(1).for_each(|node| node.down = Down::Absent);
+        }
         match self.beginning.as_ref().map(|beginning| &beginning.disks) {
             None => {}
             Some(Disks::Founded(database)) => {

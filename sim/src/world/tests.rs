@@ -181,6 +181,30 @@ fn a_former_member_goes_on_with_its_log_and_the_others_join_it() {
 }
 
 #[test]
+fn a_member_is_forced_as_long_as_it_is_alone_and_the_others_join_it() {
+    let crashes = [500, 3_000].map(|at| episode(Kind::Crash, &["n1"], at, at + 200, 0));
+    for members in [1, 3] {
+        let mut scenario = scenario(crashes.to_vec());
+        scenario.cluster.members = members;
+        scenario.cluster.forced = true;
+        scenario.replica.health_interval = Some(Time::millis(200));
+        let options =
+            Options { seed: members, host: Host::Bare, traced: false, overrides: BTreeMap::new(), beginning: None };
+        let end = |until| halt(&scenario, &options, until, &mut |_| Box::new(Unobserved));
+        let (early, late) = (end(Until::Time(Span::millis(400))), end(Until::End));
+        assert_eq!(late.failure, None);
+        let voters = |halted: &crate::halt::Halted, place: usize| {
+            halted.members[place].replica.as_ref().map_or(0, |replica| replica.view().voters.len() as u64)
+        };
+        assert_eq!(voters(&early, 0), 1);
+        assert!((1..members as usize).all(|place| voters(&early, place) == 0), "nobody has joined it yet");
+        assert!((0..members as usize).all(|place| voters(&late, place) == members));
+        assert!(early.members[0].config.force_new_cluster, "should it crash");
+        assert_eq!(late.members[0].config.force_new_cluster, members == 1);
+    }
+}
+
+#[test]
 fn a_run_does_not_end_before_a_new_leader_has_committed_what_it_found() {
     let mut scenario = scenario(vec![episode(Kind::Crash, &["n1"], 500, 100_000, 0)]);
     scenario.cluster.members = 1;
