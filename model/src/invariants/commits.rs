@@ -87,6 +87,11 @@ impl Committed {
         Err(Conflict { index, committed: commit.entry.term, found: log.get(index).map(|slot| slot.term) })
     }
 
+    /// What is committed behind `index` is given up.
+    pub(super) fn give_up_behind(&mut self, index: u64) {
+        self.entries.truncate(index.saturating_sub(self.base) as usize);
+    }
+
     pub(super) fn prune(&mut self, index: u64) {
         let gone = index.saturating_sub(self.base + 1).min(self.entries.len() as u64);
         self.entries.drain(..gone as usize);

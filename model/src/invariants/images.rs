@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use detcd_replica::history::{Finding, Moment};
+use detcd_replica::raftpb::EntryType;
 use detcd_replica::{DiskImage, FileName, MemberId, Rope, View};
 
 use super::database::{Content, Fault};
@@ -271,8 +272,10 @@ impl Invariants {
         }
     }
 
-    /// P2: a member that has booted has read its log as it is. P1: what it keeps of it has all that its database is
-    /// made of, since a database ahead of its log passes over the next entries that get those indexes.
+    /// P2: a member that has booted has read its log as it is; one that was forced to be a cluster of its own as far as
+    /// its hard state or its database says that it is committed, and behind that only the changes that make it so. P1:
+    /// what it keeps has all that its database is made of, since a database ahead of its log passes over the next
+    /// entries that get those indexes.
     pub(super) fn reads_alike(&mut self, at: Moment, place: usize, view: &View<'_>) -> Result<(), Finding> {
         let id = view.member;
         let log = match self.members[place].found.take() {
@@ -289,12 +292,21 @@ impl Invariants {
             return Ok(());
         }
         let (first, last) = (view.log.start.0 + 1, log.last().max(start));
-        let differs = (first..=last).find(|index| {
+        let kept = match view.forced {
+            true => log.hard_state.commit.max(view.consistent_index).clamp(start, last),
+            false => last,
+        };
+        let its_own = |index| {
+            let entry = view.log.entry(index).filter(|_| view.forced);
+            entry.is_some_and(|entry| entry.entry_type == EntryType::EntryConfChange)
+        };
+        let ends = view.log.last_index() >= kept && (kept + 1..=view.log.last_index()).all(its_own);
+        let differs = (first..=kept).find(|index| {
             let (read, is) = (view.log.entry(*index), log.entry(*index));
             let read = read.map(|entry| (entry.term, entry_hash_of(entry.entry_type as u64, &entry.data)));
             read != is.map(|entry| (entry.term, entry_hash_of(entry.kind as u64, &entry.data)))
         });
-        if view.log.start.0 == start && view.log.last_index() == last && differs.is_none() {
+        if view.log.start.0 == start && ends && differs.is_none() {
             return Ok(());
         }
         let summary = format!("{id} has read its log otherwise than it is");

@@ -252,7 +252,14 @@ impl Invariants {
         let member = &mut self.members[place];
         let excused = std::mem::take(&mut member.damaged) || self.premise_lost;
         let log = &view.log;
-        let lost = member.durable.lost(log.start.0, log.last_index(), |index| log.entry(index).map(|entry| entry.term));
+        let mut lost =
+            member.durable.lost(log.start.0, log.last_index(), |index| log.entry(index).map(|entry| entry.term));
+        if view.forced {
+            // It may not know that something is committed, and gives it up; but nothing that anybody has applied.
+            let applied = self.reference.last();
+            lost = lost.filter(|lost| lost.index <= applied);
+            self.committed.give_up_behind(applied);
+        }
         let durable = member.durable.synced_hard_state;
         let elections = member.votes.booted(view, durable);
         let progress = member.progress.booted(view);

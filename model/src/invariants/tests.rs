@@ -1,6 +1,7 @@
 //! Tiny hand-made histories: for each check one where it holds, and one where it must speak.
 
 mod changes;
+mod forced;
 mod images;
 mod leases;
 mod states;
@@ -36,6 +37,7 @@ pub(super) struct Fake {
     consistent_index: u64,
     op: u64,
     alarms: BTreeSet<AlarmMember>,
+    forced: bool,
 }
 
 static NO_LEASES: BTreeMap<LeaseId, Lease> = BTreeMap::new();
@@ -60,6 +62,7 @@ impl Fake {
             consistent_index: 0,
             op: 1,
             alarms: BTreeSet::new(),
+            forced: false,
         }
     }
 
@@ -87,6 +90,7 @@ impl Fake {
             keeps_tokens: false,
             alarms: &self.alarms,
             consistent_index: self.consistent_index,
+            forced: self.forced,
         }
     }
 

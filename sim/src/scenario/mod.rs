@@ -542,7 +542,7 @@ impl Scenario {
         let mut config = Config::etcd(member, self.founders());
         self.replica.apply(&mut config);
         let ttl = self.auth.token_ttl.0;
-        config.force_new_cluster = self.cluster.forced;
+        config.force_new_cluster = self.cluster.forced && self.founders().contains(&member);
         config.auth.bcrypt_cost = u32::try_from(self.auth.bcrypt_cost).unwrap_or(u32::MAX);
         config.auth.simple_token_ttl = ttl;
         config.auth.token = match self.auth.token {

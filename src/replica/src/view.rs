@@ -69,6 +69,9 @@ pub struct View<'a> {
     pub keeps_tokens: bool,
     /// The index that the last backend batch will carry when it commits.
     pub consistent_index: u64,
+    /// Whether it has booted as a cluster of its own (--force-new-cluster), without what it does not know to be
+    /// committed.
+    pub forced: bool,
 }
 
 /// A member's key space as it reads it now, at every revision that it still has.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use detcd_replica::api::Alarm;
 use detcd_replica::history::Side;
+use detcd_replica::raftpb::EntryType;
 use detcd_replica::DiskImage;
 use prost::Message as _;
 
@@ -27,6 +28,14 @@ fn log() -> Vec<(i32, Vec<u8>)> {
     let requests = [put("a", "1"), put("a", "2"), delete("a"), put("b", "3"), compact(4)];
     let founder = (1, founder.encode_to_vec());
     std::iter::once(founder).chain(requests.into_iter().map(|data| (0, data))).collect()
+}
+
+fn entries(log: Vec<(i32, Vec<u8>)>) -> Vec<Entry> {
+    let entry = |(place, (kind, data)): (usize, (i32, Vec<u8>))| {
+        let entry_type = if kind == 1 { EntryType::EntryConfChange } else { EntryType::EntryNormal };
+        Entry { entry_type, data: data.into(), ..entry(place as u64 + 1, 1, "") }
+    };
+    log.into_iter().enumerate().map(entry).collect()
 }
 
 fn revision(main: i64, tombstone: bool) -> Vec<u8> {
@@ -57,13 +66,8 @@ impl Disk {
         let mut invariants = Invariants::new(&[n(1)]);
         let mut fake = Fake::new(1);
         let mut writer = Writer::first();
-        for (place, (kind, data)) in log.into_iter().enumerate() {
-            let index = place as u64 + 1;
-            writer.typed(kind, index, 1, &data);
-            let mut entry = entry(index, 1, "");
-            entry.entry_type =
-                if kind == 1 { detcd_replica::raftpb::EntryType::EntryConfChange } else { Default::default() };
-            entry.data = data.into();
+        for entry in entries(log) {
+            writer.typed(entry.entry_type as i32, entry.index, 1, &entry.data);
             fake.entries.push_back(entry);
         }
         let last = fake.entries.len() as u64;
@@ -278,6 +282,34 @@ fn damage_is_refused_and_not_booted_from() {
     other.invariants.on_crash(10, n(1)).expect("a crash is no finding");
     let found = other.invariants.on_boot(11, &Fake::new(1).view(), &[]).expect_err("its log is not empty");
     assert!(found.check == "P2" && found.summary.contains("has read its log otherwise than it is"));
+}
+
+#[test]
+fn who_is_forced_keeps_what_is_committed_and_adds_changes_of_the_configuration() {
+    let change = |index| Entry { entry_type: EntryType::EntryConfChange, ..entry(index, 1, "") };
+    // What its hard state knows to be committed of six entries, its database's index, how many it keeps, what follows.
+    for (commit, database, keeps, behind, unforced, expect) in [
+        (6, 6, 6, vec![], None, None),
+        (4, 3, 4, vec![], Some("P2"), None),
+        (3, 4, 4, vec![], Some("P2"), None),
+        (4, 3, 4, vec![change(5), change(6), change(7)], Some("P2"), None),
+        (6, 6, 6, vec![change(7)], Some("P2"), None),
+        (4, 3, 4, vec![entry(5, 1, "")], Some("P2"), Some("P2")),
+        (4, 3, 3, vec![], Some("P2"), Some("P2")),
+        (4, 3, 3, vec![change(4)], Some("P2"), Some("P2")),
+    ] {
+        for (forced, expect) in [(false, unforced), (true, expect)] {
+            let mut disk = Disk::settled();
+            disk.writer.state(1, 1, commit);
+            disk.judged(None);
+            disk.invariants.on_crash(10, n(1)).expect("a crash is no finding");
+            let kept = entries(log()).into_iter().take(keeps);
+            let entries = kept.chain(behind.clone()).collect();
+            let fake = Fake { consistent_index: database, entries, forced, ..Fake::new(1) };
+            let found = disk.invariants.reads_alike(11, 0, &fake.view());
+            assert_eq!(found.err().map(|finding| finding.check), expect, "{commit} {database} {keeps} {forced}");
+        }
+    }
 }
 
 #[test]

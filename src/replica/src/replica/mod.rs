@@ -433,6 +433,7 @@ impl Replica {
             keeps_tokens: self.auth.keeps_tokens(),
             alarms: self.alarms.raised(),
             consistent_index: self.backend.consistent_index(),
+            forced: self.config.force_new_cluster,
         }
     }
 
