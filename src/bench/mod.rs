@@ -139,7 +139,8 @@ fn full(case: &Case) -> Result<Vec<Figure>, Failure> {
     let rate = per_second(totals.operations, taken.cpu);
     let mut full = figure(case, what, rate, "checked operations per CPU-second", Some(50_000.0), taken);
     // On the plain loop: the profiler's signal reads the clock, which inside madsim would wait for madsim's own lock.
-    full.parts = split::profiled(|| batch_on(Host::Bare, "bench-full", 4, NonZeroUsize::MIN).map(|_| ()))?;
+    full.parts =
+        split::profiled(|| batch_on(Host::Bare, "bench-full", 4, NonZeroUsize::MIN, &mut |_| Ok(())).map(|_| ()))?;
     Ok(vec![full])
 }
 
@@ -171,12 +172,16 @@ fn memory(case: &Case) -> Result<Vec<Figure>, Failure> {
     let (peak, taken) = timed(|| memory::peak_of_run("bench-minute"));
     let what = "the whole process, 60 simulated seconds, at most 64".to_owned();
     let long = figure(case, what, peak?, "MiB at the peak", None, taken);
-    batch("bench-short", 100, NonZeroUsize::MIN)?;
-    let before = memory::resident()?;
-    let (done, taken) = timed(|| batch("bench-short", 1_000, NonZeroUsize::MIN));
-    done?;
+    // In one batch, on one thread: that of another batch would have memory of its own.
+    let mut held = Vec::new();
+    let (_, taken) = batch_on(usual_host(), "bench-short", 1_100, NonZeroUsize::MIN, &mut |runs| {
+        if runs == 100 || runs == 1_100 {
+            held.push(memory::resident()?);
+        }
+        Ok(())
+    })?;
     let what = "after 1000 more runs in one process, at most 1".to_owned();
-    let grown = figure(case, what, memory::resident()? - before, "MiB grown", None, taken);
+    let grown = figure(case, what, held[1] - held[0], "MiB grown", None, taken);
     Ok(vec![long, grown])
 }
 
@@ -190,11 +195,25 @@ struct Sums {
 
 /// Runs a built-in scenario with `count` seeds from 1. A figure of runs that fail would mean nothing, so it is refused.
 fn batch(name: &'static str, count: u64, jobs: NonZeroUsize) -> Result<(Sums, Taken), Failure> {
-    let host = if engine::has_madsim() { Host::Madsim } else { Host::Bare };
-    batch_on(host, name, count, jobs)
+    batch_on(usual_host(), name, count, jobs, &mut |_| Ok(()))
 }
 
-fn batch_on(host: Host, name: &'static str, count: u64, jobs: NonZeroUsize) -> Result<(Sums, Taken), Failure> {
+fn usual_host() -> Host {
+    if engine::has_madsim() {
+        Host::Madsim
+    } else {
+        Host::Bare
+    }
+}
+
+/// The same on a certain host. `each` is told after each run how many there have been.
+fn batch_on(
+    host: Host,
+    name: &'static str,
+    count: u64,
+    jobs: NonZeroUsize,
+    each: &mut dyn FnMut(u64) -> Result<(), Failure>,
+) -> Result<(Sums, Taken), Failure> {
     let scenario = engine::load(name, &[])?;
     let options = RunOptions {
         bugs: Bugs::NONE,
@@ -218,6 +237,7 @@ fn batch_on(host: Host, name: &'static str, count: u64, jobs: NonZeroUsize) -> R
                 }
                 sums.operations += report.operations.ok + report.operations.failed + report.operations.unknown;
                 totals.add(&RunLine::new(&report, None));
+                each(totals.seeds)?;
                 Ok(ControlFlow::Continue(()))
             },
             || (),
