@@ -342,6 +342,12 @@ impl<'a> World<'a> {
         let member = self.nodes[node].config.member;
         self.trace_note(node, "crash");
         self.disconnect(node);
+        for happening in std::mem::take(&mut self.nodes[node].held) {
+            // What clients have sent to one that was paused finds nobody, and they hear of that.
+            if matches!(happening, Happening::Traffic(_)) {
+                self.queue.push(self.now, happening);
+            }
+        }
         for token in self.nodes[node].forget() {
             self.queue.cancel(token);
         }

@@ -232,6 +232,18 @@ fn a_run_waits_for_watches_as_long_as_their_small_batches_take() {
 }
 
 #[test]
+fn who_asks_a_paused_member_that_then_crashes_hears_of_it() {
+    // Clients open their streams within the first milliseconds, while it is paused; it never goes on with them.
+    let pauses = ["n1", "n2", "n3"].map(|member| episode(Kind::Pause, &[member], 0, 900, 0));
+    let crashes = ["n1", "n2", "n3"].map(|member| episode(Kind::Crash, &[member], 600, 700, 0));
+    let mut scenario = scenario([pauses, crashes].concat());
+    scenario.watch.count = 3;
+    let outcome = play(&scenario, 1, Host::Bare);
+    assert_eq!(outcome.failure, None);
+    assert_eq!((count(&outcome, Kind::Pause), count(&outcome, Kind::Crash)), (3, 3));
+}
+
+#[test]
 fn timers_of_one_period_do_not_fire_as_one() {
     // If they did, progress could fill a small channel each time before a watch is told that its history is compacted.
     let mut scenario = scenario(Vec::new());

@@ -221,6 +221,25 @@ fn progress_never_precedes_the_start_of_a_watch() {
 }
 
 #[test]
+fn where_the_channel_is_too_small_for_all_each_watch_hears_of_progress_in_its_turn() {
+    let mut world = World::new(2, 10);
+    world.watchers.open(STREAM, 100);
+    for id in 0..5 {
+        let create = WatchCreate { watch: WatchId(id), progress_notify: true, ..watch_of(KeyRange::single("a")) };
+        world.ask(STREAM, WatchRequest::Create(create), Bugs::NONE);
+    }
+    world.story();
+    world.watchers.progress_tick(world.whole.store.revision());
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        world.watchers.progress_tick(world.whole.store.revision());
+        told.push(world.story());
+    }
+    let pairs = [[0, 1], [2, 3], [4, 0], [1, 2], [3, 4]];
+    assert_eq!(told, pairs.map(|pair| pair.map(|id| format!("{id}:progress@1")).join(" ")));
+}
+
+#[test]
 fn names_are_unique_and_free_again_after_cancel() {
     let mut world = World::new(8, 10);
     world.watchers.open(STREAM, 100);

@@ -74,6 +74,8 @@ struct Stream {
     bounded: usize,
     /// Responses that the client still takes.
     window: u64,
+    /// The first watch that the last turn of periodic progress has left out, since the channel was full.
+    progress_from: Option<WatchId>,
 }
 
 /// A response that waits to be sent.

@@ -178,10 +178,19 @@ impl Watchers {
                 ids.push(*id);
             }
         }
-        for id in ids {
-            if self.may_tell_progress(id, current) {
-                self.push(id.0, Some(id.1), current, WatchBody::Progress, false);
+        // Where a channel has no room for all watches of its stream, the next turn begins with the first that was left
+        // out, so that none starves. etcd goes over a map, which begins anywhere.
+        for of_stream in ids.chunk_by(|one, other| one.0 == other.0) {
+            let stream = of_stream[0].0;
+            let from = self.streams[&stream].progress_from;
+            let (before, behind) = of_stream.split_at(of_stream.partition_point(|id| Some(id.1) < from));
+            let mut left_out = None;
+            for id in behind.iter().chain(before) {
+                let told = !self.may_tell_progress(*id, current)
+                    || self.push(stream, Some(id.1), current, WatchBody::Progress, false);
+                left_out = left_out.or((!told).then_some(id.1));
             }
+            self.streams.get_mut(&stream).expect("a watcher's stream is open").progress_from = left_out;
         }
     }
 
