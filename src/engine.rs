@@ -247,6 +247,14 @@ pub(crate) const fn has_madsim() -> bool {
     cfg!(madsim)
 }
 
+/// Who pumps the events when nobody says.
+pub(crate) const fn usual_host() -> Host {
+    match has_madsim() {
+        true => Host::Madsim,
+        false => Host::Bare,
+    }
+}
+
 /// The kinds of fault that may come in this scenario, for the list of those that never fired.
 pub(crate) fn fault_kinds(world: &World) -> Vec<&'static str> {
     let faults = &world.faults;

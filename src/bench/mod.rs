@@ -174,7 +174,7 @@ fn memory(case: &Case) -> Result<Vec<Figure>, Failure> {
     let long = figure(case, what, peak?, "MiB at the peak", None, taken);
     // In one batch, on one thread: that of another batch would have memory of its own.
     let mut held = Vec::new();
-    let (_, taken) = batch_on(usual_host(), "bench-short", 1_100, NonZeroUsize::MIN, &mut |runs| {
+    let (_, taken) = batch_on(engine::usual_host(), "bench-short", 1_100, NonZeroUsize::MIN, &mut |runs| {
         if runs == 100 || runs == 1_100 {
             held.push(memory::resident()?);
         }
@@ -195,15 +195,7 @@ struct Sums {
 
 /// Runs a built-in scenario with `count` seeds from 1. A figure of runs that fail would mean nothing, so it is refused.
 fn batch(name: &'static str, count: u64, jobs: NonZeroUsize) -> Result<(Sums, Taken), Failure> {
-    batch_on(usual_host(), name, count, jobs, &mut |_| Ok(()))
-}
-
-fn usual_host() -> Host {
-    if engine::has_madsim() {
-        Host::Madsim
-    } else {
-        Host::Bare
-    }
+    batch_on(engine::usual_host(), name, count, jobs, &mut |_| Ok(()))
 }
 
 /// The same on a certain host. `each` is told after each run how many there have been.

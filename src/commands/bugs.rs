@@ -11,7 +11,7 @@ use detcd_replica::{Bug, Bugs};
 use serde::Serialize;
 
 use crate::cli::{BugsArgs, Keep, SeedRange};
-use crate::engine::{self, Host, Judges, RunOptions, RunReport, Verdict, World};
+use crate::engine::{self, Judges, RunOptions, RunReport, Verdict, World};
 use crate::exit::{suggestion, Exit, Failure};
 use crate::interrupt;
 use crate::output::console;
@@ -121,9 +121,9 @@ fn known(name: &str) -> Result<&'static str, Failure> {
 
 /// The first seed, in the order of scenarios and seeds, that shows the bug to these judges, and passes without it.
 fn first(args: &BugsArgs, scenarios: &[&Scenario<World>], bug: Bug, judges: Judges) -> Result<Option<Found>, Failure> {
-    let host = if engine::has_madsim() { Host::Madsim } else { Host::Bare };
     let bugs = Bugs::NONE.with(bug);
-    let options = RunOptions { bugs, host, judges, trace: false, overrides: BTreeMap::new(), past: None };
+    let options =
+        RunOptions { bugs, host: engine::usual_host(), judges, trace: false, overrides: BTreeMap::new(), past: None };
     for scenario in scenarios {
         let mut from = 0;
         while let Some(report) = first_failure(args, scenario, &options, from)? {

@@ -1,6 +1,6 @@
 //! The operator: puts a new member in the place of one whose disk is gone, as etcd's guide says: remove it first, then
-//! add the new one, then start it with an empty disk. And adds those that join a former member,
-//! or one that was forced to be a cluster of its own.
+//! add the new one, then start it with an empty disk. And adds those that join a former member, or one that was forced
+//! to be a cluster of its own.
 //!
 //! The operator asks any member that runs, the leader first, and asks again when nothing has come of it. That it has is
 //! seen in the cluster's configuration, as of the newest entry applied anywhere.
@@ -69,6 +69,8 @@ impl World<'_> {
 
     fn take_on(&mut self, job: Job) {
         self.operator.jobs.push(job);
+        // Who is joined is alone no more.
+        self.nodes[0].config.force_new_cluster = false;
         self.queue.push(self.now, Happening::Operator { job: self.operator.jobs.len() - 1 });
     }
 

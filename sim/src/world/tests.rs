@@ -135,7 +135,7 @@ fn both_hosts_agree_on_failing_disks() {
 
 #[test]
 fn a_former_member_goes_on_with_its_log_and_the_others_join_it() {
-    for (members, number) in [(1, 1), (3, 2)] {
+    for (members, number, forced) in [(1, 1, false), (3, 2, false), (3, 2, true)] {
         let mut before = scenario(Vec::new());
         before.cluster.members = members;
         let options = |beginning| Options {
@@ -158,7 +158,9 @@ fn a_former_member_goes_on_with_its_log_and_the_others_join_it() {
             others: [1, 2, 3].map(MemberId).into_iter().filter(|other| *other != member).collect(),
         };
         let beginning = Some(Beginning { disks: Disks::Continued(Box::new(former)), user: None });
-        let after = scenario(vec![episode(Kind::Crash, &["n1"], 300, 600, 0)]);
+        let mut after = scenario(vec![episode(Kind::Crash, &["n1"], 300, 600, 0)]);
+        // The others have joined it before it crashes.
+        after.cluster.forced = forced;
         let outcome = run(&after, &options(beginning.clone()), &mut |_| Box::new(Unobserved));
         assert_eq!(outcome.failure, None);
         assert_eq!(count(&outcome, Kind::Crash), 1);
